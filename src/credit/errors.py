@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+from collections.abc import Iterator
+
 
 class ConfigError(ValueError):
     """Wrong configuration; the message names the file, the key, what was found and what was expected."""
@@ -15,11 +19,29 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read or belongs to another run; the message names the file and the way out."""
 
 
+class ProvenanceError(ValueError):
+    """Code that ran is not the code that was declared: an undeclared import, or an edit while a job ran."""
+
+
 def one_of(where: str, value: object, allowed) -> str:
     """Message for a value outside a closed set, with the nearest allowed spelling first."""
-    import difflib
-
     allowed = sorted(str(a) for a in allowed)
     close = difflib.get_close_matches(str(value), allowed, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"{where} = {value!r}{hint}; must be one of: {', '.join(allowed)}"
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Ends a script with `error: MESSAGE` and exit code 1 for errors that are the user's to mend.
+
+    Those are every ValueError of this package and what the file system refuses; anything else is a defect and keeps
+    its traceback.
+    """
+    try:
+        yield
+    except (ConfigError, DataError, CheckpointError, ProvenanceError) as error:
+        raise SystemExit(f"error: {error}") from error
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"error: {name}{error.strerror or error}; nothing was lost, mend it and run again") from error

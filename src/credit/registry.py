@@ -20,9 +20,12 @@ class Registry:
 
     package: str
     kind: str
+    parts: tuple[str, ...] | None = None  # a closed list, for packages whose other modules are no parts
 
     def names(self) -> tuple[str, ...]:
         """Names of all parts, sorted."""
+        if self.parts is not None:
+            return self.parts
         spec = importlib.util.find_spec(self.package)
         files = (p for folder in spec.submodule_search_locations for p in Path(folder).glob("*.py"))
         return tuple(sorted(p.stem for p in files if p.stem != "base" and not p.stem.startswith("_")))

@@ -1,3 +1,3 @@
 from credit.registry import Registry
 
-registry = Registry("credit.nets", "net")
+registry = Registry("credit.nets", "net", parts=("conv", "dense"))

@@ -1,0 +1,53 @@
+# Two commands do everything on a machine with Python >= 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint format slurm-test bench clean
+
+help:
+	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
+	@echo "make test        unit, golden and workflow tests"
+	@echo "make lint        ruff, snakefmt, snakemake --lint"
+	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
+	@echo "make bench       benchmarks into results/bench/"
+
+# The environment is complete when this file is newer than what it is made from.
+$(VENV)/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.complete
+	snakemake --cores all --configfile config/quick.yaml -- all
+	snakemake --cores all --configfile config/quick.yaml --report results/quick/report.html -- all
+	@echo
+	@echo "Done. Open:"
+	@ls results/quick/report.html results/quick/figures/*.png results/quick/tables/*/*.md | sed 's/^/  /'
+
+test: $(VENV)/.complete
+	pytest -q -n 2 --dist worksteal
+
+lint: $(VENV)/.complete
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	@report=$$(snakemake --lint 2>&1); echo "$$report" | grep -q Congratulations || { echo "$$report"; exit 1; }
+	@echo "snakemake --lint: no findings"
+
+format: $(VENV)/.complete
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow/rules
+
+slurm-test: $(VENV)/.complete
+	bash tests/slurm/run.sh
+
+bench: $(VENV)/.complete
+	snakemake --cores all bench
+
+clean:
+	rm -rf results/quick .pytest_cache .ruff_cache

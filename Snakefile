@@ -1,0 +1,50 @@
+# credit: five papers on credit assignment without backpropagation, from data sets to figures.
+#
+#   snakemake --cores all all                          everything, as published
+#   snakemake --cores all all --configfile config/quick.yaml     everything in minutes, results/quick/
+#   snakemake --cores 8 results/figures/fig3.pdf       one figure
+#   snakemake --profile slurm all                      on a cluster
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/bench.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        all_targets(),
+
+
+# One target per paper, and `cross` for the figures across papers: snakemake --cores all cross
+for paper in WORKFLOW.papers:
+
+    rule:
+        name:
+            paper
+        localrule: True
+        input:
+            WORKFLOW.artefact_paths(paper),
+
+
+onstart:
+    print_banner()
+
+
+onerror:
+    print(f"A job failed; its log is named above (all logs: {LOGS}). Finished results are kept: mend it, run again.")

@@ -1,0 +1,3 @@
+from credit.registry import Registry
+
+registry = Registry("credit.bench", "benchmark")

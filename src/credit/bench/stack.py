@@ -1,0 +1,35 @@
+"""What a stack saves: 32 small networks at once against one after another."""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+
+import credit
+from credit.bench.base import Row, medians, ratio
+from credit.bench.rules import learner
+
+SIZES = [30, 20, 10]
+BATCH, MEMBERS, STEPS = 32, 32, 50
+
+
+def steps(students: list, batches: list) -> None:
+    """STEPS updates of every stack in turn."""
+    for student, batch in zip(students, batches, strict=True):
+        student.losses.clear()
+        for _ in range(STEPS):
+            student.update(batch)
+
+
+def run(repeats: int = 7) -> list[Row]:
+    """Rows of this benchmark; one thread."""
+    torch.set_num_threads(1)
+    seeds = list(range(MEMBERS))
+    x = torch.randn(MEMBERS, BATCH, SIZES[0], generator=torch.Generator().manual_seed(0))
+    y = torch.randint(SIZES[-1], (MEMBERS, BATCH), generator=torch.Generator().manual_seed(1))
+    together = [learner("bp", seeds, SIZES)], [credit.Batch(x, y)]
+    alone = [learner("bp", [s], SIZES) for s in seeds], [credit.Batch(x[s : s + 1], y[s : s + 1]) for s in seeds]
+    seconds = medians({"stack": lambda: steps(*together), "one by one": lambda: steps(*alone)}, repeats)
+    rows = [Row("stack", f"{n}, {MEMBERS} nets, one step", statistics.median(s) / STEPS * 1e3, "ms") for n, s in seconds.items()]
+    return [*rows, Row("stack", "one by one / stack", ratio(seconds, "one by one", "stack"), "ratio", ">= 15")]

@@ -1,0 +1,38 @@
+"""Which code a training job runs: the parts that its spec names, found without importing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from credit import hyperparameters, methods, nets, probes, tasks
+from credit.registry import Registry
+
+REGISTRIES: dict[str, Registry] = {
+    "methods": methods.registry,
+    "nets": nets.registry,
+    "tasks": tasks.registry,
+    "probes": probes.registry,
+}
+
+
+def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Modules of the rule, net, task and probes of a run, and of the parts that those name in turn."""
+    found = {
+        methods.registry.module(spec["rule"]["name"]),
+        nets.registry.module(spec["net"]["kind"]),
+        tasks.registry.module(spec["task"]["name"]),
+    }
+    for probe in spec.get("probes") or []:
+        module = probes.registry.module(probe["probe"])
+        uses = hyperparameters.constants(module).get("uses", {})
+        found |= {module, *(REGISTRIES[kind].module(probe[field]) for field, kind in uses.items())}
+    return tuple(sorted(found))
+
+
+def code_roots(spec: Mapping[str, Any], script: str | Path) -> tuple[str, ...]:
+    """Roots of a job's code digest: its script, the parts, and the preparation of the data that it reads."""
+    script = Path(script).resolve()
+    scripts = [script, script.with_name("prepare.py")] if spec.get("data") else [script]
+    return (*map(str, scripts), *part_modules(spec))

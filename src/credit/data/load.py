@@ -1,0 +1,79 @@
+"""A prepared data set in memory, and its split into training and validation. numpy only."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from credit.errors import DataError
+
+_SPLIT_SEED = 20240229  # fixed: every run, seed and method validates on the same images
+_MEMBERS = ("train_x", "train_y", "test_x", "test_y")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images uint8 (N, C, H, W) with grey levels 0 to `scale`, labels (N,) from 0 to n_classes - 1.
+
+    verified: the original files are the published ones. raw: sha256 of every original file, by name.
+    """
+
+    name: str
+    n_classes: int
+    scale: int
+    verified: bool
+    raw: dict[str, str]
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+
+def load(path: str | Path) -> Dataset:
+    """Read a file that `credit.data.prepare` wrote. Raises DataError if it is missing, damaged or foreign."""
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file; expected a prepared data set, {_rebuild(path)}")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            meta = json.loads(str(archive["meta"]))
+            arrays = {name: archive[name] for name in _MEMBERS}  # checks the CRC of each
+        _check(arrays)
+        facts = {key: meta[key] for key in ("name", "scale", "verified", "raw")}
+        return Dataset(n_classes=meta["classes"], **facts, **arrays)
+    except (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, zipfile.BadZipFile) as e:
+        reason = " ".join(str(e).split())
+        raise DataError(f"{path}: damaged, or not a prepared data set ({reason}); {_rebuild(path)}") from e
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    for split in ("train", "test"):
+        x, y = arrays[f"{split}_x"], arrays[f"{split}_y"]
+        if x.dtype != np.uint8 or x.ndim != 4 or y.shape != x.shape[:1]:
+            raise ValueError(
+                f"{split}: expected images uint8 (N, C, H, W), found {x.dtype} {x.shape}, labels {y.shape}"
+            )
+
+
+def _rebuild(path: Path) -> str:
+    return f"rebuild it: snakemake --cores 1 --force {path}"
+
+
+def split(dataset: Dataset, validation: int, seed: int = _SPLIT_SEED) -> tuple[np.ndarray, np.ndarray]:
+    """Indices into the training set: (training part, validation part of `validation` images), both int64.
+
+    The last `validation` entries of one permutation that depends on the size of the set and `seed` alone, not
+    on the seed of a run. The training part keeps the permuted order: its first n images are a random
+    sample. Raises DataError unless 0 <= validation < N.
+    """
+    n = len(dataset.train_x)
+    if not 0 <= validation < n:
+        raise DataError(
+            f"{dataset.name}: validation = {validation}; must be at least 0 and below its {n} training images"
+        )
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
+    return order[: n - validation], order[n - validation :]

@@ -1,0 +1,107 @@
+"""Turns original files into one uncompressed .npz file, the same bytes every time.
+
+Members: train_x, test_x uint8 (N, C, H, W) in original order; train_y, test_y (N,), uint8, or int16 above 256
+classes; meta, a JSON string: name, classes, scale (largest grey level), verified, raw (file name -> sha256).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from credit.data.entry import Entry
+from credit.data.files import checksum, whole_file, writing
+from credit.data.readers import Batches, read
+from credit.errors import DataError
+
+
+def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
+    """Write the data set whose original files `fetch` brought into `folder`, with this manifest, to `out`.
+
+    Raises DataError if a file is not the one in the manifest, is damaged or malformed, or does not hold the
+    declared numbers, shapes and labels, and if the disk is full; `out` then stays as it was.
+    """
+    _check_manifest(entry, folder, manifest)
+    scratch = out.with_name(f".{out.name}.unpacked")
+    size = (entry.train + entry.test) * math.prod(entry.image)
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a job that was killed
+    try:
+        with writing(out, size):
+            scratch.mkdir(parents=True)
+            batches = read(entry, folder, scratch, manifest["verified"])
+            with whole_file(out, size) as part:
+                _write(part, entry, batches, _meta(entry, manifest))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_manifest(entry: Entry, folder: Path, manifest: dict) -> None:
+    again = "fetch the data set again"
+    if (manifest["dataset"], manifest["raw_hash"]) != (entry.name, entry.raw_hash()):
+        raise DataError(
+            f"{folder}: its manifest is of {manifest['dataset']} {manifest['raw_hash']}; "
+            f"expected {entry.name} {entry.raw_hash()}; {again}"
+        )
+    for file in manifest["files"]:
+        path = folder / file["path"]
+        found = checksum(path) if path.exists() else "no file"
+        if found != file["sha256"]:
+            raise DataError(f"{path}: expected sha256 {file['sha256']} as when it was fetched, found {found}; {again}")
+
+
+def _meta(entry: Entry, manifest: dict) -> str:
+    return json.dumps(
+        {
+            "name": entry.name,
+            "classes": entry.classes,
+            "scale": 16 if entry.name == "digits" else 255,
+            "verified": manifest["verified"],
+            "raw": {file["name"]: file["sha256"] for file in manifest["files"]},
+        },
+        sort_keys=True,
+    )
+
+
+def _write(path: Path, entry: Entry, batches: dict[str, Batches], meta: str) -> None:
+    """Images pass through one batch at a time: ImageNet does not have to fit into memory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for split, n in (("train", entry.train), ("test", entry.test)):
+            labels: list[np.ndarray] = []
+            images = _checked(entry, split, n, batches[split], labels)
+            _member(archive, f"{split}_x", (n, *entry.image), np.dtype(np.uint8), images)
+            _member(archive, f"{split}_y", (n,), labels[0].dtype, labels)
+        text = np.array(meta)
+        _member(archive, "meta", (), text.dtype, [text])
+
+
+def _member(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: np.dtype, pieces: Iterable[np.ndarray]) -> None:
+    info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01: no clock in the bytes
+    with archive.open(info, "w", force_zip64=True) as file:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece).data)
+
+
+def _checked(entry: Entry, split: str, n: int, batches: Batches, labels: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The images of the batches; appends their labels to `labels`."""
+    where, seen = f"{entry.name}, {split} set", 0
+    for x, y in batches:
+        if x.dtype != np.uint8 or x.shape[1:] != entry.image or y.shape != x.shape[:1]:
+            raise DataError(
+                f"{where}: found images {x.dtype} {x.shape} and labels {y.shape}; "
+                f"expected uint8 (N, {', '.join(map(str, entry.image))}) and (N,)"
+            )
+        if len(y) and not (y.min() >= 0 and y.max() < entry.classes):
+            raise DataError(f"{where}: found labels {y.min()} to {y.max()}; expected 0 to {entry.classes - 1}")
+        seen += len(x)
+        labels.append(y.astype(np.uint8 if entry.classes <= 256 else np.int16))
+        yield x
+    if seen != n:
+        raise DataError(f"{where}: found {seen} images; expected {n}")

@@ -1,0 +1,297 @@
+"""Experiments: YAML files -> checked, resolved runs. Loads no torch, so that the Snakefile can use it.
+
+An experiment names data sets and methods; every pair is a *cell*, trained from several seeds. What a cell does is
+laid together from the experiment's defaults, then the data set's entry, then the method's, then the method's
+entry for that data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from credit import hyperparameters, methods
+from credit.code import REGISTRIES
+from credit.data import catalog
+from credit.errors import ConfigError, one_of
+from credit.optim import config as optimizer_config
+from credit.registry import Registry
+from credit.settings import Settings, check_schema, overlay, read_yaml
+from credit.spec import VERSION
+
+RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
+SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
+TRAIN_DEFAULTS = {
+    "epochs": 1, "dtype": "float32", "threads": 1, "optimizer": {"name": "sgd"},
+    "evaluate": {"every": 1, "splits": ["validation", "test"]},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training job: a block of consecutive seeds of a cell."""
+
+    paper: str
+    experiment: str
+    dataset: str
+    method: str
+    block: int
+    seeds: tuple[int, ...]
+
+
+class Experiment:
+    """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings."""
+
+    def __init__(self, path: Path, settings: Settings, schema: Path):
+        content = read_yaml(path)
+        check_schema(content, schema, str(path))
+        self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
+        body = {k: v for k, v in content.items() if k != "quick"}
+        if settings.scale == "quick":
+            body = overlay(body, content.get("quick"))
+            check_schema(body, schema, f"{path}: with its quick block")
+        self.body = body
+
+    @property
+    def key(self) -> str:
+        return f"{self.paper}/{self.name}"
+
+    def _narrowed(self, kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        defined = tuple(self.body[kind])
+        used = tuple(self.body.get(f"use_{kind}", defined))
+        for name in used:
+            if name not in defined:
+                raise ConfigError(f"{self.path}: {one_of(f'use_{kind}', name, defined)}")
+        return used if wanted is None else tuple(n for n in used if n in wanted)
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets that are run, in the order of the file."""
+        return self._narrowed("datasets", self.settings.datasets)
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that are run, in the order of the file."""
+        return self._narrowed("methods", self.settings.methods)
+
+    @cached_property
+    def seeds(self) -> int:
+        """Number of seeds; they are 0, 1, 2, ..."""
+        return self.settings.seeds or self.body["seeds"]
+
+    @cached_property
+    def seeds_per_job(self) -> int:
+        """Seeds in a block."""
+        size = self.settings.seeds_per_job or self.body.get("seeds_per_job", 1)
+        return self.seeds if size == "all" else size
+
+    def block_seeds(self, block: int) -> tuple[int, ...]:
+        """Seeds of a block: a fixed range, so that more seeds add blocks and leave complete ones alone."""
+        first = block * self.seeds_per_job
+        return tuple(range(first, min(first + self.seeds_per_job, self.seeds)))
+
+    def jobs(self) -> Iterator[Job]:
+        """Every training job, ordered by data set, method and block."""
+        blocks = range(-(-self.seeds // self.seeds_per_job))
+        for dataset in self.datasets:
+            for method in self.methods:
+                for block in blocks:
+                    yield Job(self.paper, self.name, dataset, method, block, self.block_seeds(block))
+
+    def cell(self, dataset: str, method: str) -> Cell:
+        """The resolved run of a method on a data set. Raises ConfigError naming file and key."""
+        return Cell.resolve(self, dataset, method)
+
+    def check(self) -> None:
+        """Resolve every cell, also those that the settings leave out; raise ConfigError with all problems."""
+        problems: list[str] = []
+        for dataset in self.body["datasets"]:
+            for method in self.body["methods"]:
+                try:
+                    self.cell(dataset, method)
+                except ConfigError as error:
+                    problems += [line for line in str(error).splitlines() if line not in problems]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def resource(self, name: str, default: int) -> int:
+        """A resource of this experiment's training jobs."""
+        return self.body.get("resources", {}).get(name, default)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one method does on one data set, resolved: everything of a spec but seeds and digests."""
+
+    run: dict[str, Any]
+    search: dict[str, Any] | None
+    data: str | None
+
+    @classmethod
+    def resolve(cls, experiment: Experiment, dataset: str, method: str) -> Cell:
+        body, where = experiment.body, str(experiment.path)
+        if dataset not in body["datasets"]:
+            raise ConfigError(f"{where}: {one_of('data set', dataset, body['datasets'])}")
+        if method not in body["methods"]:
+            raise ConfigError(f"{where}: {one_of('method', method, body['methods'])}")
+        entry, own = body["datasets"][dataset] or {}, body["methods"][method] or {}
+        layers = [body, entry, own, (own.get("datasets") or {}).get(dataset) or {}]
+        parts = {key: _layered(key, layers) for key in RUN_KEYS}
+        hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
+        checker = PartChecker(where)
+        rule = own.get("rule", method)
+        resolved = {
+            "rule": checker.part(
+                "methods", {"name": rule, **hyper}, f"methods.{method}.hyper", label=f"methods.{method}"
+            ),
+            "net": checker.part("nets", parts["net"] or {}, "net", "kind"),
+            "task": checker.part("tasks", parts["task"] or {}, "task"),
+            "probes": [
+                checker.part("probes", {"every": 0, **p}, f"probes[{i}]", "probe", extra=("every",))
+                for i, p in enumerate(parts["probes"] or [])
+            ],
+            "train": overlay(TRAIN_DEFAULTS, parts["train"]),
+            "vary": parts["vary"] or {},
+        }  # fmt: skip
+        search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
+        checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
+        checker.optimizer(resolved, search, f"methods.{method}")
+        checker.finish()
+        data = entry.get("data")
+        allowed = experiment.settings.allow_unverified
+        run = {
+            "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
+            "method": method, **resolved,
+            "data": data and {
+                "name": data, "sha256": catalog.raw_hash(data, allowed), "verified": data not in allowed,
+            },
+        }  # fmt: skip
+        return cls(run, search or None, data)
+
+    def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """Spec of a training job, without digests.
+
+        `searched` names the settings that come from the choice.json of a search.
+        """
+        searched = {"searched": sorted(self.search["vary"])} if self.search else {}
+        return {"kind": "train", **self.run, **searched, "seeds": list(seeds)}
+
+    def search_spec(self) -> dict[str, Any]:
+        """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""
+        if self.search is None:
+            raise ConfigError(f"{self.run['experiment']}/{self.run['method']} has no search")
+        train = overlay(self.run["train"], {"epochs": self.search["epochs"]})
+        return {
+            "kind": "search", **self.run, "train": train, "vary": self.search["vary"], "probes": [],
+            "seeds": self.search["seeds"], "criterion": self.search["criterion"],
+        }  # fmt: skip
+
+
+def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
+    """The value of `key` in the layers, mappings merged, an explicit null switching it off."""
+    value: Any = None
+    for layer in layers:
+        if key in layer:
+            new = layer[key]
+            value = overlay(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
+    return value
+
+
+class PartChecker:
+    """Collects every problem of a cell's parts."""
+
+    def __init__(self, where: str):
+        self.where, self.problems = where, []
+
+    def part(
+        self, kind: str, settings: dict, key: str, name_key: str = "name", extra: tuple[str, ...] = (),
+        label: str | None = None,
+    ) -> dict:  # fmt: skip
+        """Settings of a part with defaults filled in."""
+        registry: Registry = REGISTRIES[kind]
+        name = settings.get(name_key)
+        try:
+            module = registry.module(name)
+        except ConfigError as error:
+            self.problems.append(f"{self.where}: {label or key}: {error}")
+            return dict(settings)
+        given = {k: v for k, v in settings.items() if k != name_key and k not in extra}
+        try:
+            checked = hyperparameters.check(module, given, f"{self.where}: {key}", stacked=kind == "methods")
+        except ConfigError as error:
+            self.problems += str(error).splitlines()
+            return dict(settings)
+        for field, of_kind in hyperparameters.constants(module).get("uses", {}).items():
+            self._use(of_kind, checked[field], f"{key}.{field}")
+        return {name_key: name, **{k: settings[k] for k in extra}, **checked}
+
+    def _use(self, kind: str, name: str, key: str) -> None:
+        try:
+            REGISTRIES[kind].module(name)
+        except ConfigError as error:
+            self.problems.append(f"{self.where}: {key}: {error}")
+
+    def capable(self, rule: str, kind: str | None, key: str) -> None:
+        """A rule must be defined for the kind of net."""
+        if self.problems:
+            return
+        allowed = hyperparameters.constants(methods.registry.module(rule)).get("nets", ("dense",))
+        if kind not in allowed:
+            self.problems.append(
+                f"{self.where}: {key}: rule {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
+            )
+
+    def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
+        """A learning rate is either given or searched, not both and not neither."""
+        settings = resolved["train"]["optimizer"]
+        given = "lr" in settings
+        searched = search is not None and "train.optimizer.lr" in search.get("vary", {})
+        varied = "train.optimizer.lr" in resolved["vary"]
+        if search is not None and not search.get("vary"):
+            self.problems.append(f"{self.where}: {key}: search.vary names nothing to search")
+        if given + searched + varied != 1:
+            found = [n for n, x in (("train.optimizer.lr", given), ("search", searched), ("vary", varied)) if x]
+            self.problems.append(
+                f"{self.where}: {key}: the learning rate must come from exactly one of train.optimizer.lr, "
+                f"search.vary and vary; found {', '.join(found) or 'none'} (search: null switches the search off)"
+            )
+        try:
+            optimizer_config.check({"lr": 1.0, **settings}, f"{self.where}: {key}: train.optimizer")
+        except ConfigError as error:
+            self.problems += str(error).splitlines()
+
+    def finish(self) -> None:
+        """Raise ConfigError when anything was wrong."""
+        if self.problems:
+            raise ConfigError("\n".join(dict.fromkeys(self.problems)))
+
+
+def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:
+    """All experiments below `folder`, {"PAPER/NAME": experiment}, checked and narrowed.
+
+    Raises ConfigError when a name in the settings belongs to no experiment.
+    """
+    files = sorted(folder.glob("*/*.yaml"))
+    everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema) for p in files}
+    if not everything:
+        raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
+    for experiment in everything.values():
+        experiment.check()
+    _check_names("methods", settings.methods, {m for e in everything.values() for m in e.body["methods"]})
+    _check_names("datasets", settings.datasets, {d for e in everything.values() for d in e.body["datasets"]})
+    short = {key.partition("/")[2]: key for key in everything}
+    _check_names("experiments", settings.experiments, {*everything, *short})
+    wanted = {short.get(n, n) for n in settings.experiments or everything}
+    chosen = {k: e for k, e in everything.items() if k in wanted and e.datasets and e.methods}
+    if not chosen:
+        raise ConfigError("methods, datasets and experiments together leave nothing to run at this scale")
+    return chosen
+
+
+def _check_names(kind: str, wanted: tuple[str, ...] | None, known: set[str]) -> None:
+    for name in wanted or ():
+        if name not in known:
+            raise ConfigError(f"config: {one_of(kind, name, known)}")

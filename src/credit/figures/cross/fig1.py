@@ -1,0 +1,102 @@
+"""Figure 1: error of every method on every data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from credit.figures import style
+from credit.figures.names import Style, dataset_order, method_styles, metric_label
+from credit.tables import mean_ci, member_values
+
+LOG_RATIO = 8.0
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """One panel per data set, one row per method: mean with 95 % t interval, and the single runs.
+
+    table: tidy, with the metric for the whole net, errors as fractions.
+    options: metric (test_error); select and validation, see `credit.tables.member_values`; where.
+    Runs that diverged are left out of the mean and counted in the panel. Raises ConfigError for an empty
+    selection.
+    """
+    o = style.chosen(options, "fig1", metric="test_error", select="final", validation=None)
+    rows = style.selection(table, o, "fig1")
+    runs = member_values(rows, o["metric"], o["select"], o["validation"])
+    scale, unit = style.percent(o["metric"])
+    runs = runs.assign(value=scale * runs["value"])
+    datasets, methods = dataset_order(runs["dataset"]), method_styles(runs["method"], o["rules"])
+    figure = Figure(figsize=(max(1.1 + 2.6 * len(datasets), 4), 1.3 + 0.27 * len(methods)), layout="constrained")
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        _panel(axes, runs[runs["dataset"] == dataset], methods)
+        axes.set_title(style.panel_title(rows, dataset))
+        axes.set_xlabel(metric_label(o["metric"], unit))
+    panels[0].set_yticks(range(len(methods)), [look.label for look in methods.values()])
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
+    mean = Line2D([], [], color="k", marker="o", linestyle="-", label="mean and 95 % interval")
+    single = Line2D([], [], color="k", marker=".", linestyle="none", alpha=0.35, label="one run")
+    style.legend_below(figure, [mean, single], rows)
+    return figure
+
+
+def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
+    means, ends, notes = [], [], []
+    for place, (method, look) in enumerate(methods.items()):
+        mine = runs[runs["method"] == method]
+        values = mine["value"].dropna().to_numpy()
+        lost = int(mine["diverged"].sum())
+        m = mean_ci(values)
+        if lost or m.n == 0:
+            notes.append((place, m.mean, f"{lost} of {len(mine)} diverged" if lost else "not run"))
+        if m.n == 0:
+            continue
+        means.append(m.mean)
+        ends += list(values)
+        axes.plot(m.mean, place, marker=look.marker, color=look.colour, markersize=5.5, zorder=4)
+        if m.n > 1:
+            axes.plot([m.low, m.high], [place, place], color=look.colour, linewidth=1.6)
+            axes.plot(values, _beside(place, m.n), ".", color=look.colour, alpha=0.35, markeredgewidth=0)
+            # of two runs the interval may be huge: the axis cuts it then, so that the points stay apart
+            ends += [max(m.low, values.min() / 2), min(m.high, values.max() * 2)]
+    if means:
+        _scale(axes, means, min(ends), max(ends))
+    for place, mean, text in notes:
+        _note(axes, place, mean, text)
+
+
+def _beside(place: int, n: int) -> np.ndarray:
+    """Heights of `n` single runs, above and below their method's row."""
+    return place + 0.26 * np.where(np.arange(n) % 2, 1, -1)
+
+
+def _scale(axes, means: list[float], low: float, high: float) -> None:
+    """Logarithmic where some methods are far away from the others."""
+    if low > 0 and max(means) / min(means) > LOG_RATIO:
+        axes.set_xlim(low / 1.15, high * 1.15)
+        style.log_axis(axes.xaxis)
+    else:
+        margin = 0.06 * (high - low) or 0.05 * high or 1.0
+        axes.set_xlim(low - margin, high + margin)
+
+
+def _note(axes, place: int, mean: float, text: str) -> None:
+    """A remark on a method, on that side of its row where there is more room."""
+    low, high = axes.get_xlim()
+    middle = np.sqrt(low * high) if axes.get_xscale() == "log" else (low + high) / 2
+    at_right = not mean > middle
+    axes.text(
+        0.99 if at_right else 0.01,
+        place,
+        text,
+        transform=axes.get_yaxis_transform(),
+        ha="right" if at_right else "left",
+        va="center",
+        fontsize=6.5,
+        color="#666666",
+    )

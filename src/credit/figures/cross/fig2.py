@@ -1,0 +1,53 @@
+"""Figure 2: learning curves of every method on every data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from credit.errors import ConfigError
+from credit.figures import style
+from credit.figures.curves import draw_curve, fit_y, mean_curve
+from credit.figures.names import dataset_order, method_styles, metric_label
+
+FIRST_EPOCH = 1  # before training every method is at chance, which would only squeeze the curves
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """Metrics against the epoch, one row each, one column per data set: mean and band over runs.
+
+    table: tidy, with the metrics of the whole net, errors as fractions (drawn in %).
+    options: metrics (test_error, train_loss); where.
+    Bands are 95 % t intervals of the mean, or the range where fewer than three runs are left. A metric that
+    no method recorded has no row. Raises ConfigError for an empty selection.
+    """
+    o = style.chosen(options, "fig2", metrics=["test_error", "train_loss"])
+    rows = style.selection(table, o, "fig2")
+    trained = rows[(rows["epoch"] >= FIRST_EPOCH) & (rows["layer"] == "")]
+    shown = [metric for metric in o["metrics"] if (trained["metric"] == metric).any()]
+    if not shown:
+        raise ConfigError(f"fig2: no {' or '.join(o['metrics'])} from epoch {FIRST_EPOCH} on; nothing to draw")
+    datasets, methods = dataset_order(trained["dataset"]), method_styles(trained["method"], o["rules"])
+    size = (1.0 + 2.9 * len(datasets), 0.7 + 2.1 * len(shown))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(shown), len(datasets), sharex="col", squeeze=False)
+    for column, dataset in zip(grid.T, datasets, strict=True):
+        mine = rows[rows["dataset"] == dataset]
+        by_method = {m: mine[mine["method"] == m] for m in methods}
+        for axes, metric in zip(column, shown, strict=True):
+            scale, _ = style.percent(metric)
+            curves = {m: mean_curve(r, metric, scale, FIRST_EPOCH) for m, r in by_method.items()}
+            for place, (method, curve) in enumerate(curves.items()):
+                draw_curve(axes, curve, methods[method], place, len(curves))
+            fit_y(axes, curves.values())
+        column[0].set_title(style.panel_title(rows, dataset))
+        column[-1].set_xlabel("epoch")
+        style.epoch_axis(column[-1].xaxis, 6)
+    for axes, metric in zip(grid[:, 0], shown, strict=True):
+        axes.set_ylabel(metric_label(metric, style.percent(metric)[1]))
+    figure.align_ylabels(grid[:, 0])
+    style.legend_below(figure, style.method_handles(methods.values()), rows)
+    return figure

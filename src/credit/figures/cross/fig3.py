@@ -1,0 +1,96 @@
+"""Figure 3: the student-teacher task of DFC's Figure 3: loss and alignment of the updates, layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from credit.errors import ConfigError
+from credit.figures import style
+from credit.figures.curves import draw_curve, fit_y, median_curve
+from credit.figures.names import METHODS, Style, method_styles, metric_label
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """Loss above; below, one row per angle between updates, one column per layer.
+
+    table: tidy, one data set, with the loss of the whole net and any of the angles [degrees] per layer ("1" is
+    next to the input) and for the whole net ("").
+    options: loss (test_loss); angles (angle_bp, angle_mn); window, epochs of the trailing mean of angles
+    (1: none); where.
+    Lines are medians over runs, bands go from the first to the third quartile. A method without an angle (it
+    does not change that layer) has no curve there. Raises ConfigError for an empty selection, a wrong window
+    or several data sets.
+    """
+    o = style.chosen(options, "fig3", loss="test_loss", angles=["angle_bp", "angle_mn"], window=1)
+    rows = style.selection(table, o, "fig3")
+    angles = _recorded(rows, o)
+    numbered = sorted(set(rows.loc[rows["metric"].isin(angles), "layer"]) - {""}, key=int)
+    layers = [*numbered, ""]
+    styles = method_styles(rows["method"], o["rules"])
+    methods = [(rows[rows["method"] == name], look) for name, look in styles.items()]
+    size = (1.0 + 1.75 * max(len(layers), 3), 2.6 + 1.6 * len(angles))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.add_gridspec(1 + len(angles), len(layers))
+    first = [figure.add_subplot(grid[0, :])]
+    _loss(first[0], methods, o["loss"])
+    first[0].set_title(style.panel_title(rows, rows["dataset"].iloc[0]))
+    for i, metric in enumerate(angles, start=1):
+        panels = [figure.add_subplot(grid[i, j]) for j in range(len(layers))]
+        for axes, layer in zip(panels, layers, strict=True):
+            _angle(axes, methods, metric, layer, o["window"])
+            if i == 1:
+                axes.set_title(f"layer {layer}" if layer else "whole network")
+            if i == len(angles):
+                axes.set_xlabel("epoch")
+        _same_degrees(panels)
+        panels[0].set_ylabel(metric_label(metric, "°"))
+        first.append(panels[0])
+    figure.align_ylabels(first)
+    style.legend_below(figure, style.method_handles(styles.values()), rows)
+    return figure
+
+
+def _recorded(rows: pd.DataFrame, o: dict[str, Any]) -> list[str]:
+    """Those of the wanted angles that are in the table; checks the options on the way."""
+    if not (isinstance(o["window"], int) and o["window"] >= 1):
+        raise ConfigError(f"fig3: options.window = {o['window']!r}; must be a whole number of epochs >= 1")
+    datasets = sorted(set(rows["dataset"]))
+    if len(datasets) > 1:
+        raise ConfigError(f"fig3: draws one data set, found {', '.join(datasets)}; set options.where.dataset")
+    found = set(rows["metric"])
+    if not found & {o["loss"], *o["angles"]}:
+        raise ConfigError(f"fig3: {', '.join([o['loss'], *o['angles']])}: none was recorded; nothing to draw")
+    return [angle for angle in o["angles"] if angle in found]
+
+
+def _loss(axes, methods: list[tuple[pd.DataFrame, Style]], metric: str) -> None:
+    curves = [median_curve(rows, metric) for rows, _ in methods]
+    for place, (curve, (_, look)) in enumerate(zip(curves, methods, strict=True)):
+        draw_curve(axes, curve, look, place, len(curves))
+    fit_y(axes, curves)
+    axes.set_ylabel(metric_label(metric))
+    axes.set_xlabel("epoch")
+    style.epoch_axis(axes.xaxis, 10)
+
+
+def _angle(axes, methods: list[tuple[pd.DataFrame, Style]], metric: str, layer: str, window: int) -> None:
+    for place, (rows, look) in enumerate(methods):
+        curve = median_curve(rows, metric, layer, window)
+        # BP's angle to itself is 0 by definition: it stays, but behind the others
+        draw_curve(axes, curve, look, place, len(methods), zorder=2.5 if look == METHODS["bp"] else 3.0)
+    style.epoch_axis(axes.xaxis, 4)
+
+
+def _same_degrees(panels) -> None:
+    """0 to 90 degrees, further if the curves go further, the same in all panels of a row."""
+    drawn = [np.nanmax(line.get_ydata(), initial=0.0) for axes in panels for line in axes.lines]
+    top = max([90.0, *drawn])
+    for axes in panels:
+        axes.set_ylim(-3, top + 3)
+        axes.set_yticks(range(0, int(top) + 1, 30))
+        axes.tick_params(labelleft=axes is panels[0])

@@ -1,0 +1,118 @@
+"""Curves over epochs: one value per run and epoch, smoothed, summarised over runs, drawn with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from credit.figures.names import Style
+from credit.figures.style import log_axis
+from credit.tables import CONFIDENCE
+
+
+class Curve(NamedTuple):
+    """Middle line and band over runs, each (epochs,), and what became of the runs."""
+
+    epoch: np.ndarray
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    runs: pd.DataFrame  # (epochs, runs that reached the end)
+    diverged: pd.DataFrame  # (epochs, runs that did not)
+
+
+def runs_over_epochs(rows: pd.DataFrame, metric: str, layer: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Values of one metric of one method on one data set: index epoch, one column per seed.
+
+    Several values within an epoch are averaged. Returns the runs that reached the end, and the diverged ones.
+    """
+    lost = set(rows.loc[rows["metric"] == "diverged", "seed"])
+    rows = rows[(rows["metric"] == metric) & (rows["layer"] == layer)]
+    wide = rows.pivot_table(index="epoch", columns="seed", values="value", aggfunc="mean", dropna=False)
+    gone = [seed for seed in wide if seed in lost]
+    return wide.drop(columns=gone).dropna(how="all"), wide[gone].dropna(how="all")
+
+
+def smooth(wide: pd.DataFrame, window: int) -> pd.DataFrame:
+    """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined."""
+    if window <= 1 or wide.empty:
+        return wide
+    # as days, because pandas counts a window of numbers in rows, and not every epoch need have one
+    days = wide.set_axis(pd.to_timedelta(wide.index, unit="D"))
+    return days.rolling(f"{window}D", min_periods=1).mean().set_axis(wide.index).where(wide.notna())
+
+
+def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0) -> Curve:
+    """Mean over runs with the 95 % t interval of the mean; with fewer than three runs, their range."""
+    wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric))
+    middle, n = wide.mean(axis=1), wide.notna().sum(axis=1)
+    if wide.shape[1] < 3:
+        low, high = wide.min(axis=1), wide.max(axis=1)
+    else:
+        half = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * wide.std(axis=1, ddof=1) / np.sqrt(n)
+        low, high = middle - half, middle + half
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in (middle, low, high)), wide, gone)
+
+
+def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> Curve:
+    """Median over runs with the band between the quartiles, after smoothing each run."""
+    wide, gone = (smooth(w, window) for w in runs_over_epochs(rows, metric, layer))
+    quartiles = (wide.quantile(q, axis=1).to_numpy(float) for q in (0.5, 0.25, 0.75))
+    return Curve(wide.index.to_numpy(), *quartiles, wide, gone)
+
+
+def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: float = 3.0) -> None:
+    """One method: line, band, sparse markers; runs that diverged as thin lines that end in a cross.
+
+    place, of: this curve's number among the `of` curves of the axes. Markers of different curves sit at
+    different epochs, so that curves which coincide can still be told apart.
+    """
+    n = len(curve.epoch)
+    if n:
+        gap = max(n // 6, 1)
+        axes.plot(
+            curve.epoch,
+            curve.middle,
+            color=style.colour,
+            linestyle=style.line,
+            marker=style.marker,
+            markevery=(int(gap * (place + 0.5) / of), gap),
+            markeredgewidth=0.8,
+            zorder=zorder,
+        )
+        axes.fill_between(curve.epoch, curve.low, curve.high, color=style.colour, alpha=0.18, lw=0, zorder=2)
+    for _, run in curve.diverged.items():
+        run = run.dropna()
+        axes.plot(run.index, run, color=style.colour, linewidth=0.6, alpha=0.7, zorder=zorder)
+        axes.plot(run.index[-1:], run.iloc[-1:], color=style.colour, marker="x", linestyle="none", zorder=4)
+
+
+def fit_y(axes, curves: Iterable[Curve]) -> None:
+    """Logarithmic y axis, if all values are positive, around the single runs.
+
+    Neither bands nor runs that diverged stretch it, unless there is nothing else.
+    """
+    curves = list(curves)
+    values = _finite(c.runs for c in curves)
+    values = values if len(values) else _finite(c.diverged for c in curves)
+    if not len(values):
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#666666")
+        axes.set_yticks([])
+        return
+    low, high = values.min(), values.max()
+    if low > 0:
+        margin = (high / low) ** 0.06 if high > low else 1.1
+        axes.set_ylim(low / margin, high * margin)
+        log_axis(axes.yaxis)
+    else:
+        margin = 0.06 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _finite(tables: Iterable[pd.DataFrame]) -> np.ndarray:
+    values = np.concatenate([t.to_numpy(float).ravel() for t in tables])
+    return values[np.isfinite(values)]

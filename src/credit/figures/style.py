@@ -1,0 +1,141 @@
+"""The look of all figures, and files that are the same bytes whenever the numbers are the same.
+
+Figures are made without pyplot: no global state, no display, nothing to close.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from credit.errors import ConfigError, one_of
+from credit.figures.names import Style, dataset_title
+from credit.records import replacing
+from credit.tables import VERIFIED, one_setting, where
+
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 3.2,
+    "pdf.fonttype": 42,  # TrueType: text in the PDF stays text
+    "svg.hashsalt": "credit",
+    "savefig.dpi": 200,
+}
+FOOTNOTE = "† from a copy of the data whose checksum is not the published one"
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """SETTINGS on top of matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorator: draw under `settings`."""
+
+    @functools.wraps(draw)
+    def wrapper(*args, **kwargs) -> Figure:
+        with settings():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
+    """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions."""
+    metadata = {"pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")), "png": {"Software": None}}
+    for path, kind in ((pdf, "pdf"), (png, "png")):
+        with settings(), replacing(path) as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata[kind])
+
+
+def chosen(options: Mapping[str, Any], figure: str, **defaults: Any) -> dict[str, Any]:
+    """Options with defaults filled in; every figure also knows `where` and `rules`. ConfigError for others."""
+    known = {"where": {}, "rules": {}, **defaults}
+    for name in options:
+        if name not in known:
+            raise ConfigError(one_of(f"{figure}: option", name, known))
+    return {**known, **options}
+
+
+def selection(table: pd.DataFrame, options: Mapping[str, Any], figure: str) -> pd.DataFrame:
+    """Rows that options.where leaves. Raises ConfigError when there are none, or when a grid was left in."""
+    rows = one_setting(where(table, options["where"]))
+    if rows.empty:
+        raise ConfigError(
+            f"{figure}: nothing to draw; of {len(table)} rows options.where = {options['where']!r} leaves none"
+        )
+    return rows
+
+
+def percent(metric: str) -> tuple[float, str]:
+    """Factor and unit in which a metric is drawn: errors and accuracies in %."""
+    return (100.0, "%") if metric.endswith(("_error", "_accuracy")) else (1.0, "")
+
+
+def panel_title(rows: pd.DataFrame, dataset: str) -> str:
+    """Title of a data set's panel, marked where its numbers come from an unverified copy of the data."""
+    verified = rows.loc[rows["dataset"] == dataset, VERIFIED].all()
+    return dataset_title(dataset) + ("" if verified else " †")
+
+
+def method_handles(styles: Iterable[Style]) -> list[Line2D]:
+    """Legend entries of methods."""
+    return [Line2D([], [], color=s.colour, linestyle=s.line, marker=s.marker, label=s.label) for s in styles]
+
+
+def legend_below(figure: Figure, handles: list[Line2D], rows: pd.DataFrame) -> None:
+    """One legend for the whole figure, below all axes; it says so where some of the data is unverified."""
+    columns = min(len(handles), max(2, int(figure.get_figwidth() / 1.15)))
+    note = None if rows[VERIFIED].all() else FOOTNOTE
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
+
+
+def log_axis(axis) -> None:
+    """Logarithmic scale, labelled with plain numbers (2, 5, 10) unless it spans more than three decades."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = sorted(axis.get_view_interval())
+    ratio = high / low
+    if ratio < 4:
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_minor_locator(NullLocator())
+    elif ratio < 1e3:
+        subs = (1, 2, 3, 5, 7) if ratio < 15 else (1, 2, 5) if ratio < 150 else (1, 3)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    if ratio < 1e3:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def epoch_axis(axis, ticks: int) -> None:
+    """Whole epochs, about `ticks` labels."""
+    axis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))

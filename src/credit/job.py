@@ -1,0 +1,144 @@
+"""The two kinds of training jobs: a block of seeds, and a hyperparameter search."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from credit import provenance, records
+from credit.code import code_roots
+from credit.errors import ConfigError
+from credit.spec import members
+from credit.train import Interrupted, Training
+
+
+def train(
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+) -> None:  # fmt: skip
+    """Train the spec's block of seeds and write the result file `out`; the checkpoint is removed at the end.
+
+    Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
+    """
+    data, choice = sort_inputs(inputs)
+    chosen = {}
+    if spec.get("searched"):
+        if choice is None:
+            raise ConfigError("this spec needs the choice.json of its search among the inputs")
+        chosen = read_choice(choice, spec["searched"])
+    run = apply_choice(spec, chosen)
+    training, found = run_training(spec, run, data, device, checkpoint, every, script)
+    header = {"spec": spec, "chosen": chosen, "provenance": found}
+    records.write_result(out, header, training.records)
+    checkpoint.unlink(missing_ok=True)
+
+
+def search(
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+) -> None:  # fmt: skip
+    """Train the grid and write the best point to `out`, with every point's score.
+
+    Raises ConfigError when every point diverged.
+    """
+    data, _ = sort_inputs(inputs)
+    training, found = run_training(spec, spec, data, device, checkpoint, every, script)
+    scores = score(spec, training)
+    sound = [s for s in scores if s["score"] is not None]
+    if not sound:
+        raise ConfigError(f"search: every point of {spec['vary']} diverged; give smaller values")
+    best = min(sound, key=lambda s: s["score"])
+    edges = {p: best["at"][p] in (min(v), max(v)) and len(v) > 1 for p, v in spec["vary"].items()}
+    for path in (p for p, edge in edges.items() if edge):
+        print(f"note: the best {path} = {best['at'][path]} is at the edge of the grid", file=sys.stderr)
+    content = {
+        "spec": spec, "choice": best["at"], "at_edge": edges, "criterion": spec["criterion"], "scores": scores,
+        "provenance": {"modules": found["modules"]},
+    }  # fmt: skip
+    records.write_text(out, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    checkpoint.unlink(missing_ok=True)
+
+
+def run_training(
+    spec: dict[str, Any], run: dict[str, Any], data: Path | None, device: str, checkpoint: Path, every: float,
+    script: str,
+) -> tuple[Training, dict[str, Any]]:  # fmt: skip
+    """Train `run` between two looks at the code; returns the training and what is recorded about it."""
+    snapshot = provenance.snapshot(*code_roots(spec, script))
+    snapshot.check(spec.get("code"))
+    start = time.monotonic()
+    training = Training(run, data, choose_device(device))
+    try:
+        training.run(checkpoint, every)
+    except Interrupted as error:
+        raise SystemExit(f"{error}; checkpoint in {checkpoint}") from error
+    snapshot.check(spec.get("code"), loaded=True)
+    name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
+    return training, provenance.record(
+        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - start, 3)
+    )
+
+
+def choose_device(device: str) -> str:
+    """cpu or cuda; auto is cuda where there is one. Raises ConfigError when cuda is asked for and absent."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = cuda: torch finds no CUDA device on this machine; use cpu or auto")
+    return device
+
+
+def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """(data set, choice) among a job's input files."""
+    data = [p for p in inputs if p.suffix == ".npz"]
+    choice = [p for p in inputs if p.suffix == ".json"]
+    return (data or [None])[0], (choice or [None])[0]
+
+
+def read_choice(path: Path, searched: Sequence[str]) -> dict[str, float]:
+    """The values that a search chose, {dotted path: value}. Raises ConfigError for a file that is no choice."""
+    try:
+        choice = json.loads(path.read_text(encoding="utf-8"))["choice"]
+        return {name: choice[name] for name in searched}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: not the choice of a search for {', '.join(searched)}; delete it") from error
+
+
+def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:
+    """The spec with the chosen values put at their places (`train.optimizer.X`, `hyper.X`)."""
+    run = json.loads(json.dumps(spec))
+    for path, value in chosen.items():
+        head, _, name = path.rpartition(".")
+        (run["rule"] if head == "hyper" else run["train"]["optimizer"])[name] = value
+    return run
+
+
+def score(spec: dict[str, Any], training: Training) -> list[dict[str, Any]]:
+    """Score of every grid point: mean over seeds of the criterion; None when a seed diverged."""
+    criterion, stack = spec["criterion"], members(spec)
+    curves: list[list[float]] = [[] for _ in stack]
+    names = {tuple(sorted(m.items())): i for i, m in enumerate(stack)}
+    paths = [k for k in stack[0] if k != "seed"]
+    for record in training.records:
+        if record["metric"] == criterion["metric"] and record["epoch"] > 0:
+            member = {"seed": record["seed"], **{p: record[p.rpartition(".")[2]] for p in paths}}
+            value = record["value"]
+            curves[names[tuple(sorted(member.items()))]].append(math.inf if value is None else value)
+    if not any(curves):
+        raise ConfigError(f"search.criterion.metric = {criterion['metric']!r} is not measured by this run")
+    result = []
+    for point in {tuple((p, m[p]) for p in paths): None for m in stack}:
+        mine = [i for i, m in enumerate(stack) if all(m[p] == v for p, v in point)]
+        values = [
+            math.inf if not training.alive[i] or not curves[i]
+            else min(curves[i]) if criterion["select"] == "lowest" else curves[i][-1]
+            for i in mine
+        ]  # fmt: skip
+        mean = sum(values) / len(values)
+        result.append({"at": dict(point), "score": mean if math.isfinite(mean) else None, "n": len(values)})
+    return result

@@ -1,0 +1,141 @@
+"""The contract of a learning rule.
+
+A rule is a frozen dataclass whose fields are its hyperparameters. Most rules are one function, `gradients`; one
+that optimises inside a mini-batch overrides `update`, one with several stages of training overrides `phases`.
+Every module of this package that is a rule ends in `part = ItsClass`; its file name is its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from credit import hyperparameters
+from credit.methods import registry
+from credit.nets.base import Batch, Net, Params, Trace, check_input
+from credit.optim import optimizer
+from credit.rand import Rand
+
+State = dict[str, Any]
+
+
+@dataclass
+class Step:
+    """What a rule computes from a mini-batch.
+
+    gradients: structure of params, the direction to *descend* (p -= lr g); missing entries are not trained.
+    info: named intermediates (output, loss, trace, deltas, ...). state: the rule's new state, None if unchanged.
+    """
+
+    gradients: Params
+    info: dict[str, Any]
+    state: State | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the training data: `update` names the method's function that takes the mini-batches."""
+
+    update: str = "update"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage of training: `epochs` times all `passes`, in order. `record`: whether its epochs are evaluated."""
+
+    name: str
+    epochs: int
+    passes: tuple[Pass, ...] = (Pass(),)
+    record: bool = True
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of every learning rule."""
+
+    nets: ClassVar[tuple[str, ...]] = ("dense",)  # kinds of nets that the rule is defined for
+    exact_output: ClassVar[bool] = True  # the last layer's gradient is backpropagation's
+    cost: ClassVar[float] = 1.0  # rough cost of an update relative to backpropagation, for `credit plan`
+
+    def __post_init__(self) -> None:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        where = type(self).__module__.rpartition(".")[2]
+        hyperparameters.check(type(self).__module__, given, where, stacked=True)
+
+    def init(self, net: Net, params: Params, rand: Rand) -> State:
+        """Feedback weights and whatever else the rule keeps: a nested dict of tensors. Default: nothing."""
+        return {}
+
+    def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
+        """The rule itself; pure: neither params nor state nor batch are changed."""
+        raise TypeError(f"{type(self).__name__} has no single-step form; use its `update`")
+
+    def update(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
+    ) -> tuple[Params, Any, State, dict[str, Any]]:
+        """What the loop calls: `gradients`, then the optimiser. Owns params, opt and state, may change them."""
+        step = self.gradients(net, params, state, batch, rand)
+        opt.step(params, step.gradients)
+        step.info["gradients"] = step.gradients
+        return params, opt, state if step.state is None else step.state, step.info
+
+    def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]):
+        """The optimiser of a run, from its settings (see `credit.optim`)."""
+        opt = optimizer(**settings)
+        opt.init(params)
+        return opt
+
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """The stages of a run of `epochs` epochs. Default: one phase with one pass an epoch."""
+        return (Phase("train", epochs),)
+
+    def check_net(self, net: Net) -> None:
+        """Raise ValueError when the rule is not defined for this kind of net."""
+        if net.kind not in self.nets:
+            name = type(self).__module__.rpartition(".")[2]
+            raise ValueError(f"method {name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}")
+
+
+@dataclass
+class Forward:
+    """A forward pass with its loss: what every error-driven rule starts from."""
+
+    trace: Trace
+    loss: Tensor  # (M,)
+    error: Tensor  # gradient of the loss at the output, (M, B, n_out)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def forward(net: Net, params: Params, batch: Batch, rand: Rand) -> Forward:
+    """Forward pass (with dropout masks where the net has them), loss and its gradient at the output."""
+    check_input(net, params, batch.x)
+    leading = params["0"]["weight"].ndim - len(net.blocks[0].shapes()["weight"])
+    batch_size = batch.x.shape[leading]
+    trace = net.forward(params, batch.x, net.masks(batch_size, rand))
+    if batch.weights is None:
+        loss, error = net.loss.value_and_gradient(trace.output, batch.y)
+    else:
+        loss, error = net.loss.value_and_gradient(trace.output, batch.y, batch.weights)
+    return Forward(trace, loss, error, {"output": trace.output, "loss": loss, "trace": trace, "error": error})
+
+
+def method(name: str, **hyper: Any) -> Method:
+    """The learning rule `name` with its hyperparameters.
+
+    A float hyperparameter may be a sequence with one value per member of the stack. Raises ConfigError
+    (a ValueError) naming an unknown rule, an unknown hyperparameter or a value that is not allowed.
+    """
+    module = registry.load(name)
+    return module.part(**hyperparameters.check(module.__name__, hyper, name, stacked=True))
+
+
+def member(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A hyperparameter ready to multiply `like` (M, ...): per-member values get trailing axes."""
+    if isinstance(value, (int, float)):
+        return value
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return value.reshape(-1, *([1] * (like.ndim - 1)))

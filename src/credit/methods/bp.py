@@ -1,0 +1,28 @@
+"""Backpropagation (Rumelhart, Hinton & Williams 1986), written out: no autograd graph is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from credit.methods._sweep import sweep
+from credit.methods.base import Batch, Method, State, Step, forward
+from credit.nets.base import Net, Params
+from credit.rand import Rand
+
+
+@dataclass(frozen=True)
+class BP(Method):
+    """delta_L = phi' * dL/dh_L, delta_l = phi' * (W_{l+1}^T delta_{l+1}), gradient of W_l = delta_l h_{l-1}^T."""
+
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+
+    def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
+        """Gradient of the mean loss; info["deltas"] are the gradients at the pre-activations."""
+        run = forward(net, params, batch, rand)
+        weights = {i: p["weight"] for i, p in params.items()}
+        gradients, deltas = sweep(net, run.trace, run.error, weights)
+        return Step(gradients, run.info | {"deltas": deltas})
+
+
+part = BP

@@ -1,0 +1,40 @@
+"""Direct random target projection (Frenkel, Lefebvre & Bol 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from credit.methods._direct import direct_feedback, direct_step
+from credit.methods.base import Batch, Method, State, Step, forward
+from credit.nets.base import Net, Params
+from credit.rand import Rand
+
+
+@dataclass(frozen=True)
+class DRTP(Method):
+    """delta_l = phi' * (B_l t) / B: hidden blocks see the *target* t (one-hot, or the regression target).
+
+    Nothing waits for the output, so there is neither a backward pass nor update locking. The sign of B_l is
+    immaterial, since its distribution is symmetric. The output layer is trained with its error. The mean
+    over the batch of B samples is taken as in the loss.
+    """
+
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    cost: ClassVar[float] = 0.95
+
+    feedback: str | dict = "xavier_normal"
+    feedback_scale: Annotated[float, "> 0"] = 1.0
+
+    def init(self, net: Net, params: Params, rand: Rand) -> State:
+        """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
+        return {"feedback": direct_feedback(net, rand, self.feedback, self.feedback_scale)}
+
+    def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
+        """info["deltas"] are the teaching signals at the pre-activations."""
+        run = forward(net, params, batch, rand)
+        target = net.loss.targets(batch.y, net.n_out, run.error.dtype)
+        return direct_step(net, run, state["feedback"], target / run.error.shape[-2])
+
+
+part = DRTP

@@ -1,0 +1,43 @@
+"""Feedback alignment (Lillicrap, Cownden, Tweed & Akerman 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from credit.methods._sweep import sweep
+from credit.methods.base import Batch, Method, State, Step, forward
+from credit.nets.base import Net, Params
+from credit.nets.init import init
+from credit.rand import Rand
+
+
+@dataclass(frozen=True)
+class FA(Method):
+    """delta_l = phi' * (B_{l+1}^T delta_{l+1}) with fixed random B_l in place of W_l.
+
+    feedback: initialisation of B_l, drawn with the shape and fans of W_l (see `credit.nets.init`).
+    feedback_scale: factor on B_l.
+    """
+
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+
+    feedback: str | dict = "xavier_normal"
+    feedback_scale: Annotated[float, "> 0"] = 1.0
+
+    def init(self, net: Net, params: Params, rand: Rand) -> State:
+        """Feedback weights of every block but the first, shaped as the forward weights."""
+        weights = {
+            str(i): init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}") * self.feedback_scale
+            for i in range(1, len(net))
+        }
+        return {"feedback": weights}
+
+    def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
+        """Backward sweep through the feedback weights; info["deltas"] at the pre-activations."""
+        run = forward(net, params, batch, rand)
+        gradients, deltas = sweep(net, run.trace, run.error, state["feedback"])
+        return Step(gradients, run.info | {"deltas": deltas})
+
+
+part = FA

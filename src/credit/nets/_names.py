@@ -1,0 +1,64 @@
+"""Names that a configuration may use for parts of a net. Free of torch: the Snakefile validates with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from credit.errors import ConfigError, one_of
+
+ACTIVATIONS = (
+    "elu",
+    "leakyrelu",
+    "leakyrelu_0.01",
+    "leakyrelu_0.1",
+    "linear",
+    "relu",
+    "relu_closed",
+    "sigmoid",
+    "tanh",
+)
+
+LOSSES = ("half_squared_error", "mse", "softmax_cross_entropy", "squared_error_sum")
+
+# Initialisation schemes with the default of each option; None means that the option must be given.
+SCHEMES: dict[str, dict[str, float | None]] = {
+    "he_normal": {"gain": 1.0},
+    "he_uniform": {"gain": 1.0},
+    "lecun_normal": {"gain": 1.0},
+    "nok": {"gain": 1.0},
+    "normal": {"std": None},
+    "ones": {},
+    "orthogonal": {"gain": 1.0},
+    "orthogonal_fan": {"gain": 1.0},
+    "teacher": {},
+    "torch_default": {},
+    "uniform": {"scale": None},
+    "xavier_normal": {"gain": 1.0},
+    "xavier_uniform": {"gain": 1.0},
+    "zeros": {},
+}
+
+
+def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tuple[str, dict[str, float]]:
+    """Name and complete options of an initialisation scheme.
+
+    scheme: a name, or {"name": NAME, OPTION: number}. where: what the message of an error begins with.
+    Raises ConfigError for an unknown name, an unknown or missing option, and one that is not a number >= 0.
+    """
+    given = {"name": scheme} if isinstance(scheme, str) else dict(scheme)
+    name = given.pop("name", None)
+    if name not in SCHEMES:
+        raise ConfigError(one_of(f"{where}.name", name, SCHEMES))
+    allowed = SCHEMES[name]
+    for key, value in given.items():
+        if key not in allowed:
+            options = ", ".join(allowed) or "none"
+            raise ConfigError(f"{where}.{key} = {value!r}; scheme {name!r} has the options: {options}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise ConfigError(f"{where}.{key} = {value!r}; must be a finite number >= 0")
+    options = {**allowed, **given}
+    missing = [key for key, value in options.items() if value is None]
+    if missing:
+        raise ConfigError(f"{where}.{missing[0]} is missing; scheme {name!r} needs a number >= 0")
+    return name, options

@@ -1,0 +1,167 @@
+"""What a network is: a chain of blocks and a loss, as pure functions of nested dicts of tensors.
+
+A *block* is one layer of weights with everything up to the next one (activation, pooling, dropout mask). It can
+be called alone, so that feedback networks and local losses can be built from it, and it offers its reverse in
+four exact pieces from which learning rules without autograd are made:
+
+    trace = block.forward(params, x)            pre-activation, activation, output
+    delta = block.local(trace, grad)            gradient at the output  -> gradient at the pre-activation
+    grads = block.weight_gradient(trace, delta) gradient at the pre-activation -> gradient of the parameters
+    grad  = block.pull(weight, delta, trace)    gradient at the pre-activation -> gradient at the input
+
+Shapes: a leading stack axis M is optional everywhere. Dense activations (M, B, n), images (M, B, C, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from credit.nets import losses
+from credit.rand import Rand
+
+Params = dict[str, dict[str, Tensor]]
+
+
+@dataclass
+class Batch:
+    """A mini-batch: inputs x (M, B, ...), targets y (M, B) class indices or (M, B, n_out) values.
+
+    weights: optional weights (M, B, n_out) of the single output errors.
+    """
+
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None = None
+
+
+@dataclass
+class BlockTrace:
+    """What a block computed: `pre` and `act` before pooling; `out` after pooling and mask, input of the next."""
+
+    input: Tensor
+    pre: Tensor
+    act: Tensor
+    out: Tensor
+    index: Tensor | None = None  # argmax of the pooling windows, flat over height x width
+    mask: Tensor | None = None  # inverted-dropout mask multiplied onto `out`
+
+
+@dataclass
+class Trace:
+    """A forward pass, block by block."""
+
+    blocks: list[BlockTrace]
+
+    @property
+    def output(self) -> Tensor:
+        """Output of the last block, (M, B, n_out)."""
+        return self.blocks[-1].out
+
+
+class Block(Protocol):
+    """One layer of weights; see the module's docstring."""
+
+    n_out: int  # units of the output, flattened
+    shape_out: tuple[int, ...]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+    def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace: ...
+    def local(self, trace: BlockTrace, grad: Tensor) -> Tensor: ...
+    def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]: ...
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Net:
+    """Blocks in a row and a loss on the last one's output.
+
+    kind: name of the module that built it (a learning rule lists the kinds that it can train).
+    keep: probability that a hidden unit is kept by dropout; 1 means no dropout.
+    """
+
+    kind: str
+    blocks: tuple[Any, ...]
+    loss: Any
+    shape_in: tuple[int, ...]
+    keep: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def n_out(self) -> int:
+        """Number of output units."""
+        return self.blocks[-1].n_out
+
+    def block(self, i: int):
+        """Block `i`, callable alone."""
+        return self.blocks[i]
+
+    def init(
+        self, seed: int | Rand = 0, scheme: str | dict = "xavier_normal", dtype=None, stream: str = "init"
+    ) -> Params:
+        """Parameters drawn by `scheme` (see `credit.nets.init`), biases zero unless the scheme draws them.
+
+        seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
+        stream: name of the random streams; a second net of the same seed needs another one.
+        """
+        rand = seed if isinstance(seed, Rand) else Rand(seed, dtype=dtype or torch.get_default_dtype())
+        return {str(i): init_block(block, rand, scheme, f"{stream}.{i}") for i, block in enumerate(self.blocks)}
+
+    def forward(self, params: Params, x: Tensor, masks: list[Tensor | None] | None = None) -> Trace:
+        """Run every block and keep what it computed. masks: one per block, or None (no dropout)."""
+        traces = []
+        for i, block in enumerate(self.blocks):
+            trace = block.forward(params[str(i)], x, masks[i] if masks else None)
+            traces.append(trace)
+            x = trace.out
+        return Trace(traces)
+
+    def predict(self, params: Params, x: Tensor) -> Tensor:
+        """Output (M, B, n_out) without dropout; nothing is kept."""
+        for i, block in enumerate(self.blocks):
+            x = block.forward(params[str(i)], x).out
+        return x
+
+    def masks(self, batch_size: int, rand: Rand) -> list[Tensor | None] | None:
+        """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped."""
+        if self.keep >= 1:
+            return None
+        hidden = [
+            rand.bernoulli(f"dropout.{i}", (batch_size, *b.shape_out), self.keep) / self.keep
+            for i, b in enumerate(self.blocks[:-1])
+        ]
+        return [*hidden, None]
+
+
+def init_block(block, rand: Rand, scheme: str | dict, stream: str) -> dict[str, Tensor]:
+    """Parameters of one block, every tensor from its own random stream `STREAM.weight`, `STREAM.bias`."""
+    from credit.nets.init import init
+
+    weight = block.shapes()["weight"]
+    return {
+        name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight)
+        for name, shape in block.shapes().items()
+    }
+
+
+def check_input(net: Net, params: Params, x: Tensor) -> None:
+    """Raise ValueError when the trailing axes of `x` are not what the net takes; a dense net flattens images."""
+    leading = params["0"]["weight"].ndim - len(net.block(0).shapes()["weight"])
+    features = tuple(x.shape[leading + 1 :])
+    fits = math.prod(features) == math.prod(net.shape_in) if net.kind == "dense" else features == net.shape_in
+    if not fits or not features:
+        axes = "members, batch" if leading else "batch"
+        raise ValueError(
+            f"input has shape {tuple(x.shape)}; this {net.kind} net takes ({axes}, {', '.join(map(str, net.shape_in))})"
+        )
+
+
+def loss_named(name: str):
+    """The loss `name` of `credit.nets.losses`."""
+    return losses.get(name)

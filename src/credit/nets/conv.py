@@ -1,0 +1,216 @@
+"""Convolutional networks: convolutions with activation and max-pooling, then fully connected layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from credit.nets import activations
+from credit.nets.base import BlockTrace, Net, loss_named
+from credit.nets.dense import Dense
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max-pooling windows; padding counts as minus infinity."""
+
+    size: int
+    stride: int
+    padding: int = 0
+
+
+@dataclass(frozen=True)
+class Conv:
+    """out = pool(phi(W * x + b)): weight (M, C_out, C_in, k, k), bias (M, C_out), images (M, B, C, H, W).
+
+    A stack is folded into the groups of one convolution over (B, M C, H, W).
+    """
+
+    shape_in: tuple[int, int, int]
+    channels: int
+    kernel: int
+    activation: str
+    stride: int = 1
+    padding: int = 0
+    pool: Pool | None = None
+    bias: bool = True
+
+    @property
+    def phi(self):
+        """The activation function, see `credit.nets.activations`."""
+        return activations.get(self.activation)
+
+    @property
+    def shape_pre(self) -> tuple[int, int, int]:
+        """(C, H, W) of the pre-activation."""
+        side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in self.shape_in[1:]]
+        return (self.channels, *side)
+
+    @property
+    def shape_out(self) -> tuple[int, int, int]:
+        """(C, H, W) of the output, after pooling."""
+        if self.pool is None:
+            return self.shape_pre
+        p = self.pool
+        side = [(n + 2 * p.padding - p.size) // p.stride + 1 for n in self.shape_pre[1:]]
+        return (self.channels, *side)
+
+    @property
+    def n_out(self) -> int:
+        c, h, w = self.shape_out
+        return c * h * w
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, without the stack axis."""
+        bias = {"bias": (self.channels,)} if self.bias else {}
+        return {"weight": (self.channels, self.shape_in[0], self.kernel, self.kernel), **bias}
+
+    def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """x (M, B, C, H, W)."""
+        weight, bias = params["weight"], params.get("bias")
+        if weight.ndim == 4:
+            pre = F.conv2d(x, weight, bias, self.stride, self.padding)
+        else:
+            members = weight.shape[0]
+            x = x.expand(members, *x.shape[-4:])
+            flat = F.conv2d(
+                fold(x), weight.flatten(0, 1), None if bias is None else bias.flatten(), self.stride, self.padding,
+                groups=members,
+            )  # fmt: skip
+            pre = unfold(flat, members)
+        act = self.phi.value(pre)
+        out, index = self._pool(act)
+        return BlockTrace(x, pre, act, out if mask is None else out * mask, index, mask)
+
+    def _pool(self, act: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.pool is None:
+            return act, None
+        p = self.pool
+        flat = act.reshape(-1, *act.shape[-3:])
+        out, index = F.max_pool2d(flat, p.size, p.stride, p.padding, return_indices=True)
+        shape = (*act.shape[:-2], *out.shape[-2:])
+        return out.reshape(shape), index.reshape(shape)
+
+    def unpool(self, trace: BlockTrace, grad: Tensor) -> Tensor:
+        """Gradient at the pooled output -> at the activation; overlapping windows add up."""
+        grad = grad.reshape(trace.out.shape)
+        if trace.index is None:
+            return grad
+        full = torch.zeros_like(trace.act).flatten(-2)
+        full.scatter_add_(-1, trace.index.flatten(-2), grad.flatten(-2))
+        return full.reshape(trace.act.shape)
+
+    def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
+        """Gradient at the output, (M, B, C, H, W) or flattened -> at the pre-activation."""
+        grad = grad.reshape(trace.out.shape)
+        if trace.mask is not None:
+            grad = grad * trace.mask
+        return self.phi.backward(self.unpool(trace, grad), trace.pre, trace.act)
+
+    def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
+        """delta (M, B, C, H, W), summed over batch and positions."""
+        shape = self.shapes()["weight"]
+        if delta.ndim == 4:
+            weight = torch.nn.grad.conv2d_weight(trace.input, shape, delta, self.stride, self.padding)
+        else:
+            m = delta.shape[0]
+            weight = torch.nn.grad.conv2d_weight(
+                fold(trace.input), (m * shape[0], *shape[1:]), fold(delta), self.stride, self.padding, groups=m
+            ).reshape(m, *shape)
+        return {"weight": weight, "bias": delta.sum((-4, -2, -1))} if self.bias else {"weight": weight}
+
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
+        """Transposed convolution of delta with `weight`: the gradient at the input, (M, B, C_in, H, W)."""
+        if delta.ndim == 4:
+            return torch.nn.grad.conv2d_input(trace.input.shape, weight, delta, self.stride, self.padding)
+        m, b = delta.shape[:2]
+        c, h, w = self.shape_in
+        flat = torch.nn.grad.conv2d_input(
+            (b, m * c, h, w), weight.flatten(0, 1), fold(delta), self.stride, self.padding, groups=m
+        )
+        return unfold(flat, m)
+
+
+def fold(x: Tensor) -> Tensor:
+    """(M, B, C, H, W) -> (B, M C, H, W)."""
+    return x.movedim(0, 1).flatten(1, 2)
+
+
+def unfold(x: Tensor, members: int) -> Tensor:
+    """(B, M C, H, W) -> (M, B, C, H, W)."""
+    return x.unflatten(1, (members, -1)).movedim(1, 0)
+
+
+def conv(
+    shape_in: Sequence[int],
+    channels: Sequence[int],
+    hidden_sizes: Sequence[int],
+    n_out: int,
+    kernel: int = 5,
+    stride: int = 1,
+    padding: int = 0,
+    pool: int | tuple[int, int, int] | None = 2,
+    hidden: str = "relu",
+    output: str = "linear",
+    loss: str = "softmax_cross_entropy",
+    bias: bool = True,
+    keep: float = 1.0,
+) -> Net:
+    """A convolutional net: one block per entry of `channels`, then dense layers of `hidden_sizes` and `n_out`.
+
+    shape_in: (C, H, W). pool: window size (also the stride), (size, stride, padding), or None.
+    Raises ValueError when an image becomes smaller than a window.
+    """
+    window = None if pool is None else Pool(pool, pool) if isinstance(pool, int) else Pool(*pool)
+    shape, blocks = tuple(int(n) for n in shape_in), []
+    for c in channels:
+        block = Conv(shape, int(c), kernel, hidden, stride, padding, window, bias)
+        if min(block.shape_pre) < 1 or min(block.shape_out) < 1:
+            raise ValueError(
+                f"conv block {len(blocks)} (kernel {kernel}, pool {pool}) does not fit images of shape {shape}"
+            )
+        blocks.append(block)
+        shape = block.shape_out
+    sizes = [shape[0] * shape[1] * shape[2], *hidden_sizes, n_out]
+    names = [hidden] * len(hidden_sizes) + [output]
+    for name in (hidden, output):
+        activations.get(name)
+    blocks += [Dense(int(a), int(b), f, bias) for a, b, f in zip(sizes[:-1], sizes[1:], names, strict=True)]
+    return Net("conv", tuple(blocks), loss_named(loss), tuple(int(n) for n in shape_in), keep)
+
+
+@dataclass(frozen=True)
+class ConvConfig:
+    """Configuration of a convolutional net; image shape and output size come from the task."""
+
+    channels: tuple[int, ...]
+    hidden_sizes: tuple[int, ...] = ()
+    kernel: Annotated[int, "> 0"] = 5
+    stride: Annotated[int, "> 0"] = 1
+    padding: Annotated[int, ">= 0"] = 0
+    pool: tuple[int, ...] | None = (2, 2, 0)
+    hidden: str = "relu"
+    output: str = "linear"
+    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = (
+        "softmax_cross_entropy"
+    )
+    bias: bool = True
+    keep: Annotated[float, "(0, 1]"] = 1.0
+    init: str | dict = "xavier_normal"
+
+    def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
+        """The net for images of `shape_in` (C, H, W) and `n_out` outputs."""
+        if len(shape_in) != 3:
+            raise ValueError(f"a conv net takes images (C, H, W); this task's inputs have shape {shape_in}")
+        return conv(
+            shape_in, self.channels, self.hidden_sizes, n_out, self.kernel, self.stride, self.padding,
+            None if self.pool is None else tuple(self.pool), self.hidden, self.output, self.loss, self.bias, self.keep,
+        )  # fmt: skip
+
+
+part = ConvConfig

@@ -1,0 +1,123 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from credit.nets import activations
+from credit.nets.base import BlockTrace, Net, loss_named
+
+
+@dataclass(frozen=True)
+class Dense:
+    """h = phi(W x + b): weight (M, n_out, n_in), bias (M, n_out), activations (M, B, n)."""
+
+    n_in: int
+    n_out: int
+    activation: str
+    bias: bool = True
+
+    @property
+    def shape_out(self) -> tuple[int, ...]:
+        return (self.n_out,)
+
+    @property
+    def phi(self):
+        """The activation function, see `credit.nets.activations`."""
+        return activations.get(self.activation)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, without the stack axis."""
+        bias = {"bias": (self.n_out,)} if self.bias else {}
+        return {"weight": (self.n_out, self.n_in), **bias}
+
+    def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """x (M, B, n_in), or images (M, B, C, H, W) that are flattened."""
+        weight = params["weight"]
+        if x.ndim > weight.ndim:
+            x = x.flatten(weight.ndim - 1)
+        pre = affine(x, weight, params.get("bias"))
+        act = self.phi.value(pre)
+        return BlockTrace(x, pre, act, act if mask is None else act * mask, mask=mask)
+
+    def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
+        """Gradient at the output (M, B, n_out) -> at the pre-activation."""
+        if trace.mask is not None:
+            grad = grad * trace.mask
+        return self.phi.backward(grad, trace.pre, trace.act)
+
+    def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
+        """delta (M, B, n_out), summed over the batch -> {"weight": delta^T x, "bias": sum of delta}."""
+        weight = delta.mT @ trace.input
+        return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
+
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
+        """delta W, (M, B, n_in): the gradient at the input when `weight` is the forward weight."""
+        return delta @ weight
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + b for one network or a stack, (M, B, n_out)."""
+    if bias is None:
+        return x @ weight.mT
+    if weight.ndim == 2:
+        return torch.addmm(bias, x, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(-2), x.expand(weight.shape[0], *x.shape[-2:]), weight.mT)
+
+
+def dense(
+    sizes: Sequence[int],
+    hidden: str | Sequence[str] = "tanh",
+    output: str = "linear",
+    loss: str = "softmax_cross_entropy",
+    bias: bool = True,
+    keep: float = 1.0,
+) -> Net:
+    """A fully connected net with layer sizes [n_0, ..., n_L].
+
+    hidden: activation of all hidden layers, or one name per hidden layer. A classifier ends in linear logits,
+    its softmax is part of the loss. Raises ValueError for fewer than two sizes or a wrong number of names.
+    """
+    sizes = [int(n) for n in sizes]
+    n_hidden = len(sizes) - 2
+    if n_hidden < 0 or min(sizes) < 1:
+        raise ValueError(f"sizes = {sizes}; must be at least two positive layer sizes, input first")
+    names = [hidden] * n_hidden if isinstance(hidden, str) else list(hidden)
+    if len(names) != n_hidden:
+        raise ValueError(f"hidden = {names}; must name one activation, or one for each of {n_hidden} hidden layers")
+    names.append(output)
+    for name in names:
+        activations.get(name)
+    blocks = tuple(Dense(a, b, phi, bias) for a, b, phi in zip(sizes[:-1], sizes[1:], names, strict=True))
+    return Net("dense", blocks, loss_named(loss), (sizes[0],), keep)
+
+
+@dataclass(frozen=True)
+class DenseConfig:
+    """Configuration of a fully connected net; input and output sizes come from the task."""
+
+    hidden_sizes: tuple[int, ...]
+    hidden: str | tuple[str, ...] = "tanh"
+    output: str = "linear"
+    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = (
+        "softmax_cross_entropy"
+    )
+    bias: bool = True
+    keep: Annotated[float, "(0, 1]"] = 1.0
+    init: str | dict = "xavier_normal"
+
+    def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
+        """The net for inputs of `shape_in` (flattened) and `n_out` outputs."""
+        n_in = 1
+        for n in shape_in:
+            n_in *= n
+        hidden = self.hidden if isinstance(self.hidden, str) else list(self.hidden)
+        return dense([n_in, *self.hidden_sizes, n_out], hidden, self.output, self.loss, self.bias, self.keep)
+
+
+part = DenseConfig

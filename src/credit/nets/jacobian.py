@@ -1,0 +1,28 @@
+"""Jacobians of a dense net's output with respect to its pre-activations, by recursion over the layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from credit.nets.base import Net, Params, Trace
+
+
+def output_jacobian(net: Net, params: Params, trace: Trace) -> list[Tensor]:
+    """J_i = d r_L / d v_i for every layer i, (M, B, n_L, n_i), first layer first.
+
+    J_L = diag(phi'_L), J_i = J_{i+1} W_{i+1} diag(phi'_i). Source: Meulemans et al. 2021, section 1.4 of the
+    methods; the n_L rows are carried through the layers once for the whole batch.
+    """
+    last = len(net) - 1
+    slopes = [b.phi.derivative(t.pre, t.act) for b, t in zip(net.blocks, trace.blocks, strict=True)]
+    jacobian = torch.diag_embed(slopes[last])
+    result = [jacobian]
+    for i in range(last - 1, -1, -1):
+        if i == last - 1:  # a diagonal times a matrix is no matrix product
+            product = slopes[last].unsqueeze(-1) * params[str(last)]["weight"].unsqueeze(-3)
+        else:
+            product = (jacobian.flatten(-3, -2) @ params[str(i + 1)]["weight"]).unflatten(-2, jacobian.shape[-3:-1])
+        jacobian = product * slopes[i].unsqueeze(-2)
+        result.append(jacobian)
+    return result[::-1]

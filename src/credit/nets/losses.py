@@ -1,0 +1,158 @@
+"""Losses of the output and their gradients, per member of a stack.
+
+    =====================  ==============================  ===============================
+    name                   L                               dL/dr
+    =====================  ==============================  ===============================
+    softmax_cross_entropy  mean_b of -log softmax(r)_y     (softmax(r) - onehot(y)) / B
+    mse                    mean over batch and units       2 (r - y) / (B n)
+    half_squared_error     mean_b of ½ sum over units      (r - y) / B
+    squared_error_sum      ½ sum over batch and units      r - y
+    =====================  ==============================  ===============================
+
+Shapes: output r (M, B, n) or (B, n). Targets: classes as int64 (M, B), or values like the output; a target
+without the stack axis is shared by all members. The squared errors take classes too and compare with the
+one-hot vector. `weights` (M, B, n), optional, multiplies the loss of every unit (cross-entropy: of the unit y).
+Values have shape (M,), or () without the stack axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError, one_of
+
+
+class Loss:
+    """One loss; see the table of the module."""
+
+    def value(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Loss of every member, (M,)."""
+        return self.value_and_gradient(output, target, weights)[0]
+
+    def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """dL/doutput, a new tensor with the output's shape."""
+        return self.value_and_gradient(output, target, weights)[1]
+
+    def value_and_gradient(
+        self, output: Tensor, target: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Both at once, sharing work."""
+        raise NotImplementedError
+
+    def targets(self, target: Tensor, n_out: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Dense targets, (M, B, n_out): one-hot vectors for classes, otherwise the target itself."""
+        if not is_classes(target):
+            return target.to(dtype)
+        dense = torch.zeros((*target.shape, n_out), dtype=dtype, device=target.device)
+        return dense.scatter_(-1, target.unsqueeze(-1), 1.0)
+
+    def error_count(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """Wrongly classified samples of every member, int64 (M,); None when targets are no classes."""
+        if not is_classes(target):
+            return None
+        return (output.argmax(-1) != target).sum(-1)
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Mean over the batch of -log softmax(output)[class]; the output holds logits."""
+
+    def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self._gradient(_log_softmax(output).exp_(), self._index(output, target), weights)
+
+    def value(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self._value(_log_softmax(output), self._index(output, target), weights)
+
+    def value_and_gradient(
+        self, output: Tensor, target: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        index = self._index(output, target)
+        log_p = _log_softmax(output)
+        value = self._value(log_p, index, weights)
+        return value, self._gradient(log_p.exp_(), index, weights)
+
+    @staticmethod
+    def _index(output: Tensor, target: Tensor) -> Tensor:
+        """Classes as an index along the last axis, (M, B, 1)."""
+        if not is_classes(target):
+            raise ValueError(
+                f"softmax_cross_entropy takes classes as int64 (M, B); target is {target.dtype} {tuple(target.shape)}"
+            )
+        return target.expand(output.shape[:-1]).unsqueeze(-1)
+
+    @staticmethod
+    def _value(log_p: Tensor, index: Tensor, weights: Tensor | None) -> Tensor:
+        picked = log_p.gather(-1, index)
+        if weights is not None:
+            picked = picked * weights.expand_as(log_p).gather(-1, index)
+        return picked.squeeze(-1).mean(-1).neg()
+
+    @staticmethod
+    def _gradient(p: Tensor, index: Tensor, weights: Tensor | None) -> Tensor:
+        """p: softmax (M, B, n), overwritten."""
+        p.scatter_add_(-1, index, p.new_full((), -1.0).expand(index.shape))
+        if weights is not None:
+            p.mul_(weights.expand_as(p).gather(-1, index))
+        return p.div_(p.shape[-2])
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """scale(B, n) times the sum over batch and units of (output - target)²."""
+
+    scale: Callable[[int, int], float]
+
+    def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        gradient, scale = self._difference(output, target)
+        if weights is not None:
+            gradient.mul_(weights)
+        return gradient if scale == 0.5 else gradient.mul_(2 * scale)
+
+    def value(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        difference, scale = self._difference(output, target)
+        squares = difference.square_() if weights is None else difference.square_().mul_(weights)
+        return squares.sum((-2, -1)).mul_(scale)
+
+    def value_and_gradient(
+        self, output: Tensor, target: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        difference, scale = self._difference(output, target)
+        weighted = difference if weights is None else difference * weights
+        return (weighted * difference).sum((-2, -1)).mul_(scale), weighted * (2 * scale)
+
+    def _difference(self, output: Tensor, target: Tensor) -> tuple[Tensor, float]:
+        batch, n = output.shape[-2:]
+        dense = self.targets(target, n, output.dtype)
+        if dense.shape[-2:] != output.shape[-2:]:
+            raise ValueError(
+                f"target has shape {tuple(target.shape)}; the output {tuple(output.shape)} needs the same trailing axes"
+            )
+        return output - dense, self.scale(batch, n)
+
+
+_BY_NAME: dict[str, Loss] = {
+    "half_squared_error": SquaredError(lambda batch, n: 0.5 / batch),
+    "mse": SquaredError(lambda batch, n: 1.0 / (batch * n)),
+    "softmax_cross_entropy": SoftmaxCrossEntropy(),
+    "squared_error_sum": SquaredError(lambda batch, n: 0.5),
+}
+
+
+def _log_softmax(output: Tensor) -> Tensor:
+    """log softmax over the last axis; torch's kernel is several times as fast along a strided axis as along a short one."""
+    return torch.log_softmax(output.mT, -2).mT if output.ndim > 1 else torch.log_softmax(output, -1)
+
+
+def is_classes(target: Tensor) -> bool:
+    """Whether targets are class indices rather than values."""
+    return not target.is_floating_point()
+
+
+def get(name: str) -> Loss:
+    """The loss `name`. Raises ConfigError for a name that does not exist."""
+    if name not in _BY_NAME:
+        raise ConfigError(one_of("loss", name, _BY_NAME))
+    return _BY_NAME[name]

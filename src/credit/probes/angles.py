@@ -1,0 +1,73 @@
+"""Angles between updates, and between matrices, in degrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from credit.methods.base import method
+from credit.nets.base import Params
+from credit.probes.base import Moment
+
+
+def angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle of two matrices (M, ..., m, n) by the Frobenius inner product, (M, ...) degrees; NaN for a zero matrix.
+
+    The half-angle form 2 atan2(|u - v|, |u + v|) of the unit vectors is used: unlike the arc cosine it keeps full
+    precision near 0 and 180 degrees.
+    """
+    return vector_angle(a.flatten(-2), b.flatten(-2))
+
+
+def vector_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle of vectors (..., n) in degrees, (...)."""
+    u = a / torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+    v = b / torch.linalg.vector_norm(b, dim=-1, keepdim=True)
+    half = torch.atan2(torch.linalg.vector_norm(u - v, dim=-1), torch.linalg.vector_norm(u + v, dim=-1))
+    return torch.rad2deg(2 * half)
+
+
+def update_angles(a: Params, b: Params, stacked: bool = True) -> dict[str, Tensor]:
+    """Angles between two updates: {"1": first layer's weights, ..., "": all weights and biases together}.
+
+    Layers are counted from 1 at the input; a layer that is missing in either update is left out, and the angle of
+    the whole net is taken over the common layers. Source: Meulemans et al. 2021, network-level angle.
+    """
+    keep = 1 if stacked else 0
+    common = [i for i in a if i in b]
+    result = {
+        str(int(i) + 1): vector_angle(a[i]["weight"].flatten(keep), b[i]["weight"].flatten(keep)) for i in common
+    }
+    whole = [
+        torch.cat([update[i][name].flatten(keep) for i in common for name in sorted(update[i])], dim=-1)
+        for update in (a, b)
+    ]
+    result[""] = vector_angle(*whole)
+    return result
+
+
+@dataclass(frozen=True)
+class Angles:
+    """Angle between the update that the optimiser was handed and a reference rule's, on the same mini-batch.
+
+    reference: name of a rule without state, such as bp or mn. hyper: the reference's hyperparameters.
+    Metric: angle_REFERENCE.
+    """
+
+    uses: ClassVar[dict[str, str]] = {"reference": "methods"}  # fields that name parts, for the code digest
+
+    reference: str = "bp"
+    hyper: dict = field(default_factory=dict)
+
+    def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
+        """[(metric, layer, degrees (M,))]."""
+        rule = method(self.reference, **self.hyper)
+        step = rule.gradients(moment.net, moment.params, {}, moment.batch, moment.rand)
+        angles = update_angles(moment.info["gradients"], step.gradients)
+        return [(f"angle_{self.reference}", layer, value) for layer, value in angles.items()]
+
+
+part = Angles

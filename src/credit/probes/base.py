@@ -1,0 +1,32 @@
+"""What a probe sees: one update of the stack, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from credit.methods.base import Method, State
+from credit.nets.base import Batch, Net, Params
+from credit.rand import Rand
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An update. params, state: copies from before it; after: parameters after it; info: what `update` returned."""
+
+    net: Net
+    method: Method
+    params: Params
+    state: State
+    batch: Batch
+    info: dict[str, Any]
+    after: Params
+    rand: Rand
+
+
+class Probe(Protocol):
+    """Measures something: a list of (metric, layer, values (M,)); layer "" is the whole net, "1" the first."""
+
+    def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]: ...

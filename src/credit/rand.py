@@ -1,0 +1,137 @@
+"""Random numbers for stacks of networks: one stream per member and purpose, which can be replayed.
+
+Every stream has its own generator, seeded from the member's seed and the stream's name. Therefore a draw in
+one stream (say `"dropout.0"`) never shifts another, and a member's draws do not depend on the members beside
+it. Numbers are drawn on the CPU and then moved, so that runs on CPU and GPU see the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from credit.errors import CheckpointError
+
+Replay = Mapping[str, Tensor | Sequence[Tensor]]
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """63-bit seed of stream `name` of the member `seed`: the first 8 bytes of sha256("SEED/NAME")."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
+
+
+class Rand:
+    """Named random streams of a stack of members, or of a single network.
+
+    seeds: one seed per member; draws then have shape (M, *shape). A single int: draws have shape `shape`.
+    dtype: of normal, uniform and bernoulli draws. replay: see `with_replay`.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int] | int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        replay: Replay | None = None,
+    ) -> None:
+        self.stacked = not isinstance(seeds, numbers.Integral)
+        self.seeds = [int(s) for s in seeds] if self.stacked else [int(seeds)]
+        if not self.seeds:
+            raise ValueError("seeds = []; must be an int, or one int per member of the stack")
+        self.device, self.dtype = torch.device(device), dtype
+        self._streams: dict[str, list[torch.Generator]] = {}
+        self._replay = _Replay(replay or {})
+
+    def with_replay(self, replay: Replay) -> Rand:
+        """The same streams, but the named draws are given: a tensor for one draw, a list for successive ones.
+
+        Tensors have the shape that the draw would have, stack axis included. Replayed draws leave the stream
+        of that name untouched. A draw of another shape, or one more than was given, raises ValueError.
+        """
+        other = Rand(self.seeds if self.stacked else self.seeds[0], self.device, self.dtype, replay)
+        other._streams = self._streams
+        return other
+
+    def normal(self, name: str, shape: Sequence[int]) -> Tensor:
+        """Standard normal draws, (M, *shape)."""
+        return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=self.dtype))
+
+    def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Uniform draws from [low, high), (M, *shape)."""
+        return self._draw(name, shape, self.dtype, lambda g: self._unit(shape, g).mul_(high - low).add_(low))
+
+    def bernoulli(self, name: str, shape: Sequence[int], p: float) -> Tensor:
+        """1 with probability p and 0 otherwise, as floating-point numbers, (M, *shape)."""
+        return self._draw(name, shape, self.dtype, lambda g: (self._unit(shape, g) < p).to(self.dtype))
+
+    def integers(self, name: str, shape: Sequence[int], high: int) -> Tensor:
+        """Uniform int64 draws from 0 to high - 1, (M, *shape)."""
+        return self._draw(name, shape, torch.int64, lambda g: torch.randint(high, tuple(shape), generator=g))
+
+    def permutation(self, name: str, n: int) -> Tensor:
+        """A permutation of 0 to n - 1 for every member, int64 (M, n)."""
+        return self._draw(name, (n,), torch.int64, lambda g: torch.randperm(n, generator=g))
+
+    def state_dict(self) -> dict:
+        """Positions of all streams used so far: {"seeds": (M,), "streams": {name: (M, bytes) uint8}}."""
+        streams = {name: torch.stack([g.get_state() for g in generators]) for name, generators in self._streams.items()}
+        return {"seeds": torch.tensor(self.seeds), "streams": streams}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue where `state_dict` was taken. Raises CheckpointError when it has other seeds."""
+        seeds = state["seeds"].tolist()
+        if seeds != self.seeds:
+            raise CheckpointError(
+                f"random state was saved with seeds {seeds}, this run has {self.seeds}; "
+                "delete the checkpoint to start again"
+            )
+        self._streams.clear()
+        for name, positions in state["streams"].items():
+            for generator, position in zip(self._generators(name), positions, strict=True):
+                generator.set_state(position.cpu().clone())  # set_state crashes on a view with an offset
+
+    def _unit(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        return torch.rand(tuple(shape), generator=generator, dtype=self.dtype)
+
+    def _generators(self, name: str) -> list[torch.Generator]:
+        if name not in self._streams:
+            generators = [torch.Generator().manual_seed(stream_seed(s, name)) for s in self.seeds]
+            self._streams[name] = generators
+        return self._streams[name]
+
+    def _draw(
+        self, name: str, shape: Sequence[int], dtype: torch.dtype, one: Callable[[torch.Generator], Tensor]
+    ) -> Tensor:
+        shape = tuple(shape)
+        expected = (len(self.seeds), *shape) if self.stacked else shape
+        if name in self._replay:
+            return self._replay.next(name, expected).to(self.device, dtype)
+        draws = [one(g) for g in self._generators(name)]
+        return (torch.stack(draws) if self.stacked else draws[0]).to(self.device)
+
+
+class _Replay:
+    """Draws that are given instead of drawn, each used once."""
+
+    def __init__(self, draws: Replay) -> None:
+        self._draws = {name: [d] if isinstance(d, Tensor) else list(d) for name, d in draws.items()}
+        self._used = dict.fromkeys(self._draws, 0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._draws
+
+    def next(self, name: str, expected: tuple[int, ...]) -> Tensor:
+        draws, i = self._draws[name], self._used[name]
+        if i == len(draws):
+            raise ValueError(f"replay of stream {name!r} holds {len(draws)} draws; draw {i + 1} was asked for")
+        if tuple(draws[i].shape) != expected:
+            raise ValueError(
+                f"replay of stream {name!r}, draw {i + 1}: expected shape {expected}, given {tuple(draws[i].shape)}"
+            )
+        self._used[name] += 1
+        return draws[i]

@@ -1,0 +1,72 @@
+"""Result files: one JSON object a line, header first, a closing line last; they appear whole or not at all.
+
+Standard library only. A record is `{"seed", ..., "epoch", "step", "metric", "layer", "value"}`; what varies between
+the members of a stack stands beside the seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from credit.errors import DataError
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` when the block succeeds, and vanishes when it fails.
+
+    Raises OSError (with the file's name) when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's files are private; results are shared in a lab
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_result(path: str | Path, header: dict[str, Any], records: Iterable[dict[str, Any]]) -> int:
+    """Write a result file; returns the number of records."""
+    count = 0
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(header, sort_keys=True) + "\n")
+        for record in records:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            count += 1
+        file.write(json.dumps({"end": True, "records": count}) + "\n")
+    return count
+
+
+def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and records of a result file. Raises DataError naming a file that is cut off or not a result."""
+    try:
+        lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a result file ({error}); delete it and run the same command again") from error
+    end = lines[-1] if len(lines) > 1 else {}
+    if "spec" not in lines[0] if lines else True:
+        raise DataError(f"{path}: no header with a spec in the first line; delete it and run again")
+    if end.get("end") is not True or end.get("records") != len(lines) - 2:
+        raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")
+    return lines[0], lines[1:-1]

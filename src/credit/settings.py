@@ -1,0 +1,119 @@
+"""Configuration files: read, checked against their schema, merged. Loads no torch."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from credit.errors import ConfigError
+
+SCALES = ("paper", "quick")
+
+
+@cache
+def _validator(schema: Path) -> jsonschema.protocols.Validator:
+    return jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
+
+
+def check_schema(content: Any, schema: Path, where: str) -> None:
+    """Raise ConfigError listing every violation as `WHERE: KEY: what is wrong`."""
+    problems = [
+        f"{where}: {_describe(jsonschema.exceptions.best_match([error]) or error)}"
+        for error in sorted(_validator(schema).iter_errors(content), key=lambda e: e.json_path)
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _describe(error: jsonschema.ValidationError) -> str:
+    key = error.json_path.removeprefix("$").removeprefix(".") or "top level"
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        allowed = error.schema.get("properties", {})
+        unknown = [k for k in error.instance if k not in allowed]
+        hints = [m for k in unknown for m in difflib.get_close_matches(str(k), allowed, n=1)]
+        hint = f" (did you mean {hints[0]!r}?)" if hints else ""
+        names = ", ".join(repr(k) for k in unknown)
+        return f"{key}: unknown key {names}{hint}; allowed: {', '.join(sorted(allowed))}"
+    return f"{key} = {error.instance!r}: {error.message}" if error.validator == "type" else f"{key}: {error.message}"
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file. Raises ConfigError naming file, line and column of a mistake."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` laid over `base`: mappings merge key by key, everything else is replaced. Copies both."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return copy.deepcopy(over)
+    result = {k: copy.deepcopy(v) for k, v in base.items() if k not in over}
+    for key, value in over.items():
+        result[key] = merge(base.get(key), value)
+    return result
+
+
+def overlay(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Merge mappings, later ones on top; None is an empty one."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = merge(result, layer or {})
+    return result
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`config/config.yaml` with what the command line put over it."""
+
+    scale: str = "paper"
+    device: str = "auto"
+    methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    experiments: tuple[str, ...] | None = None
+    seeds: int | None = None
+    seeds_per_job: int | None = None
+    data_folder: str = "results/data"
+    mirror: str | None = None
+    user_files: str | None = None
+    allow_unverified: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """Folder of all results at this scale; neither scale overwrites the other."""
+        return "results" if self.scale == "paper" else f"results/{self.scale}"
+
+
+def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:
+    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`)."""
+    check_schema(dict(config), schema, where)
+    data = config.get("data", {})
+    return Settings(
+        scale=config["scale"],
+        device=config["device"],
+        methods=_names(config.get("methods")),
+        datasets=_names(config.get("datasets")),
+        experiments=_names(config.get("experiments")),
+        seeds=config.get("seeds"),
+        seeds_per_job=config.get("seeds_per_job"),
+        data_folder=data["folder"].rstrip("/"),
+        mirror=data.get("mirror"),
+        user_files=data.get("user_files"),
+        allow_unverified=dict(data.get("allow_unverified") or {}),
+    )
+
+
+def _names(value: str | list[str] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    return tuple(n.strip() for n in names if n.strip())

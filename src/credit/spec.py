@@ -1,0 +1,80 @@
+"""The spec of a job: one canonical JSON text that defines everything about it.
+
+Snakemake compares params as a set of values without names, so that two hyperparameters which exchange their values
+go unnoticed; one string does not have this hole. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from credit.errors import ConfigError
+
+VERSION = 1
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted keys, no spaces, floats by shortest repr. Raises ConfigError for non-finite numbers."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    except ValueError as error:
+        raise ConfigError(f"a spec must hold finite numbers only: {error}") from error
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """sha256 of the canonical text, 64 hex digits."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
+
+
+def read_spec(text_or_path: str) -> dict[str, Any]:
+    """A spec given as JSON text, or as the path of a file that holds it (a result's first line will do)."""
+    text = text_or_path
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise ConfigError(f"{text}: neither a JSON object nor an existing file")
+        text = path.read_text().partition("\n")[0] if path.suffix == ".jsonl" else path.read_text()
+    try:
+        spec = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"spec is not JSON: {error}") from error
+    spec = spec.get("spec", spec)
+    if spec.get("version") != VERSION:
+        raise ConfigError(f"spec.version = {spec.get('version')!r}; this code reads version {VERSION}")
+    return spec
+
+
+def members(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The members of a run's stack: every combination of `vary`, each with every seed; seeds vary fastest.
+
+    Returns one dict a member, {"seed": s, PATH: value, ...}.
+    """
+    vary = spec.get("vary") or {}
+    grid = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+    return [{"seed": seed, **point} for point in grid for seed in spec["seeds"]]
+
+
+def column(path: str) -> str:
+    """Name of the record column of a varied setting: the last part of its dotted path."""
+    return path.rpartition(".")[2]
+
+
+def spread(settings: Mapping[str, Any], prefix: str, stack: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put the varied values below `prefix` into a copy of `settings`, as one list with a value per member."""
+    result = dict(settings)
+    for path in stack[0]:
+        if path.startswith(f"{prefix}."):
+            values = [m[path] for m in stack]
+            result[path.removeprefix(f"{prefix}.")] = values[0] if len(set(values)) == 1 else values
+    return result
+
+
+def finite(value: float) -> float | None:
+    """A JSON number, or None for what JSON cannot hold."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,65 @@
+"""Image classification, or reconstruction of the image, from a prepared data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+
+from credit.data.load import load, split
+from credit.errors import ConfigError
+from credit.tasks.base import Context, Split, Supervised
+
+
+@dataclass(frozen=True)
+class Images:
+    """All members of the stack share one copy of the images in memory.
+
+    validation: samples held out of the training set; which ones is the same for every run and seed.
+    mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
+    target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
+    """
+
+    validation: Annotated[int, ">= 0"] = 5000
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+    target: Literal["class", "input"] = "class"
+    batch_size: Annotated[int, "> 0"] = 128
+    drop_last: bool = False
+    train: int | None = None
+
+    def build(self, context: Context) -> Supervised:
+        """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
+        data = load(context.data)
+        if not 0 <= self.validation < len(data.train_x):
+            raise ConfigError(
+                f"task.validation = {self.validation}; {data.name} has {len(data.train_x)} training images"
+            )
+        train, held_out = split(data, self.validation)
+        chosen = {"train": train[: self.train], "validation": held_out}
+        splits = {
+            name: self._split(data.train_x[index], data.train_y[index], data.scale, context)
+            for name, index in chosen.items()
+            if len(index)
+        }
+        splits["test"] = self._split(data.test_x, data.test_y, data.scale, context)
+        shape = tuple(data.train_x.shape[1:])
+        n_out = data.n_classes if self.target == "class" else int(np.prod(shape))
+        return Supervised(splits, shape, n_out, context.members, self.batch_size, self.drop_last)
+
+    def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
+        images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)
+        images.sub_(self._channels(self.mean, images)).div_(self._channels(self.std, images))
+        if self.target == "input":
+            return Split(images, images.flatten(1))
+        return Split(images, torch.from_numpy(y.astype(np.int64)).to(context.device))
+
+    @staticmethod
+    def _channels(value: float | tuple[float, ...], images: torch.Tensor) -> torch.Tensor:
+        value = torch.as_tensor(value, dtype=images.dtype, device=images.device)
+        return value.reshape(-1, 1, 1) if value.ndim else value
+
+
+part = Images

@@ -1,0 +1,267 @@
+"""The training loop: one stack of members -> records. Knows no paper, task or method by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from credit import checkpoint, hyperparameters, nets, probes, tasks
+from credit.errors import ConfigError
+from credit.methods.base import Method, Phase, State
+from credit.methods.base import method as make_method
+from credit.nets.base import Batch, Net, Params
+from credit.probes.base import Moment
+from credit.rand import Rand
+from credit.spec import column, finite, members, spec_hash, spread
+from credit.tasks.base import Context
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Interrupted(Exception):
+    """The job was asked to stop (SIGTERM); its checkpoint is complete."""
+
+
+@dataclass
+class Learner:
+    """What a task trains: the stack of networks with its rule, optimiser and random streams."""
+
+    net: Net
+    params: Params
+    method: Method
+    opt: Any
+    state: State
+    rand: Rand
+    probes: list[tuple[int, Any]] = field(default_factory=list)
+    function: str = "update"
+    step: int = 0
+    batch_in_epoch: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    measured: list[tuple[int, list[tuple[str, str, Tensor]]]] = field(default_factory=list)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (M, B, n_out) of all members; x has a leading axis of 1 or M."""
+        return self.net.predict(self.params, x.expand(len(self.rand.seeds), *x.shape[1:]))
+
+    def update(self, batch: Batch) -> None:
+        """One update of all members, with the probes that are due."""
+        due = [probe for every, probe in self.probes if is_due(every, self.batch_in_epoch)]
+        before = (clone(self.params), clone(self.state)) if due and self.function == "update" else None
+        update = getattr(self.method, self.function)
+        self.params, self.opt, self.state, info = update(
+            self.net, self.params, self.opt, self.state, batch, self.rand
+        )
+        if before is not None:
+            moment = Moment(self.net, self.method, *before, batch, info, self.params, self.rand)
+            self.measured.append((self.step, [row for probe in due for row in probe.measure(moment)]))
+        if "loss" in info:
+            self.losses.append(info["loss"])
+        self.batch_in_epoch += 1
+        self.step += self.function == "update"
+
+
+def is_due(every: int, batch: int) -> bool:
+    """every = 0: on the first mini-batch of an epoch; k: on mini-batches 0, k, 2k, ... of it."""
+    return batch == 0 if every == 0 else batch % every == 0
+
+
+def clone(tree: Any) -> Any:
+    """Copy of a nested dict of tensors."""
+    if isinstance(tree, dict):
+        return {k: clone(v) for k, v in tree.items()}
+    return tree.clone() if isinstance(tree, Tensor) else copy.copy(tree)
+
+
+def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"):
+    """Instance of the part that `settings[key]` names, its other entries checked as hyperparameters."""
+    settings = dict(settings)
+    name = settings.pop(key)
+    module = registry.load(name)
+    return module.part(**hyperparameters.check(module.__name__, settings, f"{where} ({name})"))
+
+
+class Training:
+    """One run of a spec: builds everything, trains phase by phase, collects records, survives being killed.
+
+    Raises ConfigError before the first update when spec, task and method do not fit together.
+    """
+
+    def __init__(self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr):
+        self.spec, self.log = spec, log
+        self.settings = spec["train"]
+        self.stack = members(spec)
+        torch.set_num_threads(int(self.settings.get("threads", 1)))
+        if self.settings["dtype"] not in DTYPES:
+            raise ConfigError(f"train.dtype = {self.settings['dtype']!r}; must be one of: {', '.join(DTYPES)}")
+        dtype = DTYPES[self.settings["dtype"]]
+        self.device = torch.device(device)
+        self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
+        context = Context(self.rand, len(self.stack), self.device, dtype, data)
+        self.task = build_part(tasks.registry, spec["task"], "task").build(context)
+        self.learner = self._learner(dtype)
+        self.alive = [True] * len(self.stack)
+        self.records: list[dict[str, Any]] = []
+        self.position = (0, 0)  # phase, epoch within it: the next to train
+        self.epoch = 0  # epochs recorded so far
+
+    def _learner(self, dtype: torch.dtype) -> Learner:
+        net_config = build_part(nets.registry, self.spec["net"], "net", "kind")
+        net = net_config.build(self.task.shape_in, self.task.n_out)
+        rule = dict(self.spec["rule"])
+        name = rule.pop("name")
+        rule = make_method(name, **spread(rule, "hyper", self.stack))
+        rule.check_net(net)
+        params = net.init(self.rand, net_config.init)
+        state = rule.init(net, params, self.rand)
+        settings = spread(self.settings["optimizer"], "train.optimizer", self.stack)
+        opt = rule.optimizer(net, params, state, settings)
+        chosen = []
+        for entry in self.spec.get("probes", []):
+            entry = dict(entry)
+            every = entry.pop("every", 0)
+            chosen.append((every, build_part(probes.registry, entry, "probes", "probe")))
+        return Learner(net, params, rule, opt, state, self.rand, chosen)
+
+    def run(self, checkpoint_path: Path | None = None, every_seconds: float = 60.0) -> list[dict[str, Any]]:
+        """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec."""
+        self._resume(checkpoint_path)
+        stop = StopRequest()
+        phases = self.learner.method.phases(self.settings["epochs"])
+        if self.epoch == 0 and not self.records:
+            self._evaluate(0)
+        saved = time.monotonic()
+        while self.position[0] < len(phases):
+            phase = phases[self.position[0]]
+            if self.position[1] >= phase.epochs or not any(self.alive):
+                self.position = (self.position[0] + 1, 0)
+                continue
+            self._epoch(phase, self.position[1])
+            self.position = (self.position[0], self.position[1] + 1)
+            if checkpoint_path and (stop.requested or time.monotonic() - saved >= every_seconds):
+                self._save(checkpoint_path)
+                saved = time.monotonic()
+            if stop.requested:
+                raise Interrupted(f"stopped on request after epoch {self.epoch}")
+        return self.records
+
+    def _epoch(self, phase: Phase, index: int) -> None:
+        learner, start = self.learner, time.monotonic()
+        if hasattr(learner.opt, "set_epoch"):
+            learner.opt.set_epoch(index)
+        learner.losses.clear()
+        learner.measured.clear()
+        first_step = learner.step
+        for item in phase.passes:
+            learner.function, learner.batch_in_epoch = item.update, 0
+            self.task.epoch(learner, self.rand)
+        self.epoch += phase.record
+        self._note_divergence(first_step)
+        for step, rows in learner.measured:
+            self._record(self.epoch, step, rows)
+        train_loss = None
+        if phase.record:
+            if learner.losses:
+                train_loss = torch.stack(learner.losses).mean(0)
+                self._record(self.epoch, learner.step, [("train_loss", "", train_loss)])
+            every = self.settings.get("evaluate", {}).get("every", 1)
+            if self.epoch % every == 0 or self.epoch == self.settings["epochs"]:
+                self._evaluate(self.epoch)
+        self._progress(phase, train_loss, time.monotonic() - start)
+
+    def _evaluate(self, epoch: int) -> None:
+        wanted = tuple(self.settings.get("evaluate", {}).get("splits", ("validation", "test")))
+        results = self.task.evaluate(self.learner, self.learner.net.loss, wanted)
+        self._record(epoch, self.learner.step, [(name, "", value) for name, value in results.items()])
+
+    def _record(self, epoch: int, step: int, rows: list[tuple[str, str, Tensor]]) -> None:
+        columns = [{column(k): v for k, v in m.items()} for m in self.stack]
+        for metric, layer, values in rows:
+            for m, value in enumerate(values.tolist()):
+                if self.alive[m]:
+                    place = {"epoch": epoch, "step": step, "metric": metric, "layer": layer}
+                    self.records.append({**columns[m], **place, "value": finite(value)})
+
+    def _note_divergence(self, first_step: int) -> None:
+        """Freeze members whose loss or parameters stopped being finite; the others go on."""
+        flat_params = [p for block in self.learner.params.values() for p in block.values()]
+        sound = torch.stack([p.flatten(1).isfinite().all(1) for p in flat_params]).all(0)
+        losses = torch.stack(self.learner.losses).isfinite() if self.learner.losses else None
+        if losses is not None:
+            sound = sound & losses.all(0)
+        for m in (~sound).nonzero().flatten().tolist():
+            if self.alive[m]:
+                bad = self.learner.step
+                if losses is not None and not bool(losses[:, m].all()):
+                    bad = first_step + int((~losses[:, m]).nonzero()[0])
+                values = torch.full((len(self.stack),), float("nan"))
+                values[m] = bad
+                others, self.alive = self.alive, [i == m for i in range(len(self.stack))]
+                self._record(self.epoch, bad, [("diverged", "", values)])
+                self.alive = [a and i != m for i, a in enumerate(others)]
+            for p in flat_params:
+                p[m].zero_()
+
+    def _progress(self, phase: Phase, train_loss: Tensor | None, seconds: float) -> None:
+        loss = "" if train_loss is None else f"  train loss {', '.join(f'{v:.4g}' for v in train_loss.tolist()[:5])}"
+        dead = self.alive.count(False)
+        note = f"  {dead} of {len(self.alive)} members diverged" if dead else ""
+        print(f"{phase.name} epoch {self.epoch}/{self.settings['epochs']}  {seconds:.2f} s{loss}{note}", file=self.log)
+        self.log.flush()
+
+    def _save(self, path: Path) -> None:
+        learner = self.learner
+        content = {
+            "position": list(self.position), "epoch": self.epoch, "step": learner.step, "alive": self.alive,
+            "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
+            "rand": self.rand.state_dict(), "records": json.dumps(self.records),
+        }  # fmt: skip
+        checkpoint.save(path, spec_hash(self.spec), content)
+
+    def _resume(self, path: Path | None) -> None:
+        content = checkpoint.load(path, spec_hash(self.spec)) if path else None
+        if content is None:
+            return
+        learner = self.learner
+        self.position, self.epoch = tuple(content["position"]), content["epoch"]
+        self.alive, self.records = content["alive"], json.loads(content["records"])
+        learner.step = content["step"]
+        assign(learner.params, content["params"])
+        learner.state = to_device(content["state"], self.device)
+        learner.opt.load_state_dict(content["opt"])
+        self.rand.load_state_dict(content["rand"])
+        print(f"resumed at epoch {self.epoch} from {path}", file=self.log)
+        self.log.flush()
+
+
+class StopRequest:
+    """Remembers a SIGTERM, so that the loop can stop where its state is whole."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number, frame) -> None:
+        self.requested = True
+
+
+def assign(params: Params, values: Params) -> None:
+    """Copy `values` into `params`, whose tensors may be views of one buffer."""
+    for block, tensors in values.items():
+        for name, value in tensors.items():
+            params[block][name].copy_(value)
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """A nested dict of tensors on `device`."""
+    if isinstance(tree, dict):
+        return {k: to_device(v, device) for k, v in tree.items()}
+    return tree.to(device) if isinstance(tree, Tensor) else tree

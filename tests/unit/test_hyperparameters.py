@@ -1,0 +1,322 @@
+"""Hyperparameters are read from source: which exist, what is allowed, and what a wrong value is told."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import subprocess
+import sys
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from credit import hyperparameters, methods, nets, probes, tasks
+from credit.errors import ConfigError
+from credit.fields import REQUIRED, parse_bounds
+
+BASE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch_is_not_imported
+
+
+@dataclass(frozen=True)
+class Base:
+    kinds: ClassVar[tuple[str, ...]] = ("dense",)
+    cost: ClassVar[float] = 1.0
+    tools: ClassVar[dict] = make_tools()
+    seed: int = 0
+    scale: float = 1
+"""
+PART = """
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from toy.base import Base as Root
+
+
+@dataclass(frozen=True)
+class Middle(Root):
+    cost = 2.5
+    limit: ClassVar[int]
+    lr: Annotated[float, "> 0"]
+
+
+@dataclass(frozen=True)
+class Part(Middle):
+    '''Docstring.'''
+
+    kinds: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    scale: Annotated[float, "[0, 1]"] = 0.5
+    steps: Annotated[int, ">= 1"] = 10
+    mode: Literal["sum", "mean", 2, None] = "mean"
+    fast: bool = True
+    name: str = "part"
+    init: str | dict = "xavier"
+    options: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[Annotated[int, "> 0"], ...] = ()
+    mean: float | tuple[float, ...] = 0.0
+    pool: tuple[int, ...] | None = None
+    rate: Annotated[float, "(0, 1)"] | None = None
+    cache: int = field(init=False)
+
+    def method(self):
+        local: int = 3
+
+
+part = Part
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Folder of a package with the part above in `toy.part`."""
+    root = tmp_path / "toy"
+    root.mkdir()
+    (root / "base.py").write_text(BASE)
+    (root / "part.py").write_text(PART)
+    return root
+
+
+def check(toy: Path, stacked: bool = False, **values):
+    return hyperparameters.check("toy.part", values, "a.yaml: part", stacked, toy)
+
+
+def problem(toy: Path, stacked: bool = False, **values) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check(toy, stacked, **{"lr": 1.0, **values})
+    return str(caught.value)
+
+
+# ---- reading
+
+
+def test_fields_are_the_dataclass_fields_with_inherited_ones_first_and_no_class_variables(toy):
+    found = hyperparameters.fields("toy.part", toy)
+    assert list(found) == ["seed", "scale", "lr", "steps", "mode", "fast", "name", "init", "options", "sizes",
+                           "mean", "pool", "rate"]  # fmt: skip
+    assert found["lr"].default is REQUIRED
+    assert found["scale"].default == 0.5
+    assert found["options"].default == {}
+    assert [f.name for f in found.values() if f.optional] == ["mode", "pool", "rate"]
+
+
+def test_constants_are_class_variables_with_literal_values(toy):
+    found = hyperparameters.constants("toy.part", toy)
+    assert dict(found) == {"kinds": ("dense", "conv"), "cost": 2.5}
+
+
+def test_fields_are_read_once_and_cannot_be_changed(toy):
+    found = hyperparameters.fields("toy.part", toy)
+    assert hyperparameters.fields("toy.part", toy) is found
+    with pytest.raises(TypeError):
+        found["lr"] = None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("part = Part", "", r"part\.py: no line `part = ClassName`"),
+        ("part = Part", "part = Other", r"part\.py: no class Other"),
+        ("class Part(Middle):", "class Part(Middle:", r"part\.py, line 16: syntax error"),
+        ("toy.base import", ".base import", r"part\.py, line 5: .*absolute import"),
+        ("(Root)", "(base.Root)", r"base\.Root: name a base class plainly"),
+        ("toy.base import Base", "toy.base import Bass", r"base\.py: no class Bass"),
+        ("toy.base import", "toy.none import", r"none\.py: cannot be read: No such file"),
+        ("steps: Annotated[int, ", "steps: Annotated[list, ", r"list: a hyperparameter must be float, int"),
+        ('">= 1"', '"at least 1"', r"part\.py, line 21: .*bounds 'at least 1'; must look like '> 0'"),
+        ('">= 1"', '">= 1", "< 9"', r"give one text with the bounds"),
+        ("steps: Annotated[int, \">= 1\"] = 10", "steps: int = 2 * 5", r"2 \* 5: the default .* must be a literal"),
+        ("] = 10", "] = 0", r"part\.py, line 21: .*the default must be an integer >= 1"),
+        ("default_factory=dict", "default_factory=make", r"default_factory must be dict or tuple"),
+        ("tuple[int, ...] | None", "tuple[int, int] | None", r"must be written tuple\[X, \.\.\.\]"),
+        ("tuple[int, ...] | None", "tuple[int | str, ...] | None", r"values of one plain type"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_an_error_that_names_the_place(toy, old, new, message):
+    assert PART.count(old) == 1
+    (toy / "part.py").write_text(PART.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        hyperparameters.fields("toy.part", toy)
+
+
+def test_a_module_outside_the_package_is_an_error(toy):
+    with pytest.raises(ConfigError, match=r"json\.tool: not a module of toy"):
+        hyperparameters.fields("json.tool", toy)
+
+
+# ---- values that are right
+
+
+def test_defaults_are_filled_in_and_values_get_the_types_of_their_fields(toy):
+    values = check(toy, lr=1, sizes=[3, 4], mean=[1, 2.5], mode=None, rate=None, init={"a": 1})
+    assert values == {
+        "seed": 0, "scale": 0.5, "lr": 1.0, "steps": 10, "mode": None, "fast": True, "name": "part",
+        "init": {"a": 1}, "options": {}, "sizes": (3, 4), "mean": (1.0, 2.5), "pool": None, "rate": None,
+    }  # fmt: skip
+    assert isinstance(values["lr"], float)
+    assert all(isinstance(v, float) for v in values["mean"])
+
+
+def test_checked_values_pass_a_second_check_unchanged(toy):
+    values = check(toy, lr=1, sizes=[3, 4], mean=[1, 2])
+    assert check(toy, **values) == values
+
+
+def test_neither_defaults_nor_given_mappings_are_shared_with_the_result(toy):
+    given = {"a": {"b": 1}}
+    first = check(toy, lr=1, init=given)
+    first["options"]["x"] = 1
+    first["init"]["a"]["b"] = 2
+    assert check(toy, lr=1)["options"] == {}
+    assert given == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(("key", "value"), [("scale", 0), ("scale", 1), ("steps", 1), ("mode", 2), ("lr", 1e-300)])
+def test_closed_bounds_hold_their_limits(toy, key, value):
+    assert check(toy, **{"lr": 1.0, key: value})[key] == value
+
+
+# ---- values that are wrong
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("lr", 0, "must be a finite number > 0"),
+        ("lr", True, "must be a finite number > 0"),
+        ("lr", None, "must be a finite number > 0"),
+        ("lr", math.nan, "must be a finite number > 0"),
+        ("lr", math.inf, "must be a finite number > 0"),
+        ("lr", 10**400, "must be a finite number > 0"),
+        ("lr", [0.1], "must be a finite number > 0"),
+        ("seed", 1.0, "must be an integer"),
+        ("seed", False, "must be an integer"),
+        ("scale", 1.5, "must be a finite number in [0, 1]"),
+        ("rate", 1, "must be a finite number in (0, 1) or null"),
+        ("steps", 0, "must be an integer >= 1"),
+        ("mode", "max", "must be one of: sum, mean, 2 or null"),
+        ("mode", 2.0, "must be one of: sum, mean, 2 or null"),
+        ("fast", 1, "must be true or false"),
+        ("name", 3, "must be text"),
+        ("init", 3, "must be text or a mapping"),
+        ("options", [], "must be a mapping"),
+        ("sizes", 3, "must be a list of integers > 0"),
+        ("sizes", [3, 0], "must be a list of integers > 0"),
+        ("sizes", [3, True], "must be a list of integers > 0"),
+        ("mean", [1.0, "x"], "must be a finite number or a list of finite numbers"),
+        ("pool", [1.5], "must be a list of integers or null"),
+    ],
+)
+def test_a_wrong_value_is_told_what_is_allowed(toy, key, value, expected):
+    assert problem(toy, **{key: value}) == f"a.yaml: part.{key} = {value!r}; {expected}"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "hint"),
+    [
+        ("lr", "1e-3", "; YAML reads 1e-3 as text, write 1.0e-3"),
+        ("lr", "1e5", "; YAML reads 1e5 as text, write 1.0e+5"),
+        ("lr", "-2.5e3", "; YAML reads -2.5e3 as text, write -2.5e+3"),
+        ("lr", "0.1", "; write it without quotes"),
+        ("seed", "100", "; write it without quotes"),
+        ("seed", "1e5", ""),
+        ("lr", "fast", ""),
+        ("fast", "1", ""),
+    ],
+)
+def test_a_number_that_yaml_took_for_text_is_told_how_to_be_written(toy, key, text, hint):
+    end = problem(toy, **{key: text}).partition("; must be ")[2]
+    assert end == hyperparameters.fields("toy.part", toy)[key].describe() + hint
+
+
+def test_an_unknown_name_is_told_the_nearest_one(toy):
+    message = problem(toy, step=3)
+    assert message.startswith("a.yaml: part.step = 3: no such hyperparameter (did you mean 'steps'?); must be one of:")
+    assert "fast, init, lr, mean" in message
+
+
+def test_all_problems_are_told_at_once_a_line_each(toy):
+    with pytest.raises(ConfigError) as caught:
+        check(toy, step=3, fast=2, sizes="x")
+    keys = [line.removeprefix("a.yaml: part.").split()[0] for line in str(caught.value).splitlines()]
+    assert keys == ["step", "lr", "fast", "sizes"]
+    assert "a.yaml: part.lr is missing; must be a finite number > 0" in str(caught.value)
+
+
+# ---- stacks
+
+
+def test_a_stack_may_give_a_number_for_each_member(toy):
+    values = check(toy, stacked=True, lr=[1, 0.5], steps=(1, 2), rate=[0.1, 0.2])
+    assert (values["lr"], values["steps"], values["rate"]) == ((1.0, 0.5), (1, 2), (0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("lr", [0.1, 0.0], "a finite number > 0, or a list with one for each member"),
+        ("lr", [], "a finite number > 0, or a list with one for each member"),
+        ("steps", [1, 2.0], "an integer >= 1, or a list with one for each member"),
+        ("name", ["a", "b"], "text"),
+        ("fast", [True, False], "true or false"),
+    ],
+)
+def test_values_of_members_are_checked_like_single_ones(toy, key, value, expected):
+    assert problem(toy, stacked=True, **{key: value}) == f"a.yaml: part.{key} = {value!r}; must be {expected}"
+
+
+# ---- bounds
+
+
+@given(st.floats(-3, 3), st.sampled_from(["> 0", ">= 0", "< 1", "<= 1", "[0, 1]", "(0, 1]", "[0, 1)", "(0, 1)"]))
+def test_bounds_contain_what_their_text_says(value, text):
+    if text[0] in "[(":
+        above = value > 0 if text[0] == "(" else value >= 0
+        expected = above and (value < 1 if text[-1] == ")" else value <= 1)
+    else:
+        expected = eval(f"{value!r} {text}")
+    assert parse_bounds(text).contain(value) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "> x", "[0; 1]", "(0, 1", "=> 0", "[0, 1] and more"])
+def test_other_texts_are_no_bounds(text):
+    with pytest.raises(ValueError):
+        parse_bounds(text)
+
+
+# ---- the parts of this project
+
+
+def parts() -> list[str]:
+    registries = (methods.registry, nets.registry, tasks.registry, probes.registry)
+    return [registry.module(name) for registry in registries for name in registry.names()]
+
+
+@pytest.mark.parametrize("module", parts())
+def test_the_source_of_every_part_says_what_python_sees(module):
+    part = importlib.import_module(module).part
+    assert is_dataclass(part)
+    found = hyperparameters.fields(module)
+    assert list(found) == [f.name for f in fields(part) if f.init]
+    for f in (f for f in fields(part) if f.init):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        assert found[f.name].default == (REQUIRED if default is MISSING else default)
+    for name, value in hyperparameters.constants(module).items():
+        assert getattr(part, name) == value
+
+
+def test_reading_parts_imports_neither_them_nor_torch():
+    code = (
+        "import sys\n"
+        "from credit import hyperparameters, methods\n"
+        "module = methods.registry.module('dfa')\n"
+        "hyperparameters.check(module, {}, 'dfa')\n"
+        "hyperparameters.constants(module)\n"
+        "assert not {module, 'torch', 'yaml', 'numpy'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

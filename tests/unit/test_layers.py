@@ -1,0 +1,98 @@
+"""Who may import whom. A layer may import itself and the layers below it, never one above."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from credit.provenance import closure
+from credit.sources import Sources
+
+LAYERS = (  # top to bottom
+    {"figures", "tables", "fidelity"},
+    {"job"},
+    {"train"},
+    {"experiment", "plan", "targets", "code"},
+    {"probes"},
+    {"methods"},
+    {"tasks"},
+    {"nets"},
+    {"optim"},
+    {"data"},
+    {"provenance", "checkpoint", "settings"},
+    {"errors", "registry", "fields", "hyperparameters", "sources", "rand", "spec", "records"},
+)
+ANYTHING = {"", "__main__", "bench"}  # the package itself, the command line, the benchmarks
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+AT_PARSE_TIME = ("provenance", "experiment", "registry", "hyperparameters", "errors", "plan", "targets", "settings",
+                 "spec", "records", "data.catalog", "figures.names")  # fmt: skip
+
+SOURCES = Sources()
+
+
+def layer_name(module: str) -> str:
+    """Top-level name within the package; '' for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def own(module: str) -> bool:
+    """Whether a module is figures, tables or fidelity."""
+    return layer_name(module) in LAYERS[0]
+
+
+def foreign_imports(module: str) -> set[str]:
+    """Top-level names of everything that a module's file imports, wherever it stands."""
+    names = set()
+    for node in ast.walk(ast.parse(SOURCES.modules[module].read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("name", sorted({layer_name(m) for m in SOURCES.modules} - ANYTHING))
+def test_every_module_has_a_layer(name):
+    assert name in RANK, f"credit.{name} is new: say in LAYERS of {__file__} where it belongs"
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES.modules if layer_name(m) not in ANYTHING])
+def test_a_module_imports_nothing_from_above(module):
+    rank = RANK.get(layer_name(module), len(LAYERS))
+    above = [m for m in SOURCES.imports(module) if m != "credit" and RANK.get(layer_name(m), -1) < rank]
+    assert not above, f"{module} imports {', '.join(above)} from a layer above its own (LAYERS in {__file__})"
+
+
+def test_nothing_imports_the_command_line_or_the_benchmarks():
+    users = {
+        module: sorted(found)
+        for module in SOURCES.modules
+        if layer_name(module) not in ANYTHING
+        and (found := {m for m in SOURCES.imports(module) if layer_name(m) in ANYTHING - {""}})
+    }
+    assert not users
+
+
+@pytest.mark.parametrize("name", [n for n in AT_PARSE_TIME if f"credit.{n}" in SOURCES.modules])
+def test_what_the_snakefile_imports_loads_no_torch(name):
+    code = f"import sys, credit.{name}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"credit.{name} loads torch, or fails:\n{done.stderr}"
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES.modules if own(m)])
+def test_figures_and_tables_know_nothing_of_torch(module):
+    guilty = [m for m in closure(module) if "torch" in foreign_imports(m)]
+    assert not guilty, f"{module} reaches torch through {', '.join(guilty)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["errors", "registry", "fields", "hyperparameters", "sources", "provenance", "spec", "records"]
+)
+def test_what_every_job_needs_uses_the_standard_library_only(name):
+    allowed = sys.stdlib_module_names | {"credit"}
+    assert foreign_imports(f"credit.{name}") <= allowed

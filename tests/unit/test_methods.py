@@ -1,0 +1,164 @@
+"""The contract that every learning rule keeps; a new rule is tested by existing."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import credit
+from credit import hyperparameters, methods
+from credit.errors import ConfigError
+from tests.conftest import small_batch, small_net
+
+SEEDS = [3, 8]
+CASES = [
+    (name, kind)
+    for name in methods.registry.names()
+    for kind in hyperparameters.constants(methods.registry.module(name)).get("nets", ("dense",))
+]
+every_rule = pytest.mark.parametrize(("name", "kind"), CASES)
+
+
+def start(name, kind, seeds, loss="softmax_cross_entropy", **hyper):
+    net, rule = small_net(kind, loss), credit.method(name, **hyper)
+    rand = credit.Rand(seeds, dtype=torch.float64)
+    params = net.init(rand, "xavier_normal")
+    return net, rule, rand, params, rule.init(net, params, rand)
+
+
+def member(tree, m):
+    return {k: member(v, m) for k, v in tree.items()} if isinstance(tree, dict) else tree[m]
+
+
+def leaves(tree):
+    return [x for v in tree.values() for x in leaves(v)] if isinstance(tree, dict) else [tree]
+
+
+@every_rule
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mse"])
+def test_gradients_have_the_shapes_of_the_parameters(name, kind, loss):
+    net, rule, rand, params, state = start(name, kind, SEEDS, loss)
+    step = rule.gradients(net, params, state, small_batch(net, SEEDS), rand)
+    assert step.gradients
+    for block, tensors in step.gradients.items():
+        assert {n: t.shape for n, t in tensors.items()} == {n: t.shape for n, t in params[block].items()}
+    assert all(t.isfinite().all() and t.dtype == torch.float64 for t in leaves(step.gradients))
+    assert step.info["output"].shape == (2, 9, 4)
+    assert step.info["loss"].shape == (2,)
+
+
+@every_rule
+def test_a_stack_computes_what_its_members_compute_alone(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS)
+    together = rule.gradients(net, params, state, small_batch(net, SEEDS), rand).gradients
+    for m, seed in enumerate(SEEDS):
+        net, rule, rand, params, state = start(name, kind, seed)
+        alone = rule.gradients(net, params, state, small_batch(net, seed), rand).gradients
+        for a, b in zip(leaves(member(together, m)), leaves(alone), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@every_rule
+def test_the_same_inputs_give_the_same_bits(name, kind):
+    results = []
+    for _ in range(2):
+        net, rule, rand, params, state = start(name, kind, SEEDS)
+        results.append(leaves(rule.gradients(net, params, state, small_batch(net, SEEDS), rand).gradients))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@every_rule
+def test_gradients_change_none_of_their_inputs(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS)
+    batch = small_batch(net, SEEDS)
+    before = copy.deepcopy((params, state, batch))
+    rule.gradients(net, params, state, batch, rand)
+    assert all(torch.equal(a, b) for a, b in zip(leaves(before[0]), leaves(params), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(leaves(before[1]), leaves(state), strict=True))
+    assert torch.equal(before[2].x, batch.x)
+    assert torch.equal(before[2].y, batch.y)
+
+
+@every_rule
+def test_the_last_layer_follows_backpropagation_where_the_rule_says_so(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS)
+    if not rule.exact_output:
+        pytest.skip("the rule says that it differs")
+    batch = small_batch(net, SEEDS)
+    ours = rule.gradients(net, params, state, batch, rand).gradients
+    exact = credit.method("bp").gradients(net, params, {}, batch, rand).gradients
+    last = str(len(net) - 1)
+    for a, b in zip(leaves(ours[last]), leaves(exact[last]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@every_rule
+def test_update_is_gradients_and_one_step_of_the_optimiser(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS)
+    batch, settings = small_batch(net, SEEDS), {"name": "sgd", "lr": 0.1}
+    gradients = rule.gradients(net, params, state, batch, credit.Rand(SEEDS, dtype=torch.float64)).gradients
+    expected = copy.deepcopy(params)
+    for block, tensors in gradients.items():
+        for n, g in tensors.items():
+            expected[block][n] -= 0.1 * g
+    opt = rule.optimizer(net, params, state, settings)
+    after, _, _, info = rule.update(net, params, opt, state, batch, rand)
+    for a, b in zip(leaves(after), leaves(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    assert "gradients" in info
+
+
+@every_rule
+def test_every_rule_learns_a_separable_toy_task(name, kind):
+    net, rule, rand, params, state = start(name, kind, [0, 1])
+    x = rand.normal("toy.x", (60, *net.shape_in))
+    directions = rand.normal("toy.directions", (4, *net.shape_in)).flatten(2)
+    batch = credit.Batch(x, (x.flatten(2) @ directions.mT).argmax(-1))
+    opt = rule.optimizer(net, params, state, {"name": "adam", "lr": 0.02})
+    losses = []
+    for _ in range(120):
+        params, opt, state, info = rule.update(net, params, opt, state, batch, rand)
+        losses.append(info["loss"])
+    assert (losses[-1] < 0.85 * losses[0]).all()
+
+
+@every_rule
+def test_output_weights_of_zero_silence_a_sample(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS, "mse")
+    batch = small_batch(net, SEEDS)
+    weights = torch.ones(2, 9, 4, dtype=torch.float64)
+    weights[:, 4] = 0
+    step = rule.gradients(net, params, state, credit.Batch(batch.x, batch.y, weights), rand)
+    assert (step.info["error"][:, 4] == 0).all()
+
+
+@pytest.mark.parametrize("name", [n for n in methods.registry.names() if (n, "conv") not in CASES])
+def test_a_rule_refuses_a_net_that_it_is_not_defined_for(name):
+    net, rule = small_net("conv"), credit.method(name)
+    with pytest.raises(ValueError, match=f"{name} is not defined for a conv net"):
+        rule.check_net(net)
+
+
+@every_rule
+def test_a_wrong_input_shape_is_named(name, kind):
+    net, rule, rand, params, state = start(name, kind, SEEDS)
+    wrong = credit.Batch(torch.zeros(2, 9, 3, dtype=torch.float64), torch.zeros(2, 9, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"input has shape \(2, 9, 3\)"):
+        rule.gradients(net, params, state, wrong, rand)
+
+
+def test_an_unknown_rule_is_named_with_the_nearest_one():
+    with pytest.raises(ConfigError, match="did you mean 'drtp'"):
+        credit.method("dtrp")
+
+
+def test_an_unknown_hyperparameter_is_named():
+    with pytest.raises(ConfigError, match="feedback_scale"):
+        credit.method("fa", feedback_scales=2.0)
+
+
+def test_a_hyperparameter_out_of_bounds_is_named():
+    with pytest.raises(ConfigError, match=r"feedback_scale.*> 0"):
+        credit.method("dfa", feedback_scale=-1.0)

@@ -1,0 +1,28 @@
+# Benchmarks: snakemake --cores all bench. One at a time, since they measure.
+from credit.bench import registry as BENCHMARKS
+
+
+rule bench:
+    localrule: True
+    input:
+        expand("results/bench/{name}.csv", name=BENCHMARKS.names()),
+
+
+rule run_benchmark:
+    output:
+        "results/bench/{name}.csv",
+    log:
+        "results/logs/run_benchmark/{name}.log",
+    benchmark:
+        "results/logs/benchmarks/run_benchmark/{name}.tsv"
+    wildcard_constraints:
+        name="|".join(BENCHMARKS.names()),
+    conda:
+        "../../envs/train.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+    shell:
+        "{PYTHON} {SCRIPTS}/bench.py {wildcards.name} {output} > {log} 2>&1"

@@ -1,0 +1,124 @@
+# What all rules share: the resolved workflow, and named functions of wildcards.
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from credit.plan import banner
+from credit.targets import Workflow, as_param
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+try:
+    WORKFLOW = Workflow(config, Path(workflow.basedir))
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = WORKFLOW.results
+DATA = WORKFLOW.settings.data_folder
+LOGS = f"{RESULTS}/logs"
+TIMES = f"{RESULTS}/logs/benchmarks"
+SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
+WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell.
+PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
+
+
+wildcard_constraints:
+    paper=r"[a-z]+",
+    experiment=r"[a-z][a-z0-9_]*",
+    dataset=r"[a-z][a-z0-9_]*",
+    method=r"[a-z][a-z0-9_-]*",
+    block=r"\d+",
+    figure="|".join(WORKFLOW.figures) or "none",
+    table="|".join(WORKFLOW.tables) or "none",
+
+
+def all_targets():
+    return [*WORKFLOW.artefact_paths(), f"{RESULTS}/tables/fidelity.csv"]
+
+
+def print_banner():
+    mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
+    print(banner(WORKFLOW, mode), file=sys.stderr)
+
+
+def cell_of(wildcards):
+    return f"{wildcards.paper}/{wildcards.experiment}", wildcards.dataset, wildcards.method
+
+
+def fetch_spec(wildcards):
+    return as_param(WORKFLOW.fetch_spec(wildcards.dataset))
+
+
+def prepare_spec(wildcards):
+    return as_param(WORKFLOW.prepare_spec(wildcards.dataset))
+
+
+def search_spec(wildcards):
+    return as_param(WORKFLOW.search_spec(*cell_of(wildcards)))
+
+
+def train_spec(wildcards):
+    return as_param(WORKFLOW.train_spec(*cell_of(wildcards), int(wildcards.block)))
+
+
+def search_inputs(wildcards):
+    data = WORKFLOW.cell(*cell_of(wildcards)).data
+    # ancient: the declared checksum in the spec says what changed, the file's date does not.
+    return [ancient(WORKFLOW.data_path(data))] if data else []
+
+
+def train_inputs(wildcards):
+    cell = WORKFLOW.cell(*cell_of(wildcards))
+    choice = f"{RESULTS}/runs/{wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/choice.json"
+    return search_inputs(wildcards) + ([choice] if cell.search else [])
+
+
+def collect_inputs(wildcards):
+    return WORKFLOW.runs(f"{wildcards.paper}/{wildcards.experiment}")
+
+
+def collect_spec(wildcards):
+    return as_param(WORKFLOW.collect_spec(f"{wildcards.paper}/{wildcards.experiment}"))
+
+
+def table_inputs(wildcards):
+    return [f"{RESULTS}/tables/{key}.csv" for key in WORKFLOW.tables[wildcards.table].experiments]
+
+
+def table_spec(wildcards):
+    return as_param(WORKFLOW.artefact_spec("table", wildcards.table))
+
+
+def figure_inputs(wildcards):
+    return [f"{RESULTS}/tables/{key}.csv" for key in WORKFLOW.figures[wildcards.figure].experiments]
+
+
+def figure_spec(wildcards):
+    return as_param(WORKFLOW.artefact_spec("figure", wildcards.figure))
+
+
+def caption(kind, wildcards):
+    return WORKFLOW.caption(kind, wildcards)
+
+
+def experiment_of(wildcards):
+    return WORKFLOW.experiment(f"{wildcards.paper}/{wildcards.experiment}")
+
+
+def train_threads(wildcards):
+    return WORKFLOW.cell(*cell_of(wildcards)).run["train"]["threads"]
+
+
+def train_mem_mb(wildcards, attempt):
+    return experiment_of(wildcards).resource("mem_mb", 2000) * attempt
+
+
+def train_runtime(wildcards, attempt):
+    return experiment_of(wildcards).resource("runtime", 60) * attempt
+
+
+def train_gpu(wildcards):
+    return 1 if WORKFLOW.settings.device == "cuda" else experiment_of(wildcards).resource("gpu", 0)

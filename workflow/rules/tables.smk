@@ -1,0 +1,82 @@
+# Tables: the runs of an experiment in one tidy file, summaries, and the comparison with published numbers.
+rule collect_runs:
+    input:
+        collect_inputs,
+    output:
+        ensure(f"{RESULTS}/tables/{{paper}}/{{experiment}}.csv", non_empty=True),
+    log:
+        f"{LOGS}/collect_runs/{{paper}}/{{experiment}}.log",
+    benchmark:
+        f"{TIMES}/collect_runs/{{paper}}/{{experiment}}.tsv"
+    params:
+        spec=collect_spec,
+    wildcard_constraints:
+        experiment="|".join(key.partition("/")[2] for key in WORKFLOW.experiments),
+    conda:
+        "../../envs/analyse.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    shell:
+        "{PYTHON} {SCRIPTS}/collect.py {params.spec:q} {output} {input} > {log} 2>&1"
+
+
+rule summarise:
+    input:
+        table_inputs,
+    output:
+        csv=report(
+            f"{RESULTS}/tables/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        md=f"{RESULTS}/tables/{{table}}.md",
+    log:
+        f"{LOGS}/summarise/{{table}}.log",
+    benchmark:
+        f"{TIMES}/summarise/{{table}}.tsv"
+    params:
+        spec=table_spec,
+    conda:
+        "../../envs/analyse.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    shell:
+        "{PYTHON} {SCRIPTS}/tabulate.py {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
+
+
+rule judge_fidelity:
+    input:
+        published=WORKFLOW.published(),
+        tables=[f"{RESULTS}/tables/{name}.csv" for name in WORKFLOW.tables],
+    output:
+        report(
+            f"{RESULTS}/tables/fidelity.csv",
+            caption="../report/fidelity.rst",
+            category="Fidelity",
+            labels={"table": "reproduced against published"},
+        ),
+    log:
+        f"{LOGS}/judge_fidelity.log",
+    benchmark:
+        f"{TIMES}/judge_fidelity.tsv"
+    params:
+        spec=as_param(WORKFLOW.fidelity_spec()),
+    conda:
+        "../../envs/analyse.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    shell:
+        "{PYTHON} {SCRIPTS}/fidelity.py {params.spec:q} {output} {input.published} -- {input.tables} > {log} 2>&1"

@@ -1,0 +1,47 @@
+# Training: a hyperparameter search where an experiment asks for one, then one job per block of seeds.
+rule search_settings:
+    input:
+        search_inputs,
+    output:
+        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/choice.json", non_empty=True),
+    log:
+        f"{LOGS}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.log",
+    benchmark:
+        f"{TIMES}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.tsv"
+    params:
+        spec=search_spec,
+    conda:
+        "../../envs/train.yaml"
+    threads: train_threads
+    resources:
+        mem_mb=train_mem_mb,
+        runtime=train_runtime,
+        gpu=train_gpu,
+        device=WORKFLOW.settings.device,
+    shell:
+        "{PYTHON} {SCRIPTS}/search.py {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
+
+
+rule train:
+    input:
+        train_inputs,
+    output:
+        ensure(
+            f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.jsonl", non_empty=True
+        ),
+    log:
+        f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.log",
+    benchmark:
+        f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.tsv"
+    params:
+        spec=train_spec,
+    conda:
+        "../../envs/train.yaml"
+    threads: train_threads
+    resources:
+        mem_mb=train_mem_mb,
+        runtime=train_runtime,
+        gpu=train_gpu,
+        device=WORKFLOW.settings.device,
+    shell:
+        "{PYTHON} {SCRIPTS}/train.py {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"

@@ -1,0 +1,24 @@
+"""Join the result files of one experiment's training jobs into one tidy table."""
+
+import argparse
+
+import _src  # noqa: F401
+
+from credit.errors import one_line
+from credit.spec import read_spec
+from credit.tables import collect, write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", help="JSON text; holds paper and experiment")
+    parser.add_argument("out", help="tidy table to write, CSV")
+    parser.add_argument("results", nargs="+", help="result files of training jobs, JSON lines")
+    args = parser.parse_args()
+    spec = read_spec(args.spec)
+    write_table(args.out, collect(args.results, {k: spec[k] for k in ("paper", "experiment") if k in spec}))
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

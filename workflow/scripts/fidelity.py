@@ -1,0 +1,31 @@
+"""Hold every published number against the one that was found."""
+
+import argparse
+import sys
+
+import _src  # noqa: F401
+
+from credit.errors import one_line
+from credit.fidelity import compare, read_published, read_summaries
+from credit.spec import read_spec
+from credit.tables import write_table
+
+
+def main() -> None:
+    usage = "fidelity.py SPEC OUT [PUBLISHED.csv ...] -- [SUMMARY.csv ...]"
+    parser = argparse.ArgumentParser(
+        usage=usage, description=__doc__, epilog="After --: summaries made by tabulate.py."
+    )
+    parser.add_argument("spec", help="JSON text; holds scale")
+    parser.add_argument("out", help="table to write, CSV, one row per published number")
+    parser.add_argument("published", nargs="*", help="published numbers, config/published/PAPER.csv")
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:cut])
+    published, summaries = read_published(args.published), read_summaries(given[cut + 1 :])
+    write_table(args.out, compare(published, summaries, read_spec(args.spec).get("scale", "paper")))
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,42 @@
+"""Draw one figure from tidy tables, as PDF and PNG."""
+
+import argparse
+import importlib
+import importlib.util
+
+import _src  # noqa: F401
+
+from credit.errors import ConfigError, one_line
+from credit.figures.style import save
+from credit.spec import read_spec
+from credit.tables import read_tables
+
+
+def load(module: str):
+    """The module of a figure, `credit.figures.PAPER.FIGURE`. Raises ConfigError where there is none."""
+    known = module.startswith("credit.figures.") and module.count(".") == 3
+    try:
+        known = known and importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the paper's folder does not exist
+        known = False
+    if not known:
+        raise ConfigError(f"spec.module = {module!r}; must be the name of a module credit.figures.PAPER.FIGURE")
+    return importlib.import_module(module)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", help="JSON text; holds module and options (see the module's draw)")
+    parser.add_argument("pdf")
+    parser.add_argument("png")
+    parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
+    args = parser.parse_args()
+    spec = read_spec(args.spec)
+    figure = load(spec.get("module", ""))
+    options = {"rules": spec.get("rules", {}), **spec.get("options", {})}
+    save(figure.draw(read_tables(args.tables), options), args.pdf, args.png)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

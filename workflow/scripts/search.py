@@ -1,0 +1,32 @@
+"""Try every point of a hyperparameter grid as one stack and write the best: SPEC -> choice.json."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import _src  # noqa: F401
+
+from credit.errors import one_line
+from credit.spec import read_spec
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", help="JSON text, or a file that holds it")
+    parser.add_argument("out", type=Path, help="choice.json")
+    parser.add_argument("inputs", nargs="*", type=Path, help="prepared data set (.npz)")
+    parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"))
+    parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="SECONDS")
+    args = parser.parse_args()
+    with one_line():
+        spec = read_spec(args.spec)
+        os.environ["OMP_NUM_THREADS"] = str(spec["train"]["threads"])
+        from credit.job import search
+
+        checkpoint = args.out.with_name(args.out.name + ".ckpt")
+        search(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Summarise tidy tables over seeds: one long CSV and one readable Markdown table."""
+
+import argparse
+
+import _src  # noqa: F401
+
+from credit.errors import ConfigError, one_line
+from credit.records import write_text
+from credit.spec import read_spec
+from credit.tables import matrix, read_tables, summarise, write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", help="JSON text; holds artefact and options (see credit.tables.summarise)")
+    parser.add_argument("csv", help="summary to write, one row per method and data set")
+    parser.add_argument("md", help="the same as a readable table")
+    parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
+    args = parser.parse_args()
+    spec = read_spec(args.spec)
+    if "artefact" not in spec:
+        raise ConfigError("spec.artefact is missing; it names the table, for example 'dfc/table1'")
+    artefact, options = spec["artefact"], spec.get("options", {})
+    summary = summarise(read_tables(args.tables), artefact, options)
+    text = matrix(summary, spec.get("title", artefact), options, spec.get("rules", {}))
+    write_table(args.csv, summary)
+    write_text(args.md, text)
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,34 @@
+"""Train one block of seeds: SPEC -> OUT. Runs by itself on any machine with torch."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import _src  # noqa: F401
+
+from credit.errors import one_line
+from credit.spec import read_spec
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("spec", help="JSON text, or a file that holds it (a result file will do)")
+    parser.add_argument("out", type=Path, help="result file, JSON lines")
+    parser.add_argument("inputs", nargs="*", type=Path, help="prepared data set (.npz), choice of a search (.json)")
+    parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"))
+    parser.add_argument("--checkpoint", type=Path, help="default: OUT.ckpt")
+    parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="SECONDS")
+    args = parser.parse_args()
+    with one_line():
+        spec = read_spec(args.spec)
+        # Before torch is imported: thread pools are sized when they start.
+        os.environ["OMP_NUM_THREADS"] = str(spec["train"]["threads"])
+        from credit.job import train
+
+        checkpoint = args.checkpoint or args.out.with_name(args.out.name + ".ckpt")
+        train(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])
+
+
+if __name__ == "__main__":
+    main()
