@@ -10,6 +10,8 @@ min_version("9.0")
 
 
 configfile: "config/config.yaml"
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -37,9 +39,9 @@ for paper in WORKFLOW.papers:
     rule:
         name:
             paper
-        localrule: True
         input:
             WORKFLOW.artefact_paths(paper),
+        localrule: True
 
 
 onstart:

@@ -161,13 +161,11 @@ class Cell:
         checker.optimizer(resolved, search, f"methods.{method}")
         checker.finish()
         data = entry.get("data")
-        allowed = experiment.settings.allow_unverified
+        accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
             "method": method, **resolved,
-            "data": data and {
-                "name": data, "sha256": catalog.raw_hash(data, allowed), "verified": data not in allowed,
-            },
+            "data": data and {"name": data, "sha256": accepted.raw_hash(), "verified": accepted.verified},
         }  # fmt: skip
         return cls(run, search or None, data)
 

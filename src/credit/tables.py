@@ -268,7 +268,7 @@ def mean_and_sd(mean: float, sd: float) -> str:
     if mean and not -3 <= power < 5:
         inner = mean_and_sd(mean / 10.0**power, sd / 10.0**power)
         return f"({inner})·10^{power}"
-    digits = 1 - int(np.floor(np.log10(sd))) if sd > 0 else 2
+    digits = 1 - int(np.floor(np.log10(float(f"{sd:.1e}")))) if sd > 0 else 2
     digits = min(max(digits, 0), 6)
     return f"{mean:.{digits}f} ± {sd:.{digits}f}"
 

@@ -75,6 +75,10 @@ class Workflow:
         """Prepared data set; both scales share it."""
         return f"{self.settings.data_folder}/{dataset}.npz"
 
+    def has_no_checksum(self, dataset: str) -> bool:
+        """Whether a data set's files come from the user, without a published checksum."""
+        return catalog.dataset(dataset).source == "user"
+
     @cached_property
     def figures(self) -> dict[str, Artefact]:
         """All figures, by name."""
@@ -169,7 +173,7 @@ class Workflow:
         """Spec of a figure or a summary table."""
         artefact = (self.figures if kind == "figure" else self.tables)[name]
         short = name.rpartition("/")[2]
-        script, modules = "tabulate", ()
+        script, modules = "summarise", ()
         spec = {
             "version": VERSION, "kind": kind, "paper": artefact.paper, "name": name,
             "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),

@@ -50,8 +50,8 @@ def block(path, records, **spec):
 def tidy(rows, **fixed):
     """A tidy table from (method, seed, epoch, metric, value)."""
     table = pd.DataFrame(rows, columns=["method", "seed", "epoch", "metric", "value"])
-    fixed = {"paper": "cross", "experiment": "images", "dataset": "mnist", "layer": "", **fixed}
-    return table.assign(**fixed, step=table["epoch"], data_verified=fixed.get("data_verified", True))
+    default = {"paper": "cross", "experiment": "images", "dataset": "mnist", "layer": "", "data_verified": True}
+    return table.assign(step=table["epoch"], **{**default, **fixed})
 
 
 def script(name, *arguments):

@@ -3,9 +3,9 @@ from credit.bench import registry as BENCHMARKS
 
 
 rule bench:
-    localrule: True
     input:
         expand("results/bench/{name}.csv", name=BENCHMARKS.names()),
+    localrule: True
 
 
 rule run_benchmark:
@@ -25,4 +25,4 @@ rule run_benchmark:
         runtime=60,
         gpu=0,
     shell:
-        "{PYTHON} {SCRIPTS}/bench.py {wildcards.name} {output} > {log} 2>&1"
+        "credit_script bench {wildcards.name} {output} > {log} 2>&1"

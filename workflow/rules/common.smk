@@ -21,8 +21,12 @@ LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-# Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell.
+# Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
+# keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job.
 PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
+shell.prefix(
+    "set -euo pipefail; " f'credit_script() {{{{ local name=$1; shift; {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
+)
 
 
 wildcard_constraints:
@@ -66,13 +70,19 @@ def train_spec(wildcards):
 
 def search_inputs(wildcards):
     data = WORKFLOW.cell(*cell_of(wildcards)).data
-    # ancient: the declared checksum in the spec says what changed, the file's date does not.
-    return [ancient(WORKFLOW.data_path(data))] if data else []
+    if data is None:
+        return []
+    # ancient: the declared checksum in the spec says what changed, the file's date does not. Files that users
+    # supply have no declared checksum, so there the date counts.
+    path = WORKFLOW.data_path(data)
+    return [path if WORKFLOW.has_no_checksum(data) else ancient(path)]
 
 
 def train_inputs(wildcards):
     cell = WORKFLOW.cell(*cell_of(wildcards))
-    choice = f"{RESULTS}/runs/{wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/choice.json"
+    choice = (
+        f"{RESULTS}/runs/{wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/choice.json"
+    )
     return search_inputs(wildcards) + ([choice] if cell.search else [])
 
 

@@ -1,8 +1,4 @@
 # Data sets: original files, verified, then one array file each.
-MIRROR = shlex.quote(WORKFLOW.settings.mirror or "")
-USER_FILES = shlex.quote(WORKFLOW.settings.user_files or "")
-
-
 rule fetch_dataset:
     output:
         f"{DATA}/raw/{{dataset}}.json",
@@ -10,18 +6,21 @@ rule fetch_dataset:
         f"{LOGS}/fetch_dataset/{{dataset}}.log",
     benchmark:
         f"{TIMES}/fetch_dataset/{{dataset}}.tsv"
-    params:
-        spec=fetch_spec,
+    localrule: True  # compute nodes often have no internet
     conda:
         "../../envs/fetch.yaml"
-    localrule: True  # compute nodes often have no internet
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
         gpu=0,
+        # Where files come from changes no result, so it is no param.
+        mirror=WORKFLOW.settings.mirror or "",
+        user_files=WORKFLOW.settings.user_files or "",
+    params:
+        spec=fetch_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/fetch.py {params.spec:q} {output} --mirror {MIRROR} > {log} 2>&1"
+        "credit_script fetch {params.spec:q} {output} --mirror {resources.mirror:q} --user-files {resources.user_files:q} > {log} 2>&1"
 
 
 rule prepare_dataset:
@@ -33,8 +32,6 @@ rule prepare_dataset:
         f"{LOGS}/prepare_dataset/{{dataset}}.log",
     benchmark:
         f"{TIMES}/prepare_dataset/{{dataset}}.tsv"
-    params:
-        spec=prepare_spec,
     conda:
         "../../envs/fetch.yaml"
     threads: 1
@@ -42,5 +39,7 @@ rule prepare_dataset:
         mem_mb=3000,
         runtime=15,
         gpu=0,
+    params:
+        spec=prepare_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/prepare.py {params.spec:q} {input} {output} > {log} 2>&1"
+        "credit_script prepare {params.spec:q} {input} {output} > {log} 2>&1"

@@ -14,15 +14,15 @@ rule plot_figure:
         f"{LOGS}/plot_figure/{{figure}}.log",
     benchmark:
         f"{TIMES}/plot_figure/{{figure}}.tsv"
-    params:
-        spec=figure_spec,
+    localrule: True
     conda:
         "../../envs/analyse.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
+    params:
+        spec=figure_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/plot.py {params.spec:q} {output.pdf} {output.png} {input} > {log} 2>&1"
+        "credit_script plot {params.spec:q} {output.pdf} {output.png} {input} > {log} 2>&1"

@@ -8,20 +8,20 @@ rule collect_runs:
         f"{LOGS}/collect_runs/{{paper}}/{{experiment}}.log",
     benchmark:
         f"{TIMES}/collect_runs/{{paper}}/{{experiment}}.tsv"
-    params:
-        spec=collect_spec,
     wildcard_constraints:
         experiment="|".join(key.partition("/")[2] for key in WORKFLOW.experiments),
+    localrule: True
     conda:
         "../../envs/analyse.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
+    params:
+        spec=collect_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/collect.py {params.spec:q} {output} {input} > {log} 2>&1"
+        "credit_script collect {params.spec:q} {output} {input} > {log} 2>&1"
 
 
 rule summarise:
@@ -39,18 +39,18 @@ rule summarise:
         f"{LOGS}/summarise/{{table}}.log",
     benchmark:
         f"{TIMES}/summarise/{{table}}.tsv"
-    params:
-        spec=table_spec,
+    localrule: True
     conda:
         "../../envs/analyse.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
+    params:
+        spec=table_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/tabulate.py {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
+        "credit_script summarise {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
 
 
 rule judge_fidelity:
@@ -68,15 +68,15 @@ rule judge_fidelity:
         f"{LOGS}/judge_fidelity.log",
     benchmark:
         f"{TIMES}/judge_fidelity.tsv"
-    params:
-        spec=as_param(WORKFLOW.fidelity_spec()),
+    localrule: True
     conda:
         "../../envs/analyse.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
+    params:
+        spec=as_param(WORKFLOW.fidelity_spec()),
     shell:
-        "{PYTHON} {SCRIPTS}/fidelity.py {params.spec:q} {output} {input.published} -- {input.tables} > {log} 2>&1"
+        "credit_script fidelity {params.spec:q} {output} {input.published} -- {input.tables} > {log} 2>&1"

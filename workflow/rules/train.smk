@@ -8,8 +8,6 @@ rule search_settings:
         f"{LOGS}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.log",
     benchmark:
         f"{TIMES}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.tsv"
-    params:
-        spec=search_spec,
     conda:
         "../../envs/train.yaml"
     threads: train_threads
@@ -18,23 +16,21 @@ rule search_settings:
         runtime=train_runtime,
         gpu=train_gpu,
         device=WORKFLOW.settings.device,
+    params:
+        spec=search_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/search.py {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
+        "credit_script search {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
 
 
 rule train:
     input:
         train_inputs,
     output:
-        ensure(
-            f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.jsonl", non_empty=True
-        ),
+        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.jsonl", non_empty=True),
     log:
         f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.log",
     benchmark:
         f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.tsv"
-    params:
-        spec=train_spec,
     conda:
         "../../envs/train.yaml"
     threads: train_threads
@@ -43,5 +39,7 @@ rule train:
         runtime=train_runtime,
         gpu=train_gpu,
         device=WORKFLOW.settings.device,
+    params:
+        spec=train_spec,
     shell:
-        "{PYTHON} {SCRIPTS}/train.py {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
+        "credit_script train {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"

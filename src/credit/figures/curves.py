@@ -61,8 +61,9 @@ def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch:
 def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> Curve:
     """Median over runs with the band between the quartiles, after smoothing each run."""
     wide, gone = (smooth(w, window) for w in runs_over_epochs(rows, metric, layer))
-    quartiles = (wide.quantile(q, axis=1).to_numpy(float) for q in (0.5, 0.25, 0.75))
-    return Curve(wide.index.to_numpy(), *quartiles, wide, gone)
+    # pandas knows no quantile of no runs
+    quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone)
 
 
 def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: float = 3.0) -> None:

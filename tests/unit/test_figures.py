@@ -1,0 +1,350 @@
+"""Figures must show the numbers of the table, all of them and no others, and be the same bytes every time.
+
+The tables below are random numbers made for these tests; no figure of this project is drawn from them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from credit.errors import ConfigError
+from credit.figures import names, style
+from credit.figures.cross import fig1, fig2, fig3
+from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
+from credit.tables import mean_ci, write_table
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ["dataset", "method", "seed", "epoch", "metric", "layer", "value"]
+FIVE = ("bp", "shallow", "fa", "dfa", "drtp")
+
+
+def tidy(rows, verified=True):
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    fixed = {"paper": "cross", "experiment": "test", "step": table["epoch"], "data_verified": verified}
+    return table.assign(**fixed)
+
+
+def images(datasets=("mnist", "fashion_mnist"), methods=FIVE, seeds=5, epochs=4, verified=True):
+    """Random errors and losses, labelled as if from image classification."""
+    rng, rows = np.random.default_rng(0), []
+    for dataset in datasets:
+        for k, method in enumerate(methods):
+            for seed in range(seeds):
+                for epoch in range(epochs + 1):
+                    error = (0.02 * (k + 1) + 0.7 * 0.3**epoch) * rng.uniform(0.9, 1.1)
+                    rows.append((dataset, method, seed, epoch, "test_error", "", error))
+                    rows.append((dataset, method, seed, epoch, "train_loss", "", error**1.5))
+    return tidy(rows, verified)
+
+
+def teacher(methods=FIVE, seeds=3, epochs=6):
+    """Random losses and angles, labelled as if from the student-teacher task; shallow has no hidden updates."""
+    rng, rows = np.random.default_rng(1), []
+    for method in methods:
+        for seed in range(seeds):
+            for epoch in range(epochs + 1):
+                rows.append(("teacher", method, seed, epoch, "test_loss", "", rng.uniform(1, 50)))
+                for angle in ("angle_bp", "angle_mn") if epoch else ():
+                    for layer in ("1", "2", "3", ""):
+                        value = 0.0 if (method, angle) == ("bp", "angle_bp") else rng.uniform(20, 95)
+                        value = np.nan if method == "shallow" and layer in ("1", "2") else value
+                        rows.append(("teacher", method, seed, epoch, angle, layer, value))
+    return tidy(rows)
+
+
+def diverging(table, method, seeds, epoch):
+    """The same table with runs of `method` that stop at `epoch`."""
+    mine = (table["method"] == method) & table["seed"].isin(seeds)
+    notes = [(d, method, s, epoch, "diverged", "", 40.0) for d in table["dataset"].unique() for s in seeds]
+    return pd.concat([table[~mine | (table["epoch"] < epoch)], tidy(notes)])
+
+
+def texts(figure):
+    figure.draw_without_rendering()
+    return " | ".join(t.get_text() for t in figure.findobj(match=lambda a: hasattr(a, "get_text")))
+
+
+def points(axes):
+    """(x, y) of all lines of axes, joined."""
+    xy = [np.column_stack([np.asarray(v, float) for v in line.get_data()]) for line in axes.lines]
+    return np.concatenate(xy)
+
+
+# ---- looks
+
+
+def test_no_two_rules_look_the_same():
+    looks = list(names.METHODS.values())
+    assert len({s.marker for s in looks}) == len(looks)
+    assert len({(s.colour, s.line) for s in looks}) >= len(looks) - 1
+    assert len({s.label for s in looks}) == len(looks)
+
+
+def seen_with(colour, matrix):
+    linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
+    return np.clip(matrix @ linear, 0, 1) ** (1 / 2.2)
+
+
+@pytest.mark.parametrize(
+    "matrix",  # Machado, Oliveira & Fernandes (2009), severity 1
+    [
+        np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+        np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    ],
+    ids=["protanopia", "deuteranopia"],
+)
+def test_the_five_baselines_differ_for_colour_blind_readers(matrix):
+    seen = [seen_with(names.METHODS[m].colour, matrix) for m in FIVE]
+    distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+    assert min(distances) > 0.1
+
+
+def test_a_variant_keeps_its_rule_and_an_unknown_name_is_the_same_everywhere():
+    variant, named = names.method_style("di-2"), names.method_style("tmax20", "dfc")
+    assert variant.label == "DI-2"
+    assert variant[1:3] == names.METHODS["di"][1:3]
+    assert variant.line != names.METHODS["di"].line
+    assert names.method_style("dfc-fixed").label == "DFC (fixed)"
+    assert (named.label, named.colour) == ("tmax20", names.METHODS["dfc"].colour)
+    command = "from credit.figures.names import method_style; print(method_style('novel'))"
+    env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT / "src")}
+    other = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == str(names.method_style("novel"))
+
+
+def test_methods_are_listed_in_a_fixed_order():
+    given = ["novel", "dfa", "dfc-fixed", "bp", "tmax20", "dfc"]
+    assert list(names.method_styles(given, {"tmax20": "dfa"})) == ["bp", "dfa", "tmax20", "dfc", "dfc-fixed", "novel"]
+
+
+# ---- curves
+
+
+def test_bands_are_t_intervals_and_ranges_for_fewer_than_three_runs():
+    rows = images(("mnist",), ("bp",), seeds=5)
+    curve = mean_curve(rows, "test_error", scale=100)
+    expected = mean_ci(100 * rows.query("epoch == 2 and metric == 'test_error'")["value"])
+    assert (curve.middle[2], curve.low[2], curve.high[2]) == pytest.approx((expected.mean, *expected[3:]))
+    pair = rows[rows["seed"] < 2]
+    values = pair.query("epoch == 2 and metric == 'test_error'")["value"]
+    curve = mean_curve(pair, "test_error")
+    assert (curve.low[2], curve.high[2]) == (values.min(), values.max())
+
+
+def test_runs_that_diverged_are_not_part_of_a_mean():
+    rows = diverging(images(("mnist",), ("bp",), seeds=4), "bp", [1], epoch=2)
+    whole, lost = runs_over_epochs(rows, "test_error")
+    assert list(whole.columns) == [0, 2, 3]
+    assert list(lost.columns) == [1]
+    assert lost.index.max() == 1
+    expected = rows[(rows["seed"] != 1) & (rows["metric"] == "test_error")].groupby("epoch")["value"].mean()
+    assert mean_curve(rows, "test_error").middle == pytest.approx(expected.to_numpy())
+
+
+def test_medians_and_quartiles_are_taken_over_runs_after_smoothing():
+    rows = teacher(("fa",), seeds=5)
+    mine = rows[(rows["metric"] == "angle_bp") & (rows["layer"] == "2")]
+    wide = mine.pivot(index="epoch", columns="seed", values="value")
+    smoothed = np.array([wide.iloc[max(i - 2, 0) : i + 1].mean() for i in range(len(wide))])
+    curve = median_curve(rows, "angle_bp", "2", window=3)
+    assert curve.middle == pytest.approx(np.median(smoothed, axis=1))
+    assert curve.high == pytest.approx(np.quantile(smoothed, 0.75, axis=1))
+
+
+def test_a_window_counts_epochs_and_not_points():
+    wide = pd.DataFrame({0: [1.0, 2.0, 3.0, np.nan]}, index=[0, 5, 10, 15])
+    assert smooth(wide, 5)[0].tolist()[:3] == [1.0, 2.0, 3.0]
+    assert smooth(wide, 6)[0].tolist()[:3] == [1.0, 1.5, 2.5]
+    assert np.isnan(smooth(wide, 30)[0].iloc[3])
+
+
+# ---- figure 1
+
+
+def test_figure_1_shows_means_runs_and_intervals():
+    table = images(("mnist",), ("bp", "dfa"), seeds=3)
+    final = 100 * table.query("epoch == 4 and metric == 'test_error' and method == 'dfa'")["value"]
+    (axes,) = fig1.draw(table, {}).axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["BP", "DFA"]
+    m = mean_ci(final)
+    row = points(axes)
+    for x in (m.mean, m.low, m.high, *final):
+        assert np.isclose(row[:, 0], x).any()
+    assert len(row) == 2 * (1 + 2 + 3)
+
+
+def test_figure_1_says_what_was_not_run_and_what_diverged():
+    table = diverging(images(seeds=3), "drtp", [0, 2], epoch=2)
+    table = table[~((table["dataset"] == "mnist") & (table["method"] == "fa"))]
+    text = texts(fig1.draw(table, {}))
+    assert "2 of 3 diverged" in text
+    assert "not run" in text
+    everything = diverging(images(("mnist",), ("bp",), seeds=2), "bp", [0, 1], epoch=2)
+    assert "2 of 2 diverged" in texts(fig1.draw(everything, {}))
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(1.0, "linear"), (9.0, "log")])
+def test_figure_1_is_logarithmic_only_where_methods_lie_far_apart(factor, scale):
+    table = images(("mnist",), ("bp", "fa"), epochs=20)
+    table.loc[table["method"] == "fa", "value"] *= factor
+    (axes,) = fig1.draw(table, {}).axes
+    assert axes.get_xscale() == scale
+
+
+# ---- figure 2
+
+
+def test_figure_2_has_a_column_per_data_set_and_a_row_per_metric():
+    axes = fig2.draw(images(), {}).axes
+    assert [a.get_title() for a in axes[:2]] == ["MNIST", "Fashion-MNIST"]
+    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == ["test error [%]", "training loss"]
+    assert axes[0].get_yscale() == "log"
+    only = images()[lambda t: t["metric"] == "test_error"]
+    assert len(fig2.draw(only, {}).axes) == 2
+
+
+def test_figure_2_draws_the_means_from_the_first_epoch_on():
+    table = images(("mnist",), ("bp",))
+    line = fig2.draw(table, {}).axes[0].lines[0]
+    mine = table[(table["metric"] == "test_error") & (table["epoch"] > 0)]
+    assert list(line.get_xdata()) == [1, 2, 3, 4]
+    assert line.get_ydata() == pytest.approx(100 * mine.groupby("epoch")["value"].mean().to_numpy())
+
+
+def test_figure_2_does_not_let_diverged_runs_stretch_the_axis():
+    table = diverging(images(("mnist",), ("bp",)), "bp", [1], epoch=3)
+    table.loc[(table["seed"] == 1) & (table["metric"] == "train_loss"), "value"] = 1e30
+    assert fig2.draw(table, {}).axes[1].get_ylim()[1] < 10
+
+
+def test_figure_2_says_where_a_metric_was_not_recorded():
+    table = images()
+    table = table[~((table["dataset"] == "mnist") & (table["metric"] == "train_loss"))]
+    assert "not recorded" in texts(fig2.draw(table, {}))
+
+
+def test_figure_2_draws_values_that_have_no_logarithm():
+    table = images(("mnist",), ("bp",))
+    table["value"] = 0.0
+    assert fig2.draw(table, {}).axes[0].get_yscale() == "linear"
+
+
+# ---- figure 3
+
+
+def test_figure_3_has_a_column_per_layer_and_one_for_the_network():
+    axes = fig3.draw(teacher(), {"window": 3}).axes
+    assert [a.get_title() for a in axes[:5]] == ["student–teacher", "layer 1", "layer 2", "layer 3", "whole network"]
+    assert [axes[i].get_ylabel() for i in (0, 1, 5)] == ["test loss", "angle to BP [°]", "angle to MN [°]"]
+    low, high = axes[1].get_ylim()
+    assert low < 0
+    assert 90 < high < 100
+    assert len({a.get_ylim() for a in axes[1:5]}) == 1
+
+
+def test_figure_3_has_no_curve_where_a_method_has_no_update():
+    axes = fig3.draw(teacher(("bp", "shallow")), {}).axes
+    assert [len(a.lines) for a in axes[1:5]] == [1, 1, 2, 2]
+
+
+def test_figure_3_keeps_the_zero_angle_of_bp_behind_the_others():
+    bp, fa = fig3.draw(teacher(("bp", "fa")), {}).axes[1].lines
+    assert set(bp.get_ydata()) == {0.0}
+    assert bp.get_zorder() < fa.get_zorder()
+
+
+def test_figure_3_draws_what_is_there():
+    table = diverging(teacher(seeds=2), "drtp", [0, 1], epoch=2)
+    assert len(fig3.draw(table[table["metric"] != "angle_mn"], {}).axes) == 5
+    assert len(fig3.draw(table[~table["metric"].str.startswith("angle")], {}).axes) == 1
+    assert "not recorded" in texts(fig3.draw(table[table["metric"] != "test_loss"], {}))
+
+
+# ---- all figures
+
+
+@pytest.mark.parametrize(("figure", "table"), [(fig1, images), (fig2, images), (fig3, teacher)])
+def test_an_empty_selection_is_an_error_that_says_so(figure, table):
+    with pytest.raises(ConfigError, match="nothing to draw"):
+        figure.draw(table(), {"where": {"method": ["pc"]}})
+    with pytest.raises(ConfigError, match="did you mean 'where'"):
+        figure.draw(table(), {"wher": {}})
+    with pytest.raises(ConfigError):
+        figure.draw(table().assign(metric="something_else"), {})
+    with pytest.raises(ConfigError, match="several values of lr"):
+        figure.draw(table().assign(lr=lambda t: t["seed"] * 0.1), {})
+
+
+@pytest.mark.parametrize("options", [{"window": 0}, {"window": "30"}, {"where": {"dataset": ["a", "teacher"]}}])
+def test_figure_3_refuses_wrong_windows_and_several_data_sets(options):
+    table = pd.concat([teacher(seeds=1), teacher(seeds=1).assign(dataset="a")])
+    with pytest.raises(ConfigError, match="fig3"):
+        figure = {"where": {"dataset": "teacher"}, **options}
+        fig3.draw(table, figure)
+
+
+@pytest.mark.parametrize("figure", [fig1, fig2])
+def test_an_unverified_copy_of_the_data_is_marked(figure):
+    table = pd.concat([images(("mnist",)), images(("cifar10",), verified=False)])
+    text = texts(figure.draw(table, {}))
+    assert "CIFAR-10 †" in text
+    assert "MNIST †" not in text
+    assert style.FOOTNOTE in text
+
+
+@pytest.mark.parametrize("figure", [fig1, fig2])
+def test_one_run_of_one_method_can_be_drawn(figure, tmp_path):
+    drawn = figure.draw(images(("mnist",), ("novel",), seeds=1, epochs=1), {})
+    style.save(drawn, tmp_path / "f.pdf", tmp_path / "f.png")
+
+
+def plot(*arguments, **environment):
+    command = [sys.executable, ROOT / "workflow" / "scripts" / "plot.py", *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    return subprocess.run(list(map(str, command)), env=env, capture_output=True, text=True, check=False)
+
+
+def test_files_are_the_same_bytes_in_every_process_and_name_no_version(tmp_path):
+    write_table(tmp_path / "tidy.csv", images(("mnist",), seeds=2))
+    spec = {"version": 1, "module": "credit.figures.cross.fig1", "options": {}, "rules": {"bp": "bp"}}
+    contents = []
+    for hash_seed, epoch in (("1", "0"), ("2", "1000000000")):
+        out = [tmp_path / hash_seed / name for name in ("f.pdf", "f.png")]
+        done = plot(json.dumps(spec), *out, tmp_path / "tidy.csv", PYTHONHASHSEED=hash_seed, SOURCE_DATE_EPOCH=epoch)
+        assert done.stderr == ""
+        contents.append([p.read_bytes() for p in out])
+    assert contents[0] == contents[1]
+    pdf, png = contents[0]
+    assert b"CreationDate" not in pdf
+    assert b"atplotlib" not in pdf + png
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_a_figure_that_does_not_exist_ends_the_script_in_one_line(tmp_path):
+    spec = json.dumps({"version": 1, "module": "credit.figures.cross.fig99"})
+    done = plot(spec, tmp_path / "f.pdf", tmp_path / "f.png", tmp_path / "none.csv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: spec.module = 'credit.figures.cross.fig99'")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "module", ["os", "credit.figures.style", "credit.figures.nowhere.fig1", "credit.tasks.x.y", ""]
+)
+def test_only_modules_of_figures_are_loaded(module, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "scripts")
+    script = importlib.import_module("plot")
+    with pytest.raises(ConfigError, match=r"spec\.module"):
+        script.load(module)
+    assert script.load("credit.figures.cross.fig1") is fig1
