@@ -66,7 +66,7 @@ def read_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
     for path in paths:
         table = read_csv(path)
         if missing := [c for c in SUMMARY if c not in table]:
-            raise DataError(f"{path}: lacks {', '.join(missing)}; expected a table that tabulate.py wrote")
+            raise DataError(f"{path}: lacks {', '.join(missing)}; expected a table that summarise.py wrote")
         tables.append(table[SUMMARY])
     summaries = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SUMMARY)
     repeated = summaries[summaries.duplicated(KEY)]

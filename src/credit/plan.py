@@ -1,38 +1,40 @@
-"""What a target will cost, before anything runs: jobs, CPU hours, disk. Estimates, good to about a factor of two.
+"""What a target will cost, before anything runs: jobs, CPU time, disk. Estimates, good to about a factor of two.
 
 The time of a job is its floating-point operations over a typical rate, plus a floor for every update (small nets are
-bound by the number of calls, not by arithmetic) and the start of Python. Loads no torch.
+bound by the number of calls, not by arithmetic) and the start of Python. The constants were measured once, on one
+thread of a server core of 2024; nothing is measured here, so that a plan says the same on every machine. Loads no torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from credit import hyperparameters, methods
+from credit import hyperparameters, methods, provenance
 from credit.data import catalog
-from credit.errors import ConfigError, one_of
-from credit.experiment import Job
-from credit.targets import Workflow
+from credit.errors import ConfigError, DataError, one_of
+from credit.spec import canonical_json, members
+from credit.targets import BLOCK, Workflow
 
-RATE = {"float32": 45e9, "float64": 22e9}  # operations a second and thread, large products on a current core
-CALL = 4e-4  # seconds an update costs however small the net is
-START = 5.0  # seconds to start Python, import torch and read the data
-RECORD = 110  # bytes a record takes as JSON
+RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for an epoch of MNIST, 784-256-256-256-10
+CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
+START = 3.0  # CPU seconds to start Python, import torch and read the data
+RECORD = 100  # bytes that a record takes as JSON
+HEADER = 4000  # bytes of a result's spec and provenance
 ANNOUNCE = 3600.0  # CPU seconds from which a run says what it costs before it starts
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimate for a set of jobs."""
+    """Estimate for a set of jobs. runs: networks trained. seconds: CPU time. disk: bytes."""
 
     jobs: int = 0
-    runs: int = 0  # networks trained
-    seconds: float = 0.0  # CPU seconds
-    disk: float = 0.0  # bytes
+    runs: int = 0
+    seconds: float = 0.0
+    disk: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -41,56 +43,142 @@ class Cost:
 
     def text(self) -> str:
         """One line for people."""
-        hours = self.seconds / 3600
-        time = f"{hours:.1f} CPU hours" if hours >= 1 else f"{math.ceil(self.seconds / 60)} CPU minutes"
-        return f"{self.jobs} jobs, {self.runs} networks trained, about {time}, {self.disk / 1e6:.1f} MB of results"
+        return (
+            f"{self.jobs} {'job' if self.jobs == 1 else 'jobs'}, {self.runs} networks trained, "
+            f"about {duration(self.seconds)} of CPU time, {size(self.disk)} of results"
+        )
 
 
-def multiply_adds(net: Mapping[str, Any], shape_in: tuple[int, ...], n_out: int) -> float:
-    """Multiply-adds of one forward pass of one sample."""
-    total, n, shape = 0.0, math.prod(shape_in), shape_in
+@dataclass(frozen=True)
+class Part:
+    """An experiment's share of a plan: everything that the target needs of it, and what of this is still to run."""
+
+    experiment: str
+    whole: Cost
+    missing: Cost
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that a target needs. disk: bytes of the download and the prepared file."""
+
+    name: str
+    disk: float
+    present: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a target costs, by experiment."""
+
+    parts: tuple[Part, ...]
+    data: tuple[DataSet, ...]
+
+    @property
+    def whole(self) -> Cost:
+        """Everything that the target needs, done or not."""
+        return sum((p.whole for p in self.parts), Cost())
+
+    @property
+    def missing(self) -> Cost:
+        """What is still to run."""
+        return sum((p.missing for p in self.parts), Cost())
+
+
+# ---- one job
+
+
+def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -> float:
+    """Multiply-adds of one forward pass of one sample through `net`, the settings of a spec.
+
+    shape_in: (n,) or (C, H, W), flattened where the net begins with a dense layer.
+    """
+    total, shape = 0.0, tuple(shape_in)
     for channels in net.get("channels", ()):
-        k, stride, pad = net["kernel"], net["stride"], net["padding"]
-        side = [(s + 2 * pad - k) // stride + 1 for s in shape[1:]]
+        k = net["kernel"]
+        side = [_windows(n, k, net["stride"], net["padding"]) for n in shape[1:]]
         total += channels * math.prod(side) * shape[0] * k * k
-        pool = net.get("pool")
-        if pool:
-            size, step, padding = (*pool, pool[0], 0)[:3] if len(pool) > 1 else (pool[0], pool[0], 0)
-            side = [(s + 2 * padding - size) // step + 1 for s in side]
+        if net.get("pool"):
+            window, *rest = net["pool"]
+            stride, padding = rest or (window, 0)
+            side = [_windows(n, window, stride, padding) for n in side]
         shape = (channels, *side)
-        n = math.prod(shape)
-    for size in (*net.get("hidden_sizes", ()), n_out):
-        total += n * size
-        n = size
+    n = math.prod(shape)
+    for width in (*net.get("hidden_sizes", ()), n_out):
+        total += n * width
+        n = width
     return total
 
 
-def sizes(run: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
-    """(training samples, evaluated samples, input shape, outputs) of a run, from its spec."""
-    task, data = run["task"], run.get("data")
+def _windows(n: int, window: int, stride: int, padding: int) -> int:
+    return (n + 2 * padding - window) // stride + 1
+
+
+def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
+    """(training samples, samples of one evaluation, input shape, outputs) of a run, from its spec."""
+    task, data = spec["task"], spec.get("data")
+    splits = spec["train"]["evaluate"].get("splits", ())
     if data:
         entry = catalog.dataset(data["name"])
-        held = task.get("validation", 0)
+        held = task.get("validation") or 0
         train = min(task.get("train") or entry.train, entry.train - held)
+        counts = {"train": train, "validation": held, "test": entry.test}
         n_out = entry.classes if task.get("target", "class") == "class" else math.prod(entry.image)
-        return train, held + entry.test, tuple(entry.image), n_out
-    train = int(task.get("train", 1000))
-    return train, task.get("validation", 0) + task.get("test", 0), (task.get("n_in", 1),), task.get("n_out", 1)
+        shape = tuple(entry.image)
+    else:
+        train = task.get("train") or 1000
+        counts = {"train": train, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
+        shape, n_out = (task.get("n_in", 1),), task.get("n_out", 1)
+    return train, sum(counts[name] for name in splits), shape, n_out
 
 
-def job_cost(run: Mapping[str, Any], networks: int) -> Cost:
-    """Estimate for one job that trains `networks` networks side by side."""
-    train, evaluated, shape, n_out = sizes(run)
-    macs = multiply_adds(run["net"], shape, n_out)
-    epochs, settings = run["train"]["epochs"], run["train"]
-    batch = run["task"].get("batch_size", 128)
-    updates = epochs * math.ceil(train / batch)
-    factor = hyperparameters.constants(methods.registry.module(run["rule"]["name"])).get("cost", 1.0)
-    evaluations = 1 + epochs // settings["evaluate"].get("every", 1)
-    rate = RATE[settings["dtype"]]
-    flops = networks * (6 * macs * train * epochs * factor + 2 * macs * evaluated * evaluations)
-    records = networks * (2 * evaluations * 2 + epochs * (1 + 5 * len(run.get("probes") or [])))
-    return Cost(1, networks, flops / rate + updates * CALL * factor + START, records * RECORD)
+def drawing(spec: Mapping[str, Any]) -> float:
+    """Operations that it takes to draw the samples: every seed's teacher net answers all of them once."""
+    task = spec["task"]
+    if spec.get("data") or not task.get("hidden_sizes"):
+        return 0.0
+    count = sum(task.get(split) or 0 for split in ("train", "validation", "test"))
+    return (
+        2
+        * multiply_adds({"hidden_sizes": task["hidden_sizes"]}, (task["n_in"],), task["n_out"])
+        * count
+        * len(spec["seeds"])
+    )
+
+
+def job_cost(spec: Mapping[str, Any]) -> Cost:
+    """Estimate for one job, which trains all members of its spec side by side."""
+    train, evaluated, shape, n_out = samples(spec)
+    networks, settings = len(members(spec)), spec["train"]
+    epochs, evaluate = settings["epochs"], settings["evaluate"]
+    updates = math.ceil(train / spec["task"].get("batch_size", 128))
+    evaluations = 1 + math.ceil(epochs / evaluate.get("every", 1))
+    factor = hyperparameters.constants(methods.registry.module(spec["rule"]["name"])).get("cost", 1.0)
+    macs = multiply_adds(spec["net"], shape, n_out)
+    operations = networks * macs * (6 * train * epochs * factor + 2 * evaluated * evaluations) + drawing(spec)
+    seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * factor + START
+    if spec["kind"] == "search":  # it keeps its choice, not its records
+        return Cost(1, networks, seconds, HEADER)
+    metrics = 2 if spec["net"].get("loss") == "softmax_cross_entropy" else 1
+    layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
+    measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
+    records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))
+    return Cost(1, networks, seconds, HEADER + networks * records * RECORD)
+
+
+# ---- all jobs of a target
+
+
+def experiment_jobs(workflow: Workflow, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(result file, spec) of every search and training job of an experiment."""
+    searched: set[str] = set()
+    for job in workflow.experiment(key).jobs():
+        path = workflow.run_path(job)
+        choice = Path(path).with_name("choice.json").as_posix()
+        if choice not in searched and workflow.cell(key, job.dataset, job.method).search:
+            searched.add(choice)
+            yield choice, workflow.search_spec(key, job.dataset, job.method)
+        yield path, workflow.train_spec(key, job.dataset, job.method, job.block)
 
 
 def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
@@ -98,71 +186,95 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
 
     Raises ConfigError for what is no target, with the nearest one.
     """
-    everything = tuple(workflow.experiments)
-    if target in ("all", f"{workflow.results}/tables/fidelity.csv", f"{workflow.results}/report.html"):
-        return everything
-    if target in workflow.papers:
-        return tuple(k for k in everything if k.startswith(f"{target}/"))
-    if target in everything:
-        return (target,)
-    files = {}
-    for kind, artefacts in (("figures", workflow.figures), ("tables", workflow.tables)):
-        for artefact in artefacts.values():
-            for ending in ("pdf", "png") if kind == "figures" else ("csv", "md"):
-                files[f"{workflow.results}/{kind}/{artefact.name}.{ending}"] = artefact.experiments
-    files |= {f"{workflow.results}/tables/{key}.csv": (key,) for key in everything}
-    if target not in files:
-        raise ConfigError(one_of("target", target, [*files, *workflow.papers, "all"]))
-    return files[target]
+    results, everything = workflow.results, tuple(workflow.experiments)
+    files = {f"{results}/tables/{key}.csv": (key,) for key in everything} | {key: (key,) for key in everything}
+    for artefact in workflow.figures.values():
+        files |= {f"{results}/figures/{artefact.name}.{end}": artefact.experiments for end in ("pdf", "png")}
+    for artefact in workflow.tables.values():
+        files |= {f"{results}/tables/{artefact.name}.{end}": artefact.experiments for end in ("csv", "md")}
+    groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
+    groups[f"{results}/tables/fidelity.csv"] = [f"{results}/tables/{name}.csv" for name in workflow.tables]
+    needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
+    needed |= dict.fromkeys(("all", f"{results}/report.html"), set(everything))
+    if target in files or target in needed:
+        return tuple(key for key in everything if key in (files.get(target) or needed[target]))
+    quick = "results/quick/"
+    if target.startswith(quick) and workflow.settings.scale == "paper":
+        raise ConfigError(f"target = {target!r} is of the quick scale; add --configfile config/quick.yaml")
+    raise ConfigError(one_of("target", target, [*files, *needed]))
 
 
-def plan(workflow: Workflow, target: str) -> tuple[Cost, Cost, list[tuple[str, Cost]]]:
-    """(total, what is still missing, by experiment) for a target; results on disk count as done."""
-    total, missing, parts = Cost(), Cost(), []
-    for key in needed_experiments(workflow, target):
-        whole = Cost()
-        for job in workflow.experiment(key).jobs():
-            cost = train_cost(workflow, key, job)
-            whole += cost
-            if not Path(workflow.run_path(job)).exists():
-                missing += cost
-        for dataset, method in cells(workflow, key):
-            cost = search_cost(workflow, key, dataset, method)
-            whole += cost
-            if not Path(f"{workflow.results}/runs/{key}/{dataset}/{method}/choice.json").exists():
-                missing += cost
-        total += whole
-        parts.append((key, whole))
-    return total, missing, parts
+def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """{experiment: [(result file, spec)]} of a target, which may also be a run. Raises as `needed_experiments`."""
+    run = BLOCK.search(target)
+    if not run:
+        return {key: list(experiment_jobs(workflow, key)) for key in needed_experiments(workflow, target)}
+    key = f"{run[1]}/{run[2]}"
+    jobs = dict(experiment_jobs(workflow, key))
+    if target not in jobs:
+        raise ConfigError(one_of("target", target, jobs))
+    choice = Path(target).with_name("choice.json").as_posix()
+    return {key: [(path, jobs[path]) for path in dict.fromkeys((choice, target)) if path in jobs]}
 
 
-def train_cost(workflow: Workflow, key: str, job: Job) -> Cost:
-    """Estimate for a training job."""
-    run = workflow.cell(key, job.dataset, job.method).run
-    return job_cost(run, len(job.seeds) * math.prod(len(v) for v in run["vary"].values()))
+def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
+    """Whether the result file exists and is of this spec."""
+    if not Path(path).exists():
+        return False
+    try:
+        found = provenance.read_header(path)["spec"]
+    except DataError:
+        return False
+    return canonical_json(found) == canonical_json(spec)
 
 
-def search_cost(workflow: Workflow, key: str, dataset: str, method: str) -> Cost:
-    """Estimate for a hyperparameter search; nothing for a cell without one."""
-    cell = workflow.cell(key, dataset, method)
-    if cell.search is None:
-        return Cost()
-    spec = cell.search_spec()
-    return job_cost(spec, len(spec["seeds"]) * math.prod(len(v) for v in spec["vary"].values()))
+def plan(workflow: Workflow, target: str) -> Plan:
+    """What a target costs. Only results that belong to the present specs count as done.
+
+    Raises ConfigError for what is no target.
+    """
+    parts, names = [], {}
+    for key, jobs in needed_jobs(workflow, target).items():
+        costs = [(job_cost(spec), is_done(path, spec)) for path, spec in jobs]
+        whole = sum((cost for cost, _ in costs), Cost())
+        parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
+        names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}
+    return Plan(tuple(parts), tuple(_data_set(workflow, name) for name in names))
 
 
-def cells(workflow: Workflow, key: str) -> list[tuple[str, str]]:
-    """Every (data set, method) of an experiment."""
-    experiment = workflow.experiment(key)
-    return [(d, m) for d in experiment.datasets for m in experiment.methods]
+def _data_set(workflow: Workflow, name: str) -> DataSet:
+    entry = catalog.dataset(name)
+    download = sum(f.bytes or 0 for f in entry.files)
+    prepared = (entry.train + entry.test) * math.prod(entry.image)
+    return DataSet(name, download + prepared, Path(workflow.data_path(name)).exists())
+
+
+# ---- for people
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `3.5 h`, rounded up below an hour."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"
+
+
+def size(count: float) -> str:
+    """Bytes as `12 kB`, `3.4 MB` or `1.2 GB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{math.ceil(count / 1e3)} kB"
 
 
 def banner(workflow: Workflow, mode: str) -> str:
     """What is said before a run starts."""
     s = workflow.settings
     lines = [f"credit: scale {s.scale}, device {s.device}, jobs run in {mode}, results in {workflow.results}/"]
-    _, missing, _ = plan(workflow, "all")
+    missing = plan(workflow, "all").missing
     if missing.seconds > ANNOUNCE:
         lines.append(f"everything that is missing for `all`: {missing.text()}")
-        lines.append("what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=…")
+        lines.append(
+            "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=…"
+        )
     return "\n".join(lines)

@@ -2,7 +2,8 @@
 
 Every stream has its own generator, seeded from the member's seed and the stream's name. Therefore a draw in
 one stream (say `"dropout.0"`) never shifts another, and a member's draws do not depend on the members beside
-it. Numbers are drawn on the CPU and then moved, so that runs on CPU and GPU see the same ones.
+it. Numbers are drawn on the CPU in single precision and then moved and converted, so that runs on CPU and GPU, in
+single and in double precision, see the same ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from credit.errors import CheckpointError
 
+DRAWN = torch.float32
 Replay = Mapping[str, Tensor | Sequence[Tensor]]
 
 
@@ -59,15 +61,17 @@ class Rand:
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
         """Standard normal draws, (M, *shape)."""
-        return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=self.dtype))
+        return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=DRAWN))
 
     def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform draws from [low, high), (M, *shape)."""
-        return self._draw(name, shape, self.dtype, lambda g: self._unit(shape, g).mul_(high - low).add_(low))
+        return self._draw(
+            name, shape, self.dtype, lambda g: self._unit(shape, g).to(self.dtype).mul_(high - low).add_(low)
+        )
 
     def bernoulli(self, name: str, shape: Sequence[int], p: float) -> Tensor:
         """1 with probability p and 0 otherwise, as floating-point numbers, (M, *shape)."""
-        return self._draw(name, shape, self.dtype, lambda g: (self._unit(shape, g) < p).to(self.dtype))
+        return self._draw(name, shape, self.dtype, lambda g: self._unit(shape, g) < p)
 
     def integers(self, name: str, shape: Sequence[int], high: int) -> Tensor:
         """Uniform int64 draws from 0 to high - 1, (M, *shape)."""
@@ -96,7 +100,7 @@ class Rand:
                 generator.set_state(position.cpu().clone())  # set_state crashes on a view with an offset
 
     def _unit(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        return torch.rand(tuple(shape), generator=generator, dtype=self.dtype)
+        return torch.rand(tuple(shape), generator=generator, dtype=DRAWN)
 
     def _generators(self, name: str) -> list[torch.Generator]:
         if name not in self._streams:
@@ -112,7 +116,7 @@ class Rand:
         if name in self._replay:
             return self._replay.next(name, expected).to(self.device, dtype)
         draws = [one(g) for g in self._generators(name)]
-        return (torch.stack(draws) if self.stacked else draws[0]).to(self.device)
+        return (torch.stack(draws) if self.stacked else draws[0]).to(self.device, dtype)
 
 
 class _Replay:

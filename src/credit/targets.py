@@ -106,9 +106,7 @@ class Workflow:
         """Files of all figures and tables, of one paper or of all."""
         figures = [f"{self.results}/figures/{a.name}.pdf" for a in self.figures.values() if paper in (None, a.paper)]
         tables = [f"{self.results}/tables/{a.name}.csv" for a in self.tables.values() if paper in (None, a.paper)]
-        raw = [
-            f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)
-        ]
+        raw = [f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)]
         return figures + tables + raw
 
     @cached_property

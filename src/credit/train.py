@@ -57,9 +57,7 @@ class Learner:
         due = [probe for every, probe in self.probes if is_due(every, self.batch_in_epoch)]
         before = (clone(self.params), clone(self.state)) if due and self.function == "update" else None
         update = getattr(self.method, self.function)
-        self.params, self.opt, self.state, info = update(
-            self.net, self.params, self.opt, self.state, batch, self.rand
-        )
+        self.params, self.opt, self.state, info = update(self.net, self.params, self.opt, self.state, batch, self.rand)
         if before is not None:
             moment = Moment(self.net, self.method, *before, batch, info, self.params, self.rand)
             self.measured.append((self.step, [row for probe in due for row in probe.measure(moment)]))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import SITE, Checkout, cluster_jobs, controller_answers, finish, requeue, wait_for
+from cluster import ROOT, SITE, Checkout, cluster_jobs, controller_answers, finish, requeue, wait_for
 
 pytestmark = pytest.mark.skipif(not controller_answers(), reason="no Slurm controller answers: run `make slurm-test`")
 
 QUICK = ("--configfile", "config/quick.yaml")
 SLURM = ("--profile", "slurm", *SITE)
-LONG_EPOCHS = 600  # of the quick scale: long enough to be interrupted, short enough to be run twice
+LONG_EPOCHS = 300  # of the quick scale: long enough to be interrupted, short enough to be run twice
 
 
 @pytest.fixture
@@ -45,16 +45,24 @@ def records(file: Path) -> list[str]:
     return file.read_text().splitlines()[1:]
 
 
+def test_the_two_profiles_share_no_key():
+    """Where both set a key, ``profiles/default`` would win with its whole block."""
+    default, slurm = (
+        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")
+    )
+    assert not default.keys() & slurm.keys()
+
+
 def test_the_quick_scale_runs_on_the_cluster_up_to_figures_and_is_then_up_to_date(checkout):
+    runs = training_outputs(checkout, "images") + training_outputs(checkout, "student_teacher")
+
     code, output = checkout.snakemake("all", *SLURM, *QUICK)
 
     assert code == 0, output
     trained = cluster_jobs("train", checkout.path)
-    assert trained, "no training job went to the cluster"
-    assert {job["JobState"] for job in trained} == {"COMPLETED"}
-    figures = list((checkout.path / "results/quick/figures").glob("*.pdf"))
-    assert figures, "no figure"
-    assert all(figure.stat().st_size > 0 for figure in figures)
+    assert [job["JobState"] for job in trained] == ["COMPLETED"] * len(runs)
+    figures = checkout.path / "results/quick/figures"
+    assert all((figures / f"{name}.pdf").stat().st_size > 0 for name in ("fig1", "fig2", "fig3"))
 
     code, output = checkout.snakemake("all", "--dry-run", *SLURM, *QUICK)
     assert code == 0, output

@@ -118,10 +118,10 @@ def test_every_rule_learns_a_separable_toy_task(name, kind):
     batch = credit.Batch(x, (x.flatten(2) @ directions.mT).argmax(-1))
     opt = rule.optimizer(net, params, state, {"name": "adam", "lr": 0.02})
     losses = []
-    for _ in range(120):
+    for _ in range(200):
         params, opt, state, info = rule.update(net, params, opt, state, batch, rand)
         losses.append(info["loss"])
-    assert (losses[-1] < 0.85 * losses[0]).all()
+    assert (losses[-1] < 0.9 * losses[0]).all()
 
 
 @every_rule

@@ -35,7 +35,6 @@ wildcard_constraints:
     dataset=r"[a-z][a-z0-9_]*",
     method=r"[a-z][a-z0-9_-]*",
     block=r"\d+",
-    figure="|".join(WORKFLOW.figures) or "none",
     table="|".join(WORKFLOW.tables) or "none",
 
 
@@ -100,18 +99,6 @@ def table_inputs(wildcards):
 
 def table_spec(wildcards):
     return as_param(WORKFLOW.artefact_spec("table", wildcards.table))
-
-
-def figure_inputs(wildcards):
-    return [f"{RESULTS}/tables/{key}.csv" for key in WORKFLOW.figures[wildcards.figure].experiments]
-
-
-def figure_spec(wildcards):
-    return as_param(WORKFLOW.artefact_spec("figure", wildcards.figure))
-
-
-def caption(kind, wildcards):
-    return WORKFLOW.caption(kind, wildcards)
 
 
 def experiment_of(wildcards):

@@ -1,28 +1,33 @@
-# Figures: tables in, PDF and PNG out. They are drawn from tables only.
-rule plot_figure:
-    input:
-        figure_inputs,
-    output:
-        pdf=ensure(f"{RESULTS}/figures/{{figure}}.pdf", non_empty=True),
-        png=report(
-            f"{RESULTS}/figures/{{figure}}.png",
-            caption="../report/figure.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-    log:
-        f"{LOGS}/plot_figure/{{figure}}.log",
-    benchmark:
-        f"{TIMES}/plot_figure/{{figure}}.tsv"
-    localrule: True
-    conda:
-        "../../envs/analyse.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
-    params:
-        spec=figure_spec,
-    shell:
-        "credit_script plot {params.spec:q} {output.pdf} {output.png} {input} > {log} 2>&1"
+# Figures: tables in, PDF and PNG out, drawn from tables only. One rule each, since captions take no wildcards.
+for name, artefact in WORKFLOW.figures.items():
+
+    rule:
+        name:
+            "_".join(["plot", *Path(name).parts])
+        input:
+            [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+        output:
+            pdf=ensure(f"{RESULTS}/figures/{name}.pdf", non_empty=True),
+            png=report(
+                f"{RESULTS}/figures/{name}.png",
+                caption=f"../report/{artefact.entry.get('caption', 'figure.rst')}",
+                category="Figures",
+                subcategory=artefact.paper,
+                labels={"figure": name, "title": artefact.entry.get("title", name)},
+            ),
+        log:
+            f"{LOGS}/plot_figure/{name}.log",
+        benchmark:
+            f"{TIMES}/plot_figure/{name}.tsv"
+        localrule: True
+        conda:
+            "../../envs/analyse.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            spec=as_param(WORKFLOW.artefact_spec("figure", name)),
+        shell:
+            "credit_script plot {params.spec:q} {output.pdf} {output.png} {input} > {log} 2>&1"

@@ -14,7 +14,7 @@ from credit.tables import write_table
 def main() -> None:
     usage = "fidelity.py SPEC OUT [PUBLISHED.csv ...] -- [SUMMARY.csv ...]"
     parser = argparse.ArgumentParser(
-        usage=usage, description=__doc__, epilog="After --: summaries made by tabulate.py."
+        usage=usage, description=__doc__, epilog="After --: summaries made by summarise.py."
     )
     parser.add_argument("spec", help="JSON text; holds scale")
     parser.add_argument("out", help="table to write, CSV, one row per published number")

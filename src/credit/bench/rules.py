@@ -67,7 +67,9 @@ def run(samples: int = 55_000, repeats: int = 5) -> list[Row]:
     x = torch.rand(samples, 784, generator=generator)
     y = torch.randint(10, (samples,), generator=generator)
     task = Supervised({"train": Split(x, y)}, (784,), 10, 1, BATCH)
-    runs = {"plain PyTorch": plain_epoch(x, y)} | {n: our_epoch(n, task) for n in ("bp", "fa", "dfa", "drtp", "shallow")}
+    runs = {"plain PyTorch": plain_epoch(x, y)} | {
+        n: our_epoch(n, task) for n in ("bp", "fa", "dfa", "drtp", "shallow")
+    }
     seconds = medians(runs, repeats)
     rows = [Row("rules", f"{n}, one epoch of {samples}", statistics.median(s), "s") for n, s in seconds.items()]
     rows.append(Row("rules", "bp / plain PyTorch", ratio(seconds, "bp", "plain PyTorch"), "ratio", "<= 1.0"))

@@ -31,5 +31,8 @@ def run(repeats: int = 7) -> list[Row]:
     together = [learner("bp", seeds, SIZES)], [credit.Batch(x, y)]
     alone = [learner("bp", [s], SIZES) for s in seeds], [credit.Batch(x[s : s + 1], y[s : s + 1]) for s in seeds]
     seconds = medians({"stack": lambda: steps(*together), "one by one": lambda: steps(*alone)}, repeats)
-    rows = [Row("stack", f"{n}, {MEMBERS} nets, one step", statistics.median(s) / STEPS * 1e3, "ms") for n, s in seconds.items()]
+    rows = [
+        Row("stack", f"{n}, {MEMBERS} nets, one step", statistics.median(s) / STEPS * 1e3, "ms")
+        for n, s in seconds.items()
+    ]
     return [*rows, Row("stack", "one by one / stack", ratio(seconds, "one by one", "stack"), "ratio", ">= 15")]

@@ -13,6 +13,8 @@ from credit.figures.names import Style
 from credit.figures.style import log_axis
 from credit.tables import CONFIDENCE
 
+FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
+
 
 class Curve(NamedTuple):
     """Middle line and band over runs, each (epochs,), and what became of the runs."""
@@ -47,10 +49,10 @@ def smooth(wide: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0) -> Curve:
-    """Mean over runs with the 95 % t interval of the mean; with fewer than three runs, their range."""
+    """Mean over runs with the 95 % t interval of the mean; with fewer than FEW runs, their range."""
     wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric))
     middle, n = wide.mean(axis=1), wide.notna().sum(axis=1)
-    if wide.shape[1] < 3:
+    if wide.shape[1] < FEW:
         low, high = wide.min(axis=1), wide.max(axis=1)
     else:
         half = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * wide.std(axis=1, ddof=1) / np.sqrt(n)

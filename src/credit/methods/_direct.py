@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from credit.methods.base import Forward, Step
+from credit.methods.base import Forward, Step, scaled
 from credit.nets.base import Net
 from credit.nets.init import init
 from credit.rand import Rand
@@ -13,7 +13,7 @@ from credit.rand import Rand
 def direct_feedback(net: Net, rand: Rand, scheme: str | dict, scale: float) -> dict[str, Tensor]:
     """B_i (M, n_i, n_L) for every hidden block; n_i counts the block's outputs after pooling."""
     return {
-        str(i): init(scheme, (net.block(i).n_out, net.n_out), rand, f"feedback.{i}") * scale
+        str(i): scaled(init(scheme, (net.block(i).n_out, net.n_out), rand, f"feedback.{i}"), scale)
         for i in range(len(net) - 1)
     }
 

@@ -7,7 +7,7 @@ Every module of this package that is a rule ends in `part = ItsClass`; its file 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -133,9 +133,14 @@ def method(name: str, **hyper: Any) -> Method:
     return module.part(**hyperparameters.check(module.__name__, hyper, name, stacked=True))
 
 
-def member(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A hyperparameter ready to multiply `like` (M, ...): per-member values get trailing axes."""
+def member(value: float | Sequence[float], like: Tensor) -> float | Tensor:
+    """A hyperparameter ready to be combined with `like` (M, ...): per-member values get trailing axes."""
     if isinstance(value, (int, float)):
         return value
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return value.reshape(-1, *([1] * (like.ndim - 1)))
+    values = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return values.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+def scaled(tensor: Tensor, factor: float | Sequence[float]) -> Tensor:
+    """`tensor` (M, ...) times a hyperparameter that may differ between members."""
+    return tensor * member(factor, tensor)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from credit.methods._sweep import sweep
-from credit.methods.base import Batch, Method, State, Step, forward
+from credit.methods.base import Batch, Method, State, Step, forward, scaled
 from credit.nets.base import Net, Params
 from credit.nets.init import init
 from credit.rand import Rand
@@ -28,7 +28,9 @@ class FA(Method):
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights of every block but the first, shaped as the forward weights."""
         weights = {
-            str(i): init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}") * self.feedback_scale
+            str(i): scaled(
+                init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}"), self.feedback_scale
+            )
             for i in range(1, len(net))
         }
         return {"feedback": weights}

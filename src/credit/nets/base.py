@@ -145,8 +145,7 @@ def init_block(block, rand: Rand, scheme: str | dict, stream: str) -> dict[str, 
 
     weight = block.shapes()["weight"]
     return {
-        name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight)
-        for name, shape in block.shapes().items()
+        name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight) for name, shape in block.shapes().items()
     }
 
 

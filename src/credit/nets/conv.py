@@ -196,9 +196,7 @@ class ConvConfig:
     pool: tuple[int, ...] | None = (2, 2, 0)
     hidden: str = "relu"
     output: str = "linear"
-    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = (
-        "softmax_cross_entropy"
-    )
+    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
     bias: bool = True
     keep: Annotated[float, "(0, 1]"] = 1.0
     init: str | dict = "xavier_normal"

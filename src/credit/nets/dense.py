@@ -104,9 +104,7 @@ class DenseConfig:
     hidden_sizes: tuple[int, ...]
     hidden: str | tuple[str, ...] = "tanh"
     output: str = "linear"
-    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = (
-        "softmax_cross_entropy"
-    )
+    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
     bias: bool = True
     keep: Annotated[float, "(0, 1]"] = 1.0
     init: str | dict = "xavier_normal"

@@ -30,22 +30,24 @@ def vector_angle(a: Tensor, b: Tensor) -> Tensor:
     return torch.rad2deg(2 * half)
 
 
-def update_angles(a: Params, b: Params, stacked: bool = True) -> dict[str, Tensor]:
+def update_angles(update: Params, reference: Params, stacked: bool = True) -> dict[str, Tensor]:
     """Angles between two updates: {"1": first layer's weights, ..., "": all weights and biases together}.
 
-    Layers are counted from 1 at the input; a layer that is missing in either update is left out, and the angle of
-    the whole net is taken over the common layers. Source: Meulemans et al. 2021, network-level angle.
+    Layers are counted from 1 at the input. A parameter that `update` does not train counts as a zero for the whole
+    net, and its layer has no angle of its own. Source: Meulemans et al. 2021, network-level angle.
     """
     keep = 1 if stacked else 0
-    common = [i for i in a if i in b]
     result = {
-        str(int(i) + 1): vector_angle(a[i]["weight"].flatten(keep), b[i]["weight"].flatten(keep)) for i in common
+        str(int(i) + 1): vector_angle(update[i]["weight"].flatten(keep), block["weight"].flatten(keep))
+        for i, block in reference.items()
+        if i in update
     }
-    whole = [
-        torch.cat([update[i][name].flatten(keep) for i in common for name in sorted(update[i])], dim=-1)
-        for update in (a, b)
+    pairs = [
+        (update.get(i, {}).get(name, torch.zeros_like(value)).flatten(keep), value.flatten(keep))
+        for i, block in reference.items()
+        for name, value in block.items()
     ]
-    result[""] = vector_angle(*whole)
+    result[""] = vector_angle(*(torch.cat(side, dim=-1) for side in zip(*pairs, strict=True)))
     return result
 
 

@@ -21,7 +21,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, with the metrics of the whole net, errors as fractions (drawn in %).
     options: metrics (test_error, train_loss); where.
-    Bands are 95 % t intervals of the mean, or the range where fewer than three runs are left. A metric that
+    Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. A metric that
     no method recorded has no row. Raises ConfigError for an empty selection.
     """
     o = style.chosen(options, "fig2", metrics=["test_error", "train_loss"])

@@ -1,0 +1,94 @@
+"""What will it cost, is it still true, is it whole: python -m credit plan | why | verify.
+
+  plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what of it is still to run
+  why RESULT         what differs between a result and the present code and configuration: the module, the
+                     setting, the data set or the environment; for a table or figure, every stale run below it
+  verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
+                     would make; also for results from another machine, of which Snakemake knows nothing
+
+Run it in the root of the repository, with the --configfile and --config that snakemake gets:
+
+  python -m credit plan results/figures/fig1.pdf
+  python -m credit plan all --configfile config/quick.yaml
+  python -m credit plan dfc --config methods=bp,dfa seeds=2
+  python -m credit why results/runs/cross/images/mnist/bp/block0.jsonl
+  python -m credit why results/quick/figures/fig3.pdf
+
+exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot be answered
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from credit import commands
+from credit.errors import one_line
+
+PLAN = """What a target will cost: jobs, networks trained, CPU time, disk; by experiment, in total, and what is still to
+run. Results on disk count as done when they belong to the present code and configuration.
+TARGET is what snakemake takes: all, a paper (dfc), a figure, a table or a run; or an experiment, PAPER/NAME."""
+WHY = """What differs between a result and the present, a line each, or `up to date`.
+RESULT is a run (…/blockB.jsonl), a search (…/choice.json), or a table or figure: then every missing or stale run
+that it is made from is listed. Paths below results/quick/ are compared with the quick scale."""
+VERIFY = """Re-check result files: whole (their closing line is there), plausible (numbers, seeds), and of the spec that
+the present code and configuration give. Snakemake's records are not used: this is the check for results that were
+copied from another machine, unpacked from an archive or checked out with git, which Snakemake trusts by their date.
+A line for every problem, then a summary. PATH is a file or a folder; default: results, which holds both scales."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    form = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        "python -m credit", "python -m credit {plan,why,verify} …", __doc__, formatter_class=form
+    )
+    sub = top.add_subparsers(metavar="{plan,why,verify}", help=argparse.SUPPRESS)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
+    )
+    shared.add_argument(
+        "--configfile",
+        "--configfiles",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="laid over config/config.yaml",
+    )
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return sub.add_parser(name, description=text, parents=[shared], formatter_class=form)
+
+    plan = command("plan", PLAN)
+    plan.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
+    plan.set_defaults(run=lambda present, args: commands.show_plan(present, args.target))
+    why = command("why", WHY)
+    why.add_argument("result", metavar="RESULT")
+    why.set_defaults(run=lambda present, args: commands.show_why(present, args.result))
+    verify = command("verify", VERIFY)
+    verify.add_argument("paths", nargs="*", default=["results"], metavar="PATH")
+    verify.set_defaults(run=lambda present, args: commands.show_verify(present, args.paths))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    top = parser()
+    args = top.parse_args(arguments)
+    if not hasattr(args, "run"):
+        top.print_help()
+        return commands.GOOD
+    try:
+        with one_line():
+            return args.run(commands.Present(args.configfile, args.config), args)
+    except SystemExit as error:
+        print(error, file=sys.stderr)
+        return commands.ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
