@@ -107,7 +107,12 @@ class Experiment:
 
     def check(self) -> None:
         """Resolve every cell, also those that the settings leave out; raise ConfigError with all problems."""
-        problems: list[str] = []
+        problems = [
+            f"{self.path}: {one_of(f'methods.{method}.datasets', name, self.body['datasets'])}"
+            for method, own in self.body["methods"].items()
+            for name in (own or {}).get("datasets") or {}
+            if name not in self.body["datasets"]
+        ]
         for dataset in self.body["datasets"]:
             for method in self.body["methods"]:
                 try:
@@ -159,8 +164,12 @@ class Cell:
         search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
-        checker.finish()
+        for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
+            checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
+        if data and data not in catalog.load():
+            checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
+        checker.finish()
         accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
@@ -261,6 +270,26 @@ class PartChecker:
         except ConfigError as error:
             self.problems += str(error).splitlines()
 
+    def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
+        """Every value of a grid must be one that the rule or the optimiser takes, and appear once."""
+        if self.problems:
+            return
+        rule, optimizer = resolved["rule"], resolved["train"]["optimizer"]
+        module = methods.registry.module(rule["name"])
+        given = {k: v for k, v in rule.items() if k != "name"}
+        for path, values in grid.items():
+            part, _, name = path.rpartition(".")
+            where = f"{self.where}: {key}: {part}"
+            if len(set(values)) < len(values):
+                self.problems.append(f"{where}.{name} = {values}: a value appears twice")
+            try:
+                if part == "hyper":
+                    hyperparameters.check(module, given | {name: values}, where, stacked=True)
+                else:
+                    optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where)
+            except ConfigError as error:
+                self.problems += str(error).splitlines()
+
     def finish(self) -> None:
         """Raise ConfigError when anything was wrong."""
         if self.problems:
@@ -280,10 +309,9 @@ def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str
         experiment.check()
     _check_names("methods", settings.methods, {m for e in everything.values() for m in e.body["methods"]})
     _check_names("datasets", settings.datasets, {d for e in everything.values() for d in e.body["datasets"]})
-    short = {key.partition("/")[2]: key for key in everything}
-    _check_names("experiments", settings.experiments, {*everything, *short})
-    wanted = {short.get(n, n) for n in settings.experiments or everything}
-    chosen = {k: e for k, e in everything.items() if k in wanted and e.datasets and e.methods}
+    _check_names("experiments", settings.experiments, {*everything, *(e.name for e in everything.values())})
+    wanted = set(settings.experiments or everything)
+    chosen = {k: e for k, e in everything.items() if wanted & {k, e.name} and e.datasets and e.methods}
     if not chosen:
         raise ConfigError("methods, datasets and experiments together leave nothing to run at this scale")
     return chosen

@@ -64,8 +64,10 @@ def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
         lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a result file ({error}); delete it and run the same command again") from error
+    if not all(isinstance(line, dict) for line in lines):
+        raise DataError(f"{path}: holds lines that are no records; delete it and run the same command again")
     end = lines[-1] if len(lines) > 1 else {}
-    if "spec" not in lines[0] if lines else True:
+    if not lines or "spec" not in lines[0]:
         raise DataError(f"{path}: no header with a spec in the first line; delete it and run again")
     if end.get("end") is not True or end.get("records") != len(lines) - 2:
         raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")

@@ -44,7 +44,7 @@ def read_spec(text_or_path: str) -> dict[str, Any]:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"spec is not JSON: {error}") from error
-    spec = spec.get("spec", spec)
+    spec = spec.get("spec", spec) if isinstance(spec, dict) else {}
     if spec.get("version") != VERSION:
         raise ConfigError(f"spec.version = {spec.get('version')!r}; this code reads version {VERSION}")
     return spec

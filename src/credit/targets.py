@@ -54,6 +54,8 @@ class Workflow:
             catalog.raw_hash(name, self.settings.allow_unverified)
         self._cells: dict[tuple[str, str, str], Cell] = {}
         self._digests: dict[tuple, dict[str, str]] = {}
+        self.figures: dict[str, Artefact] = self._artefacts("figures")  # by name
+        self.tables: dict[str, Artefact] = self._artefacts("tables")
 
     # ---- files
 
@@ -79,16 +81,6 @@ class Workflow:
         """Whether a data set's files come from the user, without a published checksum."""
         return catalog.dataset(dataset).source == "user"
 
-    @cached_property
-    def figures(self) -> dict[str, Artefact]:
-        """All figures, by name."""
-        return self._artefacts("figures")
-
-    @cached_property
-    def tables(self) -> dict[str, Artefact]:
-        """All summary tables, by name."""
-        return self._artefacts("tables")
-
     def _artefacts(self, kind: str) -> dict[str, Artefact]:
         found: dict[str, Artefact] = {}
         for key, experiment in self.experiments.items():
@@ -96,11 +88,20 @@ class Workflow:
                 plain = kind == "figures" and experiment.paper == "cross"
                 name = short if plain else f"{experiment.paper}/{short}"
                 needed = tuple(entry.get("experiments", [key]))
+                for other in needed:
+                    self._check_experiment(other, f"{experiment.path}: {kind}.{short}.experiments")
                 if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in self.experiments):
                     raise ConfigError(f"{experiment.path}: {kind}.{short}: another {kind[:-1]} has this name")
                 if all(n in self.experiments for n in needed):
                     found[name] = Artefact(kind[:-1], name, experiment.paper, entry, needed)
         return found
+
+    def _check_experiment(self, key: str, where: str) -> None:
+        """An artefact may need an experiment that the settings leave out; then it is left out too."""
+        folder = self.root / "config" / "experiments"
+        if not (folder / f"{key}.yaml").is_file():
+            known = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")]
+            raise ConfigError(one_of(where, key, known))
 
     def artefact_paths(self, paper: str | None = None) -> list[str]:
         """Files of all figures and tables, of one paper or of all."""

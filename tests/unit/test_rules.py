@@ -117,11 +117,10 @@ def test_feedback_rules_follow_their_formula_sample_by_sample(name, loss):
         delta = [None, None, error]
         for i in (1, 0):
             feedback = state["feedback"]
-            teaching = {
-                "fa": lambda i=i: feedback[str(i + 1)].T @ delta[i + 1],
-                "dfa": lambda i=i: feedback[str(i)] @ error,
-                "drtp": lambda i=i: feedback[str(i)] @ target / 9,
-            }[name]()
+            if name == "fa":
+                teaching = feedback[str(i + 1)].T @ delta[i + 1]
+            else:
+                teaching = feedback[str(i)] @ (error if name == "dfa" else target / 9)
             delta[i] = teaching * (1 - h[i + 1] ** 2)
         for i in range(3):
             sums[str(i)] += torch.outer(delta[i], h[i])

@@ -19,11 +19,11 @@ from credit.rand import Rand
 
 @dataclass(frozen=True)
 class MN(Method):
-    """dv = J^T (J J^T + damping I)^-1 g by sample, split by layer; gradient of W_i = batch mean of dv_i r_{i-1}^T.
+    """dv = J^T (J J^T + damping I)^-1 g for every sample, split by layer; gradient of W_i = mean of dv_i r_{i-1}^T.
 
-    g is the gradient of the mean loss at the output (so it carries 1/B, as published) and J the Jacobian of the output with respect to all
-    pre-activations. damping 0 is the Moore-Penrose pseudoinverse. nonlinear: phi(v + dv) - phi(v) in place of dv,
-    as in the published angles (the perturbation is added with the sign of g).
+    g is the gradient of the mean loss at the output (so it carries 1/B, as published) and J the Jacobian of the
+    output with respect to all pre-activations. damping 0 is the Moore-Penrose pseudoinverse. nonlinear:
+    phi(v + dv) - phi(v) in place of dv, as in the published angles (the shift is added with the sign of g).
     """
 
     exact_output: ClassVar[bool] = False

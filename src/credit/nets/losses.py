@@ -142,7 +142,7 @@ _BY_NAME: dict[str, Loss] = {
 
 
 def _log_softmax(output: Tensor) -> Tensor:
-    """log softmax over the last axis; torch's kernel is several times as fast along a strided axis as along a short one."""
+    """Over the last axis, through a strided one, along which torch's kernel is several times as fast."""
     return torch.log_softmax(output.mT, -2).mT if output.ndim > 1 else torch.log_softmax(output, -1)
 
 
