@@ -1,6 +1,6 @@
-"""What will it cost, is it still true, is it whole: python -m credit plan | why | verify.
+"""What will it cost, is it still true, is it whole: python -m credit plan | why | verify
 
-  plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what of it is still to run
+  plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
                      setting, the data set or the environment; for a table or figure, every stale run below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from credit import commands
+from credit.data.catalog import ROOT
 from credit.errors import one_line
 
 PLAN = """What a target will cost: jobs, networks trained, CPU time, disk; by experiment, in total, and what is still to
@@ -75,8 +76,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run one command on the configuration below `root`; returns the exit code."""
     top = parser()
     args = top.parse_args(arguments)
     if not hasattr(args, "run"):
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.GOOD
     try:
         with one_line():
-            return args.run(commands.Present(args.configfile, args.config), args)
+            return args.run(commands.Present(args.configfile, args.config, root), args)
     except SystemExit as error:
         print(error, file=sys.stderr)
         return commands.ERROR

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from credit import audit
-from credit.data.catalog import ROOT
 from credit.errors import ConfigError, DataError
 from credit.plan import Cost, duration, experiment_jobs, needed_experiments, plan, size
 from credit.settings import SCALES, overlay, read_yaml
@@ -55,7 +54,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def configuration(files: Iterable[Path], entries: Iterable[str], root: Path = ROOT) -> dict[str, Any]:
+def configuration(files: Iterable[Path], entries: Iterable[str], root: Path) -> dict[str, Any]:
     """config/config.yaml with configuration files and then `KEY=VALUE` entries laid over it."""
     return overlay(*map(_mapping, (root / "config" / "config.yaml", *files)), parse_config(entries))
 
@@ -70,7 +69,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 class Present:
     """The workflow as it is now, at the scale to which a result belongs."""
 
-    def __init__(self, files: Sequence[Path] = (), entries: Sequence[str] = (), root: Path = ROOT):
+    def __init__(self, files: Sequence[Path], entries: Sequence[str], root: Path):
         self.files, self.entries, self.root = tuple(files), tuple(entries), root
         self.at = cache(self._at)
 

@@ -2,7 +2,7 @@
 
 The time of a job is its floating-point operations over a typical rate, plus a floor for every update (small nets are
 bound by the number of calls, not by arithmetic) and the start of Python. The constants were measured once, on one
-thread of a server core of 2024; nothing is measured here, so that a plan says the same on every machine. Loads no torch.
+thread of a server; nothing is measured here, so that a plan says the same on every machine. Loads no torch.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -
         side = [_windows(n, k, net["stride"], net["padding"]) for n in shape[1:]]
         total += channels * math.prod(side) * shape[0] * k * k
         if net.get("pool"):
-            window, *rest = net["pool"]
-            stride, padding = rest or (window, 0)
+            window, stride, padding = (*net["pool"], 0)[:3]
             side = [_windows(n, window, stride, padding) for n in side]
         shape = (channels, *side)
     n = math.prod(shape)
@@ -195,7 +194,7 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
     groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
     groups[f"{results}/tables/fidelity.csv"] = [f"{results}/tables/{name}.csv" for name in workflow.tables]
     needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
-    needed |= dict.fromkeys(("all", f"{results}/report.html"), set(everything))
+    needed |= {name: set(everything) for name in ("all", f"{results}/report.html")}
     if target in files or target in needed:
         return tuple(key for key in everything if key in (files.get(target) or needed[target]))
     quick = "results/quick/"

@@ -6,12 +6,20 @@ one changes no existing module (see `credit.provenance`). Standard library only:
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from credit.errors import ConfigError, one_of
+
+
+@functools.cache  # a Snakefile with thousands of jobs asks thousands of times
+def _found(package: str) -> tuple[str, ...]:
+    spec = importlib.util.find_spec(package)
+    files = (p for folder in spec.submodule_search_locations for p in Path(folder).glob("*.py"))
+    return tuple(sorted(p.stem for p in files if p.stem != "base" and not p.stem.startswith("_")))
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,7 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Names of all parts, sorted."""
-        if self.parts is not None:
-            return self.parts
-        spec = importlib.util.find_spec(self.package)
-        files = (p for folder in spec.submodule_search_locations for p in Path(folder).glob("*.py"))
-        return tuple(sorted(p.stem for p in files if p.stem != "base" and not p.stem.startswith("_")))
+        return self.parts or _found(self.package)
 
     def module(self, name: str) -> str:
         """Dotted module name of the part `name`. Raises ConfigError for a name that does not exist."""

@@ -44,9 +44,10 @@ def read_spec(text_or_path: str) -> dict[str, Any]:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"spec is not JSON: {error}") from error
-    spec = spec.get("spec", spec) if isinstance(spec, dict) else {}
-    if spec.get("version") != VERSION:
-        raise ConfigError(f"spec.version = {spec.get('version')!r}; this code reads version {VERSION}")
+    spec = spec.get("spec", spec) if isinstance(spec, dict) else spec
+    version = spec.get("version") if isinstance(spec, dict) else None
+    if version != VERSION:
+        raise ConfigError(f"spec.version = {version!r}; this code reads version {VERSION}")
     return spec
 
 

@@ -146,19 +146,26 @@ class Workflow:
             self._digests[place] = {"code": provenance.code_digest(*roots), "env": env}
         return self._digests[place]
 
-    def _with_digests(self, spec: dict[str, Any], script: str) -> dict[str, Any]:
-        return {**spec, **self.digests("train", *code_roots(spec, self.script(script)))}
+    def _cell_digests(self, place: tuple[str, str, str], spec: dict[str, Any]) -> dict[str, str]:
+        """Digests of a cell's training jobs, or of its search; they are the same for every block."""
+        script = spec["kind"]
+        if (script, *place) not in self._digests:
+            roots = code_roots(spec, self.script(script))
+            self._digests[(script, *place)] = self.digests("train", *roots)
+        return self._digests[(script, *place)]
 
     def train_spec(self, key: str, dataset: str, method: str, block: int) -> dict[str, Any]:
         """Spec of a training job."""
         cell, seeds = self.cell(key, dataset, method), self.experiment(key).block_seeds(block)
         if not seeds:
             raise ConfigError(f"{key}: block {block} holds no seed; there are {self.experiment(key).seeds} seeds")
-        return self._with_digests(cell.train_spec(seeds), "train")
+        spec = cell.train_spec(seeds)
+        return {**spec, **self._cell_digests((key, dataset, method), spec)}
 
     def search_spec(self, key: str, dataset: str, method: str) -> dict[str, Any]:
         """Spec of a hyperparameter search."""
-        return self._with_digests(self.cell(key, dataset, method).search_spec(), "search")
+        spec = self.cell(key, dataset, method).search_spec()
+        return {**spec, **self._cell_digests((key, dataset, method), spec)}
 
     def collect_spec(self, key: str) -> dict[str, Any]:
         """Spec of the table that gathers an experiment's runs."""

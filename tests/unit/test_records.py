@@ -50,7 +50,7 @@ def test_a_file_that_lost_its_last_lines_is_recognised(written, keep):
 
 def test_a_file_cut_within_a_line_is_recognised(written):
     written.write_bytes(written.read_bytes()[:-9])
-    with pytest.raises(DataError, match="block0.jsonl: not a result file"):
+    with pytest.raises(DataError, match=r"block0.jsonl: not a result file"):
         read_result(written)
 
 
@@ -86,7 +86,7 @@ def test_a_failure_leaves_the_old_file_as_it_was(written):
     with pytest.raises(ValueError, match="JSON"):
         write_result(written, HEADER, [{"value": math.nan}])
     assert written.read_bytes() == before
-    assert os.listdir(written.parent) == [written.name]
+    assert list(written.parent.iterdir()) == [written]
 
 
 def test_the_old_file_stands_until_the_new_one_is_complete(tmp_path):
@@ -97,7 +97,7 @@ def test_the_old_file_stands_until_the_new_one_is_complete(tmp_path):
         assert path.read_text() == "old"
         assert temporary.parent == path.parent
     assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["x.txt"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_new_file_can_be_read_by_whom_the_umask_allows(tmp_path):

@@ -45,7 +45,7 @@ def test_anything_else_is_refused_with_the_names_that_exist(parts, name):
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest(parts):
-    with pytest.raises(ConfigError, match="toy part = 'twoo' .did you mean 'two'"):
+    with pytest.raises(ConfigError, match=r"toy part = 'twoo' \(did you mean 'two'\?\)"):
         parts.module("twoo")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from small_checkout import REPOSITORY
 
 from credit.errors import ConfigError
 from credit.settings import check_schema, merge, overlay, read_yaml, settings
-from tests.conftest import REPOSITORY
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 EXPERIMENT = REPOSITORY / "workflow" / "schemas" / "experiment.schema.yaml"

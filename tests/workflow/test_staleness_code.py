@@ -49,7 +49,7 @@ class OtherDocstrings(ast.NodeTransformer):
         super().generic_visit(node)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            node.body = [ast.Expr(ast.Constant("Reworded.")), *(body or [ast.Pass()])]
+            node.body = [ast.Expr(ast.Constant("Reworded.")), *body]
         return node
 
 

@@ -19,7 +19,7 @@ rule run_benchmark:
         name="|".join(BENCHMARKS.names()),
     conda:
         "../../envs/train.yaml"
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 1  # alone on the machine; a cluster has no total
     resources:
         mem_mb=4000,
         runtime=60,

@@ -1,4 +1,5 @@
 # What all rules share: the resolved workflow, and named functions of wildcards.
+import functools
 import shlex
 import sys
 from pathlib import Path
@@ -22,10 +23,11 @@ TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
-# keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job.
+# keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job. `exec`, so
+# that a cluster's signal reaches the training process, which saves its checkpoint, and no shell that dies first.
 PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
 shell.prefix(
-    "set -euo pipefail; " f'credit_script() {{{{ local name=$1; shift; {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
+    "set -euo pipefail; " f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
 )
 
 
@@ -63,8 +65,13 @@ def search_spec(wildcards):
     return as_param(WORKFLOW.search_spec(*cell_of(wildcards)))
 
 
+@functools.cache  # Snakemake asks four times a job
+def train_spec_of(key, dataset, method, block):
+    return as_param(WORKFLOW.train_spec(key, dataset, method, block))
+
+
 def train_spec(wildcards):
-    return as_param(WORKFLOW.train_spec(*cell_of(wildcards), int(wildcards.block)))
+    return train_spec_of(*cell_of(wildcards), int(wildcards.block))
 
 
 def search_inputs(wildcards):

@@ -1,0 +1,283 @@
+"""From a YAML file to resolved runs: which layer wins, what is narrowed, which seeds form a block, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from small_checkout import FIT, SEARCH, Checkout, searching
+
+from credit.errors import ConfigError
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+def fit(checkout, **config):
+    return checkout.workflow(**config).experiment("toy/fit")
+
+
+# ---- resolution
+
+
+def test_the_experiment_is_overridden_by_data_set_then_method_then_method_on_that_data_set(checkout):
+    lr = [{"train": {"optimizer": {"lr": value}}} for value in (0.5, 0.6, 0.7)]
+    checkout.change(
+        datasets={"far": lr[0]},
+        methods={"fa": lr[1], "dfa": {**lr[1], "datasets": {"far": lr[2]}}},
+    )
+    experiment = fit(checkout)
+    found = {
+        (dataset, method): experiment.cell(dataset, method).run["train"]["optimizer"]["lr"]
+        for dataset in ("near", "far")
+        for method in ("bp", "fa", "dfa")
+    }
+    assert found == {
+        ("near", "bp"): 0.2, ("near", "fa"): 0.6, ("near", "dfa"): 0.6,
+        ("far", "bp"): 0.5, ("far", "fa"): 0.6, ("far", "dfa"): 0.7,
+    }  # fmt: skip
+
+
+def test_layers_merge_key_by_key(checkout):
+    checkout.change(methods={"bp": {"train": {"epochs": 9}, "net": {"hidden": "relu"}}})
+    run = fit(checkout).cell("far", "bp").run
+    assert run["train"]["epochs"] == 9
+    assert run["train"]["optimizer"] == {"name": "sgd", "momentum": 0.5, "lr": 0.2}
+    assert (run["net"]["hidden"], run["net"]["hidden_sizes"], run["task"]["n_in"]) == ("relu", (4,), 7)
+
+
+def test_hyperparameters_of_a_rule_are_filled_in_and_differ_by_data_set(checkout):
+    checkout.change(
+        methods={"fa": {"hyper": {"feedback_scale": 2}, "datasets": {"far": {"hyper": {"feedback_scale": 3}}}}}
+    )
+    experiment = fit(checkout)
+    rules = [experiment.cell(d, "fa").run["rule"] for d in ("near", "far")]
+    assert [r["feedback_scale"] for r in rules] == [2.0, 3.0]
+    assert rules[0]["name"] == "fa"
+    assert "feedback" in rules[0]
+
+
+def test_a_method_may_be_another_name_for_a_rule(checkout):
+    checkout.change(methods={"fa-strong": {"rule": "fa", "hyper": {"feedback_scale": 5.0}}})
+    run = fit(checkout).cell("near", "fa-strong").run
+    assert (run["method"], run["rule"]["name"], run["rule"]["feedback_scale"]) == ("fa-strong", "fa", 5.0)
+
+
+def test_what_an_experiment_leaves_out_has_defaults(checkout):
+    body = {k: v for k, v in FIT.items() if k not in ("train", "seeds_per_job")}
+    checkout.write("toy/fit", {**body, "train": {"optimizer": {"lr": 0.1}}})
+    experiment = fit(checkout)
+    run = experiment.cell("near", "bp").run
+    assert run["train"] == {
+        "epochs": 1, "dtype": "float32", "threads": 1, "optimizer": {"name": "sgd", "lr": 0.1},
+        "evaluate": {"every": 1, "splits": ["validation", "test"]},
+    }  # fmt: skip
+    assert (run["probes"], run["vary"], run["data"], experiment.seeds_per_job) == ([], {}, None, 1)
+
+
+def test_data_enters_with_its_declared_hash(tmp_path):
+    images = {"name": "images", "validation": 200}
+    body = {
+        **FIT,
+        "task": images,
+        "net": {"kind": "dense", "hidden_sizes": [4]},
+        "datasets": {"small": {"data": "digits"}},
+    }
+    del body["quick"]
+    run = fit(Checkout(tmp_path, {"toy/fit": body})).cell("small", "bp").run
+    assert (run["data"]["name"], len(run["data"]["sha256"]), run["data"]["verified"]) == ("digits", 64, True)
+
+
+def test_an_accepted_copy_enters_with_its_own_hash_and_as_unverified(tmp_path):
+    body = {**FIT, "task": {"name": "images"}, "datasets": {"small": {"data": "cifar10"}}}
+    del body["quick"]
+    workflow = Checkout(tmp_path, {"toy/fit": body}).workflow(data={"allow_unverified": {"cifar10": "ab" * 32}})
+    data = workflow.cell("toy/fit", "small", "bp").run["data"]
+    assert data == {"name": "cifar10", "sha256": "ab" * 32, "verified": False}
+
+
+# ---- scale and narrowing
+
+
+def test_quick_is_laid_over_the_rest(checkout):
+    paper, quick = fit(checkout), fit(checkout, scale="quick")
+    assert (paper.seeds, paper.datasets, paper.cell("near", "bp").run["train"]["epochs"]) == (4, ("near", "far"), 4)
+    assert (quick.seeds, quick.datasets, quick.cell("near", "bp").run["train"]["epochs"]) == (1, ("near",), 1)
+
+
+def test_quick_may_add_a_data_set_and_a_method(checkout):
+    checkout.change(
+        quick={"datasets": {"tiny": {"task": {"n_in": 2}}}, "use_datasets": ["tiny"], "methods": {"dfa": {}}}
+    )
+    assert (fit(checkout).datasets, fit(checkout).methods) == (("near", "far"), ("bp", "fa"))
+    quick = fit(checkout, scale="quick")
+    assert (quick.datasets, quick.methods) == (("tiny",), ("bp", "fa", "dfa"))
+
+
+def test_settings_narrow_methods_and_data_sets_in_the_order_of_the_file(checkout):
+    checkout.change(methods={"dfa": {}})
+    experiment = fit(checkout, methods="dfa,bp", datasets=["far"])
+    assert (experiment.methods, experiment.datasets) == (("bp", "dfa"), ("far",))
+    assert {(j.dataset, j.method) for j in experiment.jobs()} == {("far", "bp"), ("far", "dfa")}
+
+
+def test_an_experiment_without_anything_left_is_left_out(tmp_path):
+    other = {**FIT, "datasets": {"other": {}}, "figures": {}, "tables": {}, "quick": {}}
+    checkout = Checkout(tmp_path, {"toy/fit": FIT, "toy/other": other})
+    assert set(checkout.workflow(datasets="other").experiments) == {"toy/other"}
+    with pytest.raises(ConfigError, match="leave nothing to run"):
+        checkout.workflow(datasets="other", experiments="toy/fit")
+
+
+def test_experiments_are_chosen_by_full_or_short_name(tmp_path):
+    plain = {**FIT, "figures": {}, "tables": {}}
+    checkout = Checkout(tmp_path, {"one/fit": plain, "two/fit": plain, "two/other": plain})
+    assert set(checkout.workflow(experiments="two/fit").experiments) == {"two/fit"}
+    assert set(checkout.workflow(experiments="fit").experiments) == {"one/fit", "two/fit"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"methods": "bp,dfaa"}, r"config: methods = 'dfaa'.*must be one of: bp, fa"),
+        ({"datasets": "naer"}, r"datasets = 'naer' \(did you mean 'near'\?\)"),
+        ({"experiments": "toy/fitt"}, r"experiments = 'toy/fitt' \(did you mean 'toy/fit'\?\)"),
+    ],
+)
+def test_narrowing_to_what_does_not_exist_is_an_error(checkout, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        checkout.workflow(**setting)
+
+
+# ---- blocks of seeds
+
+
+def blocks(checkout, **config):
+    jobs = fit(checkout, methods="bp", datasets="near", **config).jobs()
+    return {job.block: job.seeds for job in jobs}
+
+
+def test_blocks_are_fixed_ranges_of_consecutive_seeds(checkout):
+    assert blocks(checkout) == {0: (0, 1), 1: (2, 3)}
+    assert blocks(checkout, seeds_per_job=3) == {0: (0, 1, 2), 1: (3,)}
+    assert blocks(checkout, seeds=1) == {0: (0,)}
+
+
+@pytest.mark.parametrize("seeds", [5, 6, 40])
+def test_more_seeds_add_blocks_and_leave_complete_ones_alone(checkout, seeds):
+    few, many = blocks(checkout), blocks(checkout, seeds=seeds)
+    assert few.items() <= many.items()
+    assert [s for block in many.values() for s in block] == list(range(seeds))
+
+
+def test_all_seeds_may_be_one_block(checkout):
+    checkout.change(seeds_per_job="all")
+    assert blocks(checkout, seeds=7) == {0: tuple(range(7))}
+
+
+def test_the_size_of_blocks_is_no_part_of_a_spec(checkout):
+    one, two = (checkout.workflow(seeds_per_job=n, seeds=4).train_spec("toy/fit", "near", "bp", 0) for n in (1, 2))
+    assert {k: v for k, v in one.items() if k != "seeds"} == {k: v for k, v in two.items() if k != "seeds"}
+
+
+# ---- searches
+
+
+def test_a_search_trains_the_grid_for_its_own_length_without_probes(checkout):
+    checkout.write("toy/fit", searching(probes=[{"probe": "angles", "reference": "bp"}]))
+    spec = fit(checkout).cell("near", "bp").search_spec()
+    assert (spec["kind"], spec["vary"], spec["seeds"]) == ("search", SEARCH["vary"], SEARCH["seeds"])
+    assert (spec["train"]["epochs"], spec["probes"]) == (2, [])
+    assert spec["criterion"] == {"metric": "validation_loss", "select": "last"}
+
+
+def test_the_run_names_what_the_search_finds_and_keeps_its_length(checkout):
+    checkout.write("toy/fit", searching())
+    spec = fit(checkout).cell("near", "bp").train_spec((0, 1))
+    assert (spec["searched"], spec["train"]["epochs"], spec["vary"]) == (["train.optimizer.lr"], 4, {})
+    assert "lr" not in spec["train"]["optimizer"]
+
+
+def test_a_method_may_switch_the_search_off_and_name_the_value(checkout):
+    checkout.write("toy/fit", searching(methods={"fa": {"search": None, "train": {"optimizer": {"lr": 0.3}}}}))
+    cell = fit(checkout).cell("near", "fa")
+    assert "searched" not in cell.train_spec((0,))
+    with pytest.raises(ConfigError, match="fa has no search"):
+        cell.search_spec()
+
+
+def test_a_method_may_search_more(checkout):
+    checkout.write("toy/fit", searching(methods={"fa": {"search": {"vary": {"hyper.feedback_scale": [0.5, 1.0]}}}}))
+    spec = fit(checkout).cell("near", "fa").search_spec()
+    assert set(spec["vary"]) == {"train.optimizer.lr", "hyper.feedback_scale"}
+
+
+# ---- what is refused, before any job
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": {"bpp": {}}}, r"methods.bpp: method = 'bpp' \(did you mean 'bp'\?\)"),
+        ({"methods": {"x": {"rule": "faa"}}}, r"methods.x: method = 'faa' \(did you mean 'fa'\?\)"),
+        ({"methods": {"fa": {"hyper": {"feedback_scael": 1}}}}, r"methods.fa.hyper.feedback_scael = 1: .*'feedback_scale'"),
+        ({"methods": {"fa": {"hyper": {"feedback_scale": -1}}}}, r"methods.fa.hyper.feedback_scale = -1; must be .*> 0"),
+        ({"methods": {"bp": {"datasets": {"naer": {}}}}}, r"methods.bp.datasets = 'naer' \(did you mean 'near'\?\)"),
+        ({"net": {"kind": "dence"}}, r"net = 'dence' \(did you mean 'dense'\?\)"),
+        ({"net": {"hiden": "tanh"}}, r"net.hiden = 'tanh': no such hyperparameter \(did you mean 'hidden'\?\)"),
+        ({"task": {"n_in": 0}}, r"task.n_in = 0; must be an integer > 0"),
+        ({"task": {"name": "techer"}}, r"task = 'techer' \(did you mean 'teacher'\?\)"),
+        ({"datasets": {"near": {"data": "mnst"}}}, r"datasets.near.data = 'mnst' \(did you mean 'mnist'\?\)"),
+        ({"probes": [{"probe": "angle"}]}, r"probes\[0\]: probe = 'angle' \(did you mean 'angles'\?\)"),
+        ({"probes": [{"probe": "angles", "reference": "bq"}]}, r"probes\[0\].reference: method = 'bq'"),
+        ({"train": {"optimizer": {"momentum": 2}}}, r"train.optimizer.momentum = 2; must be a number in \[0, 1\)"),
+        ({"train": {"optimizer": {"nam": "adam"}}}, r"key of sgd = 'nam'"),
+        ({"use_methods": ["nope"]}, r"use_methods = 'nope'; must be one of: bp, fa"),
+        ({"search": SEARCH}, r"exactly one of train.optimizer.lr, search.vary and vary; found train.optimizer.lr, search"),
+        ({"vary": {"train.optimizer.lr": [1]}}, r"found train.optimizer.lr, vary"),
+        ({"vary": {"hyper.feedback_scael": [1]}}, r"methods.fa: vary: hyper.feedback_scael = \[1\]: no such hyper"),
+        ({"vary": {"train.optimizer.momentum": [0.5, 1.5]}}, r"vary: train.optimizer.momentum = 1.5; must be"),
+        ({"vary": {"train.optimizer.momentum": [0.5, 0.5]}}, r"momentum = \[0.5, 0.5\]: a value appears twice"),
+        ({"quick": {"seeds": 0}}, r"with its quick block: seeds: 0 is less than the minimum"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_reported_with_file_and_key(checkout, changes, message):
+    checkout.change(**changes)
+    with pytest.raises(ConfigError, match=r"config/experiments/toy/fit.yaml: .*" + message):
+        checkout.workflow(scale="quick" if "quick" in changes else "paper")
+
+
+def test_a_learning_rate_must_come_from_somewhere(checkout):
+    body = searching()
+    del body["search"]
+    checkout.write("toy/fit", body)
+    with pytest.raises(ConfigError, match="found none"):
+        checkout.workflow()
+
+
+def test_a_rule_that_is_not_defined_for_the_net_is_refused(tmp_path):
+    conv = {"kind": "conv", "channels": [2], "kernel": 3}
+    body = {
+        **FIT,
+        "net": conv,
+        "task": {"name": "images"},
+        "datasets": {"small": {"data": "digits"}},
+        "methods": {"mn": {}},
+    }
+    del body["quick"]
+    with pytest.raises(ConfigError, match=r"methods.mn: rule mn is not defined for a conv net; it takes: dense"):
+        Checkout(tmp_path, {"toy/fit": body}).workflow()
+
+
+def test_all_mistakes_are_reported_at_once_and_once(checkout):
+    checkout.change(net={"hiden": 1}, methods={"bpp": {}, "faa": {}})
+    with pytest.raises(ConfigError) as caught:
+        checkout.workflow()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(set(lines)) == 3
+
+
+def test_what_the_settings_leave_out_is_checked_too(checkout):
+    checkout.change(methods={"bpp": {}})
+    with pytest.raises(ConfigError, match="bpp"):
+        checkout.workflow(methods="bp")

@@ -1,0 +1,44 @@
+"""Code that a job runs but did not declare, or that is edited while it runs, fails the job."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.workflow.checkout import AFTER_IMAGES, AFTER_TEACHER, Checkout, images, snakemake, teacher
+from tests.workflow.test_interruption import PATIENCE, TABLE, checkpoints, long, wait_for  # noqa: F401
+
+
+@pytest.mark.slow
+def test_an_undeclared_import_fails_its_jobs_while_others_go_on(project: Checkout):
+    project.edit(
+        "src/credit/methods/dfa.py",
+        '        run = forward(net, params, batch, rand)\n',
+        '        __import__("importlib").import_module("credit.methods.mn")\n'
+        "        run = forward(net, params, batch, rand)\n",
+    )
+    project.configure("teacher", lambda content: content.update(seeds=3, seeds_per_job=1))
+    before = project.results("runs")
+    done = project.snakemake("--cores", "2", "all")
+    assert done.status != 0
+    assert "error: undeclared code dependency: credit.methods.mn was loaded" in done.text.replace("\n", " ")
+    assert "Traceback" not in done.text
+    after = project.results("runs")
+    assert before.items() - after.items() <= {(k, v) for k, v in before.items() if "/dfa/" in k or "/teacher/" in k}
+    assert project.planned() == images("dfa") | AFTER_IMAGES
+    assert teacher("bp", "fa", block=2) <= after.keys()
+    assert all(project.root.joinpath("results", name).exists() for name in AFTER_TEACHER)
+
+
+def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts_anew(long: Checkout):  # noqa: F811
+    process = long.start(*snakemake("--cores", "2", TABLE))
+    wait_for(lambda: checkpoints(long), process)
+    long.change_code("src/credit/methods/fa.py")
+    text = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode != 0
+    assert "error: source was edited while the job ran: credit.methods.fa;" in text
+    assert "Traceback" not in text
+    assert not long.path(min(teacher("fa"))).exists()
+    assert long.path(min(teacher("bp"))).exists()
+    text = long.make(TABLE)
+    assert "resumed" not in long.path("logs/train/cross/teacher/teacher/fa/block0.log").read_text(encoding="utf-8")
+    assert long.planned(TABLE) == set()

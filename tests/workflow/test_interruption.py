@@ -1,0 +1,165 @@
+"""Jobs that are killed: nothing half is left, and the same command goes on where they stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workflow.checkout import Checkout, snakemake, teacher
+
+TABLE = "results/tables/cross/teacher.csv"
+COMMAND = snakemake("--cores", "2", TABLE)
+PATIENCE = 120
+
+
+@pytest.fixture
+def long(project: Checkout) -> Checkout:
+    """The tiny student-teacher task with a training of some seconds, and checkpoints all the time."""
+
+    def lengthen(content: dict) -> None:
+        content["train"] |= {"epochs": 1500, "evaluate": {"every": 300}}
+        content["probes"] = [{"probe": "angles", "reference": "bp", "every": 5}]
+        content["figures"] = {}
+
+    project.configure("teacher", lengthen)
+    project.edit("workflow/scripts/train.py", "default=60.0", "default=0.1")
+    return project
+
+
+@pytest.fixture
+def undisturbed(long: Checkout, tmp_path: Path) -> Callable[[], dict[str, bytes]]:
+    """What the same training gives when nobody interrupts it; it runs beside the test."""
+    other = long.copy(tmp_path / "undisturbed")
+    process = other.start(*COMMAND)
+
+    def wait() -> dict[str, bytes]:
+        text = process.communicate(timeout=PATIENCE)[0]
+        assert process.returncode == 0, text
+        return other.results("tables")
+
+    return wait
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen) -> None:
+    """Wait until something is there. Fails when the process ends before."""
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, f"it ended too soon:\n{process.stdout.read()}"
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.01)
+
+
+def checkpoints(project: Checkout) -> list[Path]:
+    """Checkpoints of training jobs."""
+    return sorted(project.path("runs").rglob("*.ckpt"))
+
+
+def trainings(process: subprocess.Popen) -> list[psutil.Process]:
+    """The training processes among the descendants of a Snakemake that a test started."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            command = child.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if any(Path(part).name == "train.py" for part in command[1:2]):
+            found.append(child)
+    return found
+
+
+def assert_resumed(project: Checkout) -> None:
+    logs = [p.read_text(encoding="utf-8") for p in project.path("logs/train/cross/teacher").rglob("*.log")]
+    assert any("resumed at epoch" in text for text in logs), logs
+    assert checkpoints(project) == []
+    left = [p for p in project.path("").rglob(".*") if p.is_file()]
+    assert left == [], "temporary files are left"
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_a_random_moment_goes_on_and_gives_the_same_bytes(long: Checkout, undisturbed):
+    process = long.start(*COMMAND)
+    wait_for(lambda: checkpoints(long), process)
+    time.sleep(random.uniform(0, 0.5))
+    victims = trainings(process)
+    assert victims, "the training was too short to be killed"
+    for victim in victims:
+        victim.kill()
+    text = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode != 0
+    assert "Error in rule train" in text
+    assert checkpoints(long) != []
+    long.make(TABLE)
+    assert_resumed(long)
+    assert long.results("tables") == undisturbed()
+    assert long.planned(TABLE) == set()
+
+
+@pytest.mark.slow
+def test_a_whole_workflow_killed_at_a_random_moment_goes_on_and_gives_the_same_bytes(long: Checkout, undisturbed):
+    process = long.start(*COMMAND)
+    wait_for(lambda: checkpoints(long), process)
+    time.sleep(random.uniform(0, 0.5))
+    assert trainings(process), "the training was too short to be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    assert checkpoints(long) != []
+    half = long.results("runs", "tables")
+    if long.snakemake("--cores", "2", TABLE).status != 0:
+        pytest.fail("the same command does not go on after kill -9 of Snakemake: its lock is left")
+    del half
+    assert_resumed(long)
+    assert long.results("tables") == undisturbed()
+
+
+def test_a_training_asked_to_stop_saves_a_checkpoint_and_goes_on_from_there(long: Checkout, tmp_path: Path):
+    """SIGTERM is what a cluster sends before it takes a job away. No checkpoint was due yet, at 60 s."""
+    long.make("--config", "methods=bp", "--", TABLE, cores=1)
+    result = long.path(min(teacher("bp")))
+    out = tmp_path / "out.jsonl"
+    command = [sys.executable, "workflow/scripts/train.py", result, out, "--checkpoint-every", "60"]
+    process = long.start(*command)
+    lines = [process.stdout.readline() for _ in range(20)]  # it is in the midst of training
+    assert "epoch" in lines[-1], lines
+    process.terminate()
+    text = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode not in (0, -signal.SIGTERM)
+    assert "stopped on request after epoch" in text
+    assert "Traceback" not in text
+    assert not out.exists()
+    assert out.with_name("out.jsonl.ckpt").exists()
+    done = long.call(*command)
+    assert done.status == 0, done.text
+    assert "resumed at epoch" in done.text
+    assert out.read_bytes().splitlines()[1:] == result.read_bytes().splitlines()[1:]
+    assert list(tmp_path.glob("out*")) == [out]
+
+
+def test_a_checkpoint_of_another_run_is_left_alone_and_training_starts_from_the_beginning(long: Checkout, tmp_path: Path):
+    def start_and_stop(method: str, checkpoint: Path) -> None:
+        process = long.start(
+            sys.executable, "workflow/scripts/train.py", long.path(min(teacher(method))), tmp_path / "other.jsonl",
+            "--checkpoint", checkpoint,
+        )  # fmt: skip
+        process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+    text = long.make("--config", "seeds=1", "--", TABLE)
+    assert "resumed" not in text
+    out = tmp_path / "out.jsonl"
+    checkpoint = tmp_path / "out.jsonl.ckpt"
+    start_and_stop("fa", checkpoint)
+    assert checkpoint.exists()
+    done = long.script("train", long.path(min(teacher("bp"))), out)
+    assert done.status == 0, done.text
+    assert "resumed" not in done.text
+    assert out.read_bytes().splitlines()[1:] == long.path(min(teacher("bp"))).read_bytes().splitlines()[1:]
