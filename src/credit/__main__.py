@@ -43,23 +43,17 @@ A line for every problem, then a summary. PATH is a file or a folder; default: r
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     form = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(
-        "python -m credit", "python -m credit {plan,why,verify} …", __doc__, formatter_class=form
-    )
-    sub = top.add_subparsers(metavar="{plan,why,verify}", help=argparse.SUPPRESS)
+    name = "python -m credit"
+    top = argparse.ArgumentParser(name, f"{name} {{plan,why,verify}} …", __doc__, formatter_class=form)
+    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify}", help=argparse.SUPPRESS)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
     )
     shared.add_argument(
-        "--configfile",
-        "--configfiles",
-        nargs="+",
-        default=[],
-        type=Path,
-        metavar="FILE",
+        "--configfile", "--configfiles", nargs="+", default=[], type=Path, metavar="FILE",
         help="laid over config/config.yaml",
-    )
+    )  # fmt: skip
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return sub.add_parser(name, description=text, parents=[shared], formatter_class=form)

@@ -45,6 +45,15 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     return lines + (_search_reasons(workflow, Path(path)) if spec.get("searched") else [])
 
 
+def stale_or_missing(workflow: Workflow, path: str | Path) -> list[str]:
+    """As `reasons`, in one line that begins with the path; a file that is missing or damaged is a reason too."""
+    try:
+        lines = reasons(workflow, path) if Path(path).exists() else ["missing"]
+    except DataError as error:
+        lines = [str(error).removeprefix(f"{path}: ")]
+    return short(str(path), lines)
+
+
 def _search_reasons(workflow: Workflow, path: Path) -> list[str]:
     """What differs in the search whose choice a run was trained with."""
     choice = path.with_name("choice.json")

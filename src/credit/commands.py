@@ -129,9 +129,10 @@ def show_why(present: Present, path: str) -> int:
     if BLOCK.search(path):
         lines = audit.reasons(workflow, path)
     else:
-        lines = [f"{path}: missing"] if not Path(path).exists() and "/" in path else []
-        for run in _runs_below(workflow, path):
-            lines += audit.short(run, audit.reasons(workflow, run) if Path(run).exists() else ["missing"])
+        below = _runs_below(workflow, path)
+        lines = [f"{path}: missing"] if Path(path).suffix and not Path(path).exists() else []
+        for run in below:
+            lines += audit.stale_or_missing(workflow, run)
     print("\n".join(lines) or "up to date")
     return STALE if lines else GOOD
 
@@ -139,7 +140,7 @@ def show_why(present: Present, path: str) -> int:
 def _runs_below(workflow: Workflow, path: str) -> list[str]:
     """Result files that a table or figure is made from; they lie in the same `results` as it does."""
     target, folder = path, ""
-    found = re.search(r"(?:tables|figures)/.*$", Path(path).as_posix())
+    found = re.search(r"(?<![^/])(?:tables|figures)/.*$", Path(path).as_posix())
     if found:
         target, folder = f"{workflow.results}/{found[0]}", Path(path).as_posix()[: found.start()]
     names = [run for key in needed_experiments(workflow, target) for run, _ in experiment_jobs(workflow, key)]

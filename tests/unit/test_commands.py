@@ -43,8 +43,8 @@ def credit(checkout, capsys):
 
 ENTRIES = [
     "seeds=2", "seeds=2.5", "seeds=1e3", "seeds=", "seeds=null", "methods=bp,fa", "methods=[bp, fa]", "methods=[bp",
-    "methods='bp'", "data={mirror: /x}", "data={'mirror': '/x', allow_unverified: {cifar10: 00}}", "flag=True", "flag=true",
-    "a_b=x=y", "device=cpu",
+    "methods='bp'", "data={mirror: /x}", "data={'mirror': '/x', allow_unverified: {cifar10: 00}}", "flag=True",
+    "flag=true", "a_b=x=y", "device=cpu",
 ]  # fmt: skip
 
 
@@ -244,9 +244,7 @@ def test_a_stale_or_missing_search_makes_its_runs_stale(credit, searched):
 
 @pytest.mark.parametrize("target", ["figures/toy/curves.pdf", "tables/toy/fit.csv", "tables/toy/table1.md"])
 def test_below_a_figure_or_table_every_stale_and_missing_run_is_listed(credit, checkout, target):
-    checkout.change(datasets={"far": None})
-    body = {**FIT, "datasets": {"near": {}}}
-    checkout.write("toy/fit", body)
+    checkout.write("toy/fit", {**FIT, "datasets": {"near": {}}})
     workflow = checkout.workflow()
     first, *others = workflow.runs("toy/fit")
     for path in others:
@@ -257,12 +255,14 @@ def test_below_a_figure_or_table_every_stale_and_missing_run_is_listed(credit, c
     put(checkout.workflow(), first)
     assert credit("why", str(artefact))[:2] == (0, ["up to date"])
     altered(checkout, lambda header: header["spec"].update(env="0" * 16), others[0])
+    Path(others[1]).write_text("cut off")
     Path(first).unlink()
     code, lines, _ = credit("why", str(artefact))
     assert code == 1
     assert lines[0] == f"{first}: missing"
     assert lines[1].startswith(f"{others[0]}: env: ")
-    assert len(lines) == 2
+    assert lines[2].startswith(f"{others[1]}: embeds no spec and provenance")
+    assert len(lines) == 3
 
 
 def test_results_elsewhere_are_found_beside_the_figure(credit, checkout, tmp_path):

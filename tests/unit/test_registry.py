@@ -49,11 +49,6 @@ def test_a_misspelt_name_is_answered_with_the_nearest(parts):
         parts.module("twoo")
 
 
-def test_a_new_file_is_a_new_part(parts, tmp_path):
-    (tmp_path / "toy_parts" / "three.py").touch()
-    assert parts.names() == ("one", "three", "two")
-
-
 def test_a_closed_list_is_all_there_is():
     assert Registry("credit.nets", "net", ("dense",)).names() == ("dense",)
 

@@ -1,0 +1,245 @@
+"""The documentation says what is there: commands, keys, names, links, versions; and its examples run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import credit
+from credit import hyperparameters, methods, nets, probes, tasks
+from credit.commands import configuration
+from credit.fidelity import PUBLISHED
+from credit.figures.names import METHODS
+from credit.plan import needed_jobs
+from credit.targets import Workflow
+from tests.conftest import REPOSITORY
+
+DOCUMENTS = [
+    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"),
+    REPOSITORY / "config" / "README.md", REPOSITORY / "profiles" / "README.md",
+]  # fmt: skip
+LATER = {"docs/img/fig1.png"}  # pictures that come from a run at paper scale
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(REPOSITORY)))
+
+
+def read(path: str) -> str:
+    return (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+def examples(path: str) -> dict[str, str]:
+    """{file: content} of the files that a document gives in full: its name in backquotes, a colon, a code block."""
+    return dict(re.findall(r"`([\w./-]+)`:\n\n```\w+\n(.*?)```", read(path), flags=re.DOTALL))
+
+
+def commands(text: str) -> list[list[str]]:
+    """Command lines of the code blocks without a language, as words."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the repository in which the examples of both guides have been followed."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("src", "config", "workflow", "envs"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "conftest.py", "unit/test_methods.py"):
+        write(folder, {f"tests/{name}": read(f"tests/{name}")})
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    rule, experiment = examples("docs/adding-a-learning-rule.md"), examples("docs/adding-an-experiment.md")
+    entry, edited = rule.pop("config/experiments/cross/images.yaml"), folder / "config/experiments/cross/images.yaml"
+    write(folder, rule | experiment)
+    entry += re.search(r"^  sign_symmetry-uniform.*\n", read("docs/adding-a-learning-rule.md"), flags=re.MULTILINE)[0]
+    edited.write_text(re.sub(r"^methods:\n(?:  .*\n)+", entry, edited.read_text(), flags=re.MULTILINE))
+    return folder
+
+
+def run(folder: Path, *words: str) -> str:
+    """Standard output of Python in the copy, with the copy's package."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# ---- commands and links
+
+
+def test_targets_in_the_documents_exist(tmp_path):
+    """The guide's experiment is added: its commands are among those of the documents."""
+    from snakemake.cli import get_argument_parser
+
+    for name in ("config", "workflow", "envs"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    write(tmp_path, examples("docs/adding-an-experiment.md"))
+    found = 0
+    for document in DOCUMENTS:
+        for words in commands(document.read_text(encoding="utf-8")):
+            if words[0] == "snakemake":
+                args = get_argument_parser().parse_args(words[1:])
+                files, entries, targets = args.configfile, args.config or [], args.targets
+            elif words[:4] == ["python", "-m", "credit", "plan"]:
+                files, entries = [], words[words.index("--config") + 1 :] if "--config" in words else []
+                targets = words[4:5]
+            else:
+                continue
+            workflow = Workflow(configuration([tmp_path / f for f in files], entries, tmp_path), tmp_path)
+            for target in set(targets) - {"bench", "TARGET"}:
+                assert needed_jobs(workflow, target), f"{document}: {target}"
+                found += 1
+    assert found > 10
+
+
+def test_make_targets_in_the_documents_exist():
+    known = set(re.findall(r"^([\w-]+):", read("Makefile"), flags=re.MULTILINE)) | {".venv/.complete"}
+    texts = [d.read_text(encoding="utf-8") for d in DOCUMENTS] + [read(".github/workflows/ci.yml")]
+    named = {name for text in texts for name in re.findall(r"(?:^|`|run: |1 )make ([\w./-]+)", text, re.MULTILINE)}
+    assert {"demo", "test", "lint"} <= named <= known
+
+
+def test_every_command_of_the_package_in_the_documents_exists():
+    known = run(REPOSITORY, "-m", "credit", "--help")
+    for document in DOCUMENTS:
+        for name in re.findall(r"python -m credit (\w+)", document.read_text(encoding="utf-8")):
+            assert re.search(rf"^  {name} ", known, re.MULTILINE), f"{document}: credit {name}"
+
+
+@every_document
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        if str(path.relative_to(REPOSITORY)) in LATER:
+            continue
+        assert path.exists(), f"{document}: {target}"
+        assert not anchor or anchor in headings(path), f"{document}: {target}"
+
+
+def headings(path: Path) -> set[str]:
+    """Anchors of a document's headings, as they are made on the web."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+# ---- names and keys
+
+
+def keys(schema: object) -> set[str]:
+    """Names of all properties in a JSON schema."""
+    if isinstance(schema, list):
+        return {key for item in schema for key in keys(item)}
+    if not isinstance(schema, dict):
+        return set()
+    own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
+    return own | {key for value in schema.values() for key in keys(value)}
+
+
+def documented(text: str) -> set[str]:
+    """Words in backquotes."""
+    return {word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", code)}
+
+
+@pytest.mark.parametrize("name", ["config", "datasets", "experiment"])
+def test_every_key_of_the_configuration_is_documented(name):
+    schema = yaml.safe_load(read(f"workflow/schemas/{name}.schema.yaml"))
+    assert keys(schema) - documented(read("config/README.md")) == set()
+
+
+@pytest.mark.parametrize("registry", [nets.registry, tasks.registry, probes.registry], ids=["nets", "tasks", "probes"])
+def test_every_setting_of_nets_tasks_and_probes_is_documented(registry):
+    text = documented(read("config/README.md"))
+    for name in registry.names():
+        if (
+            (REPOSITORY / "src" / registry.module(name).replace(".", "/"))
+            .with_suffix(".py")
+            .read_text()
+            .count("\npart = ")
+        ):
+            assert {name, *hyperparameters.fields(registry.module(name))} - text == set(), name
+
+
+def test_every_column_of_published_numbers_is_documented():
+    assert set(PUBLISHED) - documented(read("config/README.md")) == set()
+
+
+def test_the_table_of_names_has_every_learning_rule_and_its_state():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w ]+) \|$", read("README.md"), flags=re.MULTILINE)
+    implemented = {name for name, state in rows if state == "implemented"}
+    assert implemented == set(methods.registry.names())
+    assert {state for _, state in rows} <= {"implemented", "to come"}
+    assert {name for name, _ in rows} <= set(METHODS)
+
+
+def test_readme_and_contributing_stay_short():
+    assert read("README.md").count("\n") < 200
+    assert read("CONTRIBUTING.md").count("\n") <= 60
+
+
+def test_versions_agree():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    newest = re.search(r"^## \[([\w.]+)\]", read("CHANGELOG.md"), flags=re.MULTILINE)[1]
+    assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == credit.__version__
+    assert citation["version"] == newest == credit.__version__
+
+
+def test_the_citation_names_the_five_papers():
+    references = yaml.safe_load(read("CITATION.cff"))["references"]
+    first = [r["authors"][0]["family-names"] for r in references]
+    assert first == ["Meulemans", "Podlaski", "Ernoult", "Dellaferrera", "Song"]
+
+
+# ---- examples
+
+
+def test_the_python_example_of_the_readme_runs():
+    code = re.search(r"```python\n(.*?)```", read("README.md"), flags=re.DOTALL)[1]
+    scope: dict = {}
+    exec(code, scope)
+    shape = re.search(r'\["weight"\]\.shape\s+# (\([\d, ]+\))', code)[1]
+    assert str(tuple(scope["step"].gradients["0"]["weight"].shape)) == shape
+
+
+def test_the_example_of_a_learning_rule_passes_the_contract_and_its_own_test(checkout):
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", "-k", "sign_symmetry"]
+    assert " passed" in run(checkout, *words)
+
+
+def test_the_entries_of_the_examples_are_accepted(checkout):
+    plan = run(checkout, "-m", "credit", "plan", "all", "--config", "methods=sign_symmetry,sign_symmetry-uniform")
+    assert "cross/images" in plan
+    assert "cross/few_samples" in run(checkout, "-m", "credit", "plan", "results/figures/few_samples.pdf")
+
+
+def test_the_example_of_a_figure_draws_a_curve_for_every_method():
+    scope: dict = {}
+    exec(examples("docs/adding-an-experiment.md")["src/credit/figures/cross/few_samples.py"], scope)
+    rows = [
+        {"paper": "cross", "experiment": "few_samples", "dataset": f"digits_{n}", "method": method, "seed": seed,
+         "epoch": 1, "step": 5, "metric": "test_error", "layer": "", "value": (1 + seed) / n, "data_verified": True}
+        for n in (100, 300) for method in ("bp", "dfa") for seed in range(3)
+    ]  # fmt: skip
+    figure = scope["draw"](pd.DataFrame(rows), {"rules": {}})
+    curves = figure.axes[0].containers
+    assert [c.get_label() for c in curves] == ["BP", "DFA"]
+    assert [list(c.lines[0].get_xdata()) for c in curves] == [[100, 300]] * 2
+    assert list(curves[0].lines[0].get_ydata()) == pytest.approx([2.0, 2 / 3])
