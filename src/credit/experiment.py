@@ -13,12 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from credit import hyperparameters, methods
-from credit.code import REGISTRIES
+from credit.checks import PartChecker
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
-from credit.optim import config as optimizer_config
-from credit.registry import Registry
 from credit.settings import Settings, check_schema, overlay, read_yaml
 from credit.spec import VERSION
 
@@ -164,6 +161,7 @@ class Cell:
         search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
+        checker.criterion(resolved, search, f"methods.{method}")
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
@@ -205,95 +203,6 @@ def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
             new = layer[key]
             value = overlay(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
     return value
-
-
-class PartChecker:
-    """Collects every problem of a cell's parts."""
-
-    def __init__(self, where: str):
-        self.where, self.problems = where, []
-
-    def part(
-        self, kind: str, settings: dict, key: str, name_key: str = "name", extra: tuple[str, ...] = (),
-        label: str | None = None,
-    ) -> dict:  # fmt: skip
-        """Settings of a part with defaults filled in."""
-        registry: Registry = REGISTRIES[kind]
-        name = settings.get(name_key)
-        try:
-            module = registry.module(name)
-        except ConfigError as error:
-            self.problems.append(f"{self.where}: {label or key}: {error}")
-            return dict(settings)
-        given = {k: v for k, v in settings.items() if k != name_key and k not in extra}
-        try:
-            checked = hyperparameters.check(module, given, f"{self.where}: {key}", stacked=kind == "methods")
-        except ConfigError as error:
-            self.problems += str(error).splitlines()
-            return dict(settings)
-        for field, of_kind in hyperparameters.constants(module).get("uses", {}).items():
-            self._use(of_kind, checked[field], f"{key}.{field}")
-        return {name_key: name, **{k: settings[k] for k in extra}, **checked}
-
-    def _use(self, kind: str, name: str, key: str) -> None:
-        try:
-            REGISTRIES[kind].module(name)
-        except ConfigError as error:
-            self.problems.append(f"{self.where}: {key}: {error}")
-
-    def capable(self, rule: str, kind: str | None, key: str) -> None:
-        """A rule must be defined for the kind of net."""
-        if self.problems:
-            return
-        allowed = hyperparameters.constants(methods.registry.module(rule)).get("nets", ("dense",))
-        if kind not in allowed:
-            self.problems.append(
-                f"{self.where}: {key}: rule {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
-            )
-
-    def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
-        """A learning rate is either given or searched, not both and not neither."""
-        settings = resolved["train"]["optimizer"]
-        given = "lr" in settings
-        searched = search is not None and "train.optimizer.lr" in search.get("vary", {})
-        varied = "train.optimizer.lr" in resolved["vary"]
-        if search is not None and not search.get("vary"):
-            self.problems.append(f"{self.where}: {key}: search.vary names nothing to search")
-        if given + searched + varied != 1:
-            found = [n for n, x in (("train.optimizer.lr", given), ("search", searched), ("vary", varied)) if x]
-            self.problems.append(
-                f"{self.where}: {key}: the learning rate must come from exactly one of train.optimizer.lr, "
-                f"search.vary and vary; found {', '.join(found) or 'none'} (search: null switches the search off)"
-            )
-        try:
-            optimizer_config.check({"lr": 1.0, **settings}, f"{self.where}: {key}: train.optimizer")
-        except ConfigError as error:
-            self.problems += str(error).splitlines()
-
-    def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
-        """Every value of a grid must be one that the rule or the optimiser takes, and appear once."""
-        if self.problems:
-            return
-        rule, optimizer = resolved["rule"], resolved["train"]["optimizer"]
-        module = methods.registry.module(rule["name"])
-        given = {k: v for k, v in rule.items() if k != "name"}
-        for path, values in grid.items():
-            part, _, name = path.rpartition(".")
-            where = f"{self.where}: {key}: {part}"
-            if len(set(values)) < len(values):
-                self.problems.append(f"{where}.{name} = {values}: a value appears twice")
-            try:
-                if part == "hyper":
-                    hyperparameters.check(module, given | {name: values}, where, stacked=True)
-                else:
-                    optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where)
-            except ConfigError as error:
-                self.problems += str(error).splitlines()
-
-    def finish(self) -> None:
-        """Raise ConfigError when anything was wrong."""
-        if self.problems:
-            raise ConfigError("\n".join(dict.fromkeys(self.problems)))
 
 
 def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:

@@ -45,10 +45,22 @@ def _describe(error: jsonschema.ValidationError) -> str:
     return f"{key} = {error.instance!r}: {error.message}" if error.validator == "type" else f"{key}: {error.message}"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} appears twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """Content of a YAML file. Raises ConfigError naming file, line and column of a mistake."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 

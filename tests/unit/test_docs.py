@@ -43,8 +43,8 @@ def examples(path: str) -> dict[str, str]:
 
 def commands(text: str) -> list[list[str]]:
     """Command lines of the code blocks without a language, as words."""
-    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 

@@ -15,7 +15,7 @@ LAYERS = (  # top to bottom
     {"figures", "tables", "fidelity"},
     {"job"},
     {"train"},
-    {"experiment", "plan", "targets", "code"},
+    {"audit", "checks", "code", "commands", "experiment", "plan", "targets"},
     {"probes"},
     {"methods"},
     {"tasks"},
@@ -28,8 +28,10 @@ LAYERS = (  # top to bottom
 ANYTHING = {"", "__main__", "bench"}  # the package itself, the command line, the benchmarks
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
-AT_PARSE_TIME = ("provenance", "experiment", "registry", "hyperparameters", "errors", "plan", "targets", "settings",
-                 "spec", "records", "data.catalog", "figures.names")  # fmt: skip
+AT_PARSE_TIME = (
+    "audit", "commands", "data.catalog", "errors", "experiment", "figures.names", "hyperparameters", "plan",
+    "provenance", "records", "registry", "settings", "spec", "targets",
+)  # fmt: skip
 
 SOURCES = Sources()
 

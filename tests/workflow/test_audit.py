@@ -12,7 +12,7 @@ from tests.workflow.test_interruption import PATIENCE, TABLE, checkpoints, long,
 def test_an_undeclared_import_fails_its_jobs_while_others_go_on(project: Checkout):
     project.edit(
         "src/credit/methods/dfa.py",
-        '        run = forward(net, params, batch, rand)\n',
+        "        run = forward(net, params, batch, rand)\n",
         '        __import__("importlib").import_module("credit.methods.mn")\n'
         "        run = forward(net, params, batch, rand)\n",
     )

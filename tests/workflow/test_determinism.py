@@ -21,7 +21,9 @@ def read(content: bytes) -> pd.Series:
 
 
 @pytest.mark.slow
-def test_one_core_and_two_give_the_same_bytes_in_tables_and_figures(pristine: Checkout, finished: Checkout, tmp_path: Path):
+def test_one_core_and_two_give_the_same_bytes_in_tables_and_figures(
+    pristine: Checkout, finished: Checkout, tmp_path: Path
+):
     project = pristine.copy(tmp_path / "one_core")
     project.make("all", cores=1)
     again, before = project.results("tables", "figures", "data"), finished.results("tables", "figures", "data")
@@ -33,7 +35,9 @@ def test_one_core_and_two_give_the_same_bytes_in_tables_and_figures(pristine: Ch
 @pytest.mark.slow
 def test_other_blocks_of_seeds_give_the_same_numbers_and_the_same_blocks_the_same_bytes(project: Checkout):
     before = project.results("tables")
-    text = project.make("--config", "seeds_per_job=2", "experiments=images", "methods=bp,fa", "--", "results/tables/cross/images.csv")
+    text = project.make(
+        "--config", "seeds_per_job=2", "experiments=images", "methods=bp,fa", "--", "results/tables/cross/images.csv"
+    )
     assert "search_settings" not in text
     joint, alone = read(project.results("tables")["tables/cross/images.csv"]), read(before["tables/cross/images.csv"])
     alone = alone[alone.index.get_level_values("method") != "dfa"]
@@ -83,7 +87,9 @@ def test_a_member_that_diverges_is_recorded_and_the_others_go_on_as_if_alone(fin
     assert sorted(r["seed"] for r in diverged) == [0, 1]
     assert all(r["value"] < 20 for r in diverged)  # at which update
     others = [r for r in found["among"] if r["lr"] != 1e30]
-    frame = [pd.DataFrame(rows).sort_values(["lr", *MEMBER[2:]], ignore_index=True) for rows in (others, found["alone"])]
+    frame = [
+        pd.DataFrame(rows).sort_values(["lr", *MEMBER[2:]], ignore_index=True) for rows in (others, found["alone"])
+    ]
     pd.testing.assert_frame_equal(*frame, rtol=TOLERANCE, atol=0, check_exact=False)
     assert not (frame[0]["metric"] == "diverged").any()
 
@@ -100,4 +106,6 @@ def test_a_diverged_run_is_counted_in_the_table_and_left_out_of_its_mean(project
     assert table.loc["fa", ["n", "diverged"]].tolist() == [0, 2]
     assert table.loc["bp", ["n", "diverged"]].tolist() == [2, 0]
     now = project.results("tables")["tables/cross/teacher.csv"]
-    assert [line for line in now.splitlines() if b",bp," in line] == [line for line in before.splitlines() if b",bp," in line]
+    assert [line for line in now.splitlines() if b",bp," in line] == [
+        line for line in before.splitlines() if b",bp," in line
+    ]

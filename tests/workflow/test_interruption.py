@@ -143,7 +143,9 @@ def test_a_training_asked_to_stop_saves_a_checkpoint_and_goes_on_from_there(long
     assert list(tmp_path.glob("out*")) == [out]
 
 
-def test_a_checkpoint_of_another_run_is_left_alone_and_training_starts_from_the_beginning(long: Checkout, tmp_path: Path):
+def test_a_checkpoint_of_another_run_is_left_alone_and_training_starts_from_the_beginning(
+    long: Checkout, tmp_path: Path
+):
     def start_and_stop(method: str, checkpoint: Path) -> None:
         process = long.start(
             sys.executable, "workflow/scripts/train.py", long.path(min(teacher(method))), tmp_path / "other.jsonl",

@@ -62,3 +62,13 @@ def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tupl
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is missing; scheme {name!r} needs a number >= 0")
     return name, options
+
+
+def check_names(net: Mapping[str, Any], where: str) -> None:
+    """Check the activations and the initialisation that a net's settings name. Raises ConfigError naming the key."""
+    hidden = net.get("hidden", "tanh")
+    named = [("hidden", name) for name in ([hidden] if isinstance(hidden, str) else hidden)]
+    for key, name in [*named, ("output", net.get("output", "linear"))]:
+        if name not in ACTIVATIONS:
+            raise ConfigError(one_of(f"{where}.{key}", name, ACTIVATIONS))
+    scheme_options(net.get("init", "xavier_normal"), f"{where}.init")

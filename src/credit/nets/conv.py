@@ -17,11 +17,16 @@ from credit.nets.dense import Dense
 
 @dataclass(frozen=True)
 class Pool:
-    """Max-pooling windows; padding counts as minus infinity."""
+    """Max-pooling windows; padding counts as minus infinity. stride: None means the size."""
 
     size: int
-    stride: int
+    step: int | None = None
     padding: int = 0
+
+    @property
+    def stride(self) -> int:
+        """Distance of neighbouring windows."""
+        return self.size if self.step is None else self.step
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def conv(
     kernel: int = 5,
     stride: int = 1,
     padding: int = 0,
-    pool: int | tuple[int, int, int] | None = 2,
+    pool: int | Sequence[int] | None = 2,
     hidden: str = "relu",
     output: str = "linear",
     loss: str = "softmax_cross_entropy",
@@ -163,10 +168,10 @@ def conv(
 ) -> Net:
     """A convolutional net: one block per entry of `channels`, then dense layers of `hidden_sizes` and `n_out`.
 
-    shape_in: (C, H, W). pool: window size (also the stride), (size, stride, padding), or None.
+    shape_in: (C, H, W). pool: size of the windows, (size, stride), (size, stride, padding), or None.
     Raises ValueError when an image becomes smaller than a window.
     """
-    window = None if pool is None else Pool(pool, pool) if isinstance(pool, int) else Pool(*pool)
+    window = None if pool is None else Pool(*([pool] if isinstance(pool, int) else pool))
     shape, blocks = tuple(int(n) for n in shape_in), []
     for c in channels:
         block = Conv(shape, int(c), kernel, hidden, stride, padding, window, bias)

@@ -1,0 +1,110 @@
+"""Checks of a run's parts before anything is computed: every problem at once, each naming file and key."""
+
+# ruff: noqa: B023  (the checks run at once, inside the loop that names their arguments)
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from credit import hyperparameters, methods
+from credit.code import REGISTRIES
+from credit.errors import ConfigError, one_of
+from credit.nets._names import check_names
+from credit.optim import config as optimizer_config
+from credit.registry import Registry
+
+
+class PartChecker:
+    """Collects every problem of a cell's parts."""
+
+    def __init__(self, where: str):
+        self.where, self.problems = where, []
+
+    def part(
+        self, kind: str, settings: dict, key: str, name_key: str = "name", extra: tuple[str, ...] = (),
+        label: str | None = None,
+    ) -> dict:  # fmt: skip
+        """Settings of a part with defaults filled in."""
+        registry: Registry = REGISTRIES[kind]
+        name = settings.get(name_key)
+        try:
+            module = registry.module(name)
+        except ConfigError as error:
+            self.problems.append(f"{self.where}: {label or key}: {error}")
+            return dict(settings)
+        given = {k: v for k, v in settings.items() if k != name_key and k not in extra}
+        try:
+            checked = hyperparameters.check(module, given, f"{self.where}: {key}", stacked=kind == "methods")
+        except ConfigError as error:
+            self.problems += str(error).splitlines()
+            return dict(settings)
+        if kind == "nets":
+            self._trying(lambda: check_names(checked, f"{self.where}: {key}"))
+        for field, of_kind in hyperparameters.constants(module).get("uses", {}).items():
+            self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")
+        return {name_key: name, **{k: settings[k] for k in extra}, **checked}
+
+    def _trying(self, check: Callable[[], object], prefix: str = "") -> None:
+        """Run a check and keep what it complains about."""
+        try:
+            check()
+        except ConfigError as error:
+            self.problems += [prefix + line for line in str(error).splitlines()]
+
+    def capable(self, rule: str, kind: str | None, key: str) -> None:
+        """A rule must be defined for the kind of net."""
+        if self.problems:
+            return
+        allowed = hyperparameters.constants(methods.registry.module(rule)).get("nets", ("dense",))
+        if kind not in allowed:
+            self.problems.append(
+                f"{self.where}: {key}: rule {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
+            )
+
+    def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
+        """A learning rate is either given or searched, not both and not neither."""
+        settings = resolved["train"]["optimizer"]
+        given = "lr" in settings
+        searched = search is not None and "train.optimizer.lr" in search.get("vary", {})
+        varied = "train.optimizer.lr" in resolved["vary"]
+        if search is not None and not search.get("vary"):
+            self.problems.append(f"{self.where}: {key}: search.vary names nothing to search")
+        if given + searched + varied != 1:
+            found = [n for n, x in (("train.optimizer.lr", given), ("search", searched), ("vary", varied)) if x]
+            self.problems.append(
+                f"{self.where}: {key}: the learning rate must come from exactly one of train.optimizer.lr, "
+                f"search.vary and vary; found {', '.join(found) or 'none'} (search: null switches the search off)"
+            )
+        self._trying(lambda: optimizer_config.check({"lr": 1.0, **settings}, f"{self.where}: {key}: train.optimizer"))
+
+    def criterion(self, resolved: dict, search: dict | None, key: str) -> None:
+        """A search must select by something that its run measures."""
+        if search is None or self.problems:
+            return
+        splits = resolved["train"]["evaluate"]["splits"]
+        errors = resolved["net"]["loss"] == "softmax_cross_entropy"
+        known = ["train_loss", *(f"{s}_loss" for s in splits), *(f"{s}_error" for s in splits if errors)]
+        if search["criterion"]["metric"] not in known:
+            where = f"{self.where}: {key}: search.criterion.metric"
+            self.problems.append(one_of(where, search["criterion"]["metric"], known))
+
+    def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
+        """Every value of a grid must be one that the rule or the optimiser takes, and appear once."""
+        if self.problems:
+            return
+        rule, optimizer = resolved["rule"], resolved["train"]["optimizer"]
+        module = methods.registry.module(rule["name"])
+        given = {k: v for k, v in rule.items() if k != "name"}
+        for path, values in grid.items():
+            part, _, name = path.rpartition(".")
+            where = f"{self.where}: {key}: {part}"
+            if len(set(values)) < len(values):
+                self.problems.append(f"{where}.{name} = {values}: a value appears twice")
+            if part == "hyper":
+                self._trying(lambda: hyperparameters.check(module, given | {name: values}, where, stacked=True))
+            else:
+                self._trying(lambda: optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where))
+
+    def finish(self) -> None:
+        """Raise ConfigError when anything was wrong."""
+        if self.problems:
+            raise ConfigError("\n".join(dict.fromkeys(self.problems)))
