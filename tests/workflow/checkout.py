@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import yaml
 PARTS = ("Snakefile", "workflow", "config", "profiles", "slurm", "envs", "src")
 TINY = Path(__file__).parent / "experiments"
 JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
+PATIENCE = 120  # seconds for anything that a test waits for
 OUTPUT = re.compile(r"^    output: ([^,\n]+)", re.MULTILINE)
 
 
@@ -142,6 +144,20 @@ def clean_environment(path: Path | None = None) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     folders = [str(path)] if path else []
     return {**kept, "PATH": os.pathsep.join([*folders, kept.get("PATH", os.defpath)])}
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen) -> None:
+    """Wait until something is there. Fails when the process ends before."""
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, f"it ended too soon:\n{process.stdout.read()}"
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.01)
+
+
+def checkpoints(project: Checkout) -> list[Path]:
+    """Checkpoints of training jobs."""
+    return sorted(project.path("runs").rglob("*.ckpt"))
 
 
 # ---- what the tiny experiments make

@@ -52,3 +52,17 @@ def finished(shared: Path, pristine: Checkout) -> Checkout:
 def project(finished: Checkout, tmp_path: Path) -> Checkout:
     """A finished run in another folder, to change at will."""
     return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def long(project: Checkout) -> Checkout:
+    """The tiny student-teacher task with a training of some seconds, and checkpoints all the time."""
+
+    def lengthen(content: dict) -> None:
+        content["train"] |= {"epochs": 1500, "evaluate": {"every": 300}}
+        content["probes"] = [{"probe": "angles", "reference": "bp", "every": 5}]
+        content["figures"] = {}
+
+    project.configure("teacher", lengthen)
+    project.edit("workflow/scripts/train.py", "default=60.0", "default=0.1")
+    return project

@@ -1,0 +1,134 @@
+"""Damaged, unwritable or lacking storage: one message, an exit code that says so, and nothing else is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.checkout import ALL_TEACHER, Checkout, Done, images, teacher
+
+IMAGES = "results/tables/cross/images.csv"
+BLOCK = "runs/cross/images/digits/bp/block0.jsonl"
+
+
+def failed(done: Done, *wanted: str) -> None:
+    """A failure that says each of `wanted`, without a traceback."""
+    assert done.status not in (0, None), done.text
+    assert [part for part in wanted if part not in done.text] == [], done.text
+    assert "Traceback" not in done.text
+
+
+def lost(before: dict[str, bytes], project: Checkout, *kinds: str) -> set[str]:
+    """Results that are gone or changed."""
+    after = project.results(*kinds)
+    return {name for name in before if after.get(name) != before[name]}
+
+
+def test_a_corrupt_checkpoint_is_named_and_others_go_on(project: Checkout):
+    """It is not thrown away unasked: it may be weeks of work on a broken disk."""
+    first, second = sorted(ALL_TEACHER)
+    before = project.results("runs")
+    for name in (first, second):
+        project.path(name).unlink()
+    checkpoint = project.path(f"{first}.ckpt")
+    checkpoint.write_bytes(b"PK\x03\x04 no checkpoint")
+    done = project.snakemake("--cores", "2", f"results/{first}", f"results/{second}")
+    failed(done, f"error: results/{first}.ckpt: corrupt checkpoint", "delete it to start this job from the beginning")
+    assert lost(before, project, "runs") == {first, second}  # the second was made again, with another wall time
+    assert project.path(second).exists()
+    checkpoint.unlink()
+    project.make(f"results/{first}", cores=1)
+    assert project.path(first).read_bytes().splitlines()[1:] == before[first].splitlines()[1:]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
+def test_a_corrupt_data_set_is_named_with_the_way_out(project: Checkout, damage: str):
+    data = project.path("data/digits.npz")
+    whole = data.read_bytes()
+    before = project.results("runs", "tables", "figures")
+    project.path(BLOCK).unlink()
+    data.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else whole[:5000] + b"x" * 50 + whole[5050:])
+    done = project.snakemake("--cores", "1", f"results/{BLOCK}")
+    failed(done, "error: results/data/digits.npz: damaged", "snakemake --cores 1 --force results/data/digits.npz")
+    assert lost(before, project, "runs", "tables", "figures") == {BLOCK}
+    project.make("--force", "results/data/digits.npz", cores=1)
+    assert data.read_bytes() == whole
+    project.make(f"results/{BLOCK}", cores=1)
+    assert project.path(BLOCK).read_bytes().splitlines()[1:] == before[BLOCK].splitlines()[1:]
+
+
+def test_a_truncated_result_is_named_with_the_way_out(project: Checkout):
+    result = project.path(BLOCK)
+    lines = result.read_bytes().splitlines(keepends=True)
+    before = project.results("runs", "tables")
+    result.write_bytes(b"".join(lines[:-3]))
+    done = project.snakemake("--cores", "1", IMAGES)
+    failed(
+        done, f"error: results/{BLOCK}: cut off after {len(lines) - 3} lines; delete it and run the same command again"
+    )
+    assert lost(before, project, "runs") == {BLOCK}
+    result.unlink()
+    project.make(IMAGES, cores=1)
+    assert lost(before, project, "tables") == set()
+
+
+def test_a_search_result_that_is_none_is_named(project: Checkout):
+    choice = project.path("runs/cross/images/digits/bp/choice.json")
+    choice.write_text("{}\n", encoding="utf-8")
+    done = project.snakemake("--cores", "1", f"results/{BLOCK}")
+    failed(done, "error: results/runs/cross/images/digits/bp/choice.json: not the choice of a search", "delete it")
+
+
+def test_a_file_where_a_folder_should_be_is_named(project: Checkout):
+    before = project.results("tables", "figures", "data")
+    shutil.rmtree(project.path("runs/cross/teacher"))
+    project.path("runs/cross/teacher").write_text("in the way\n", encoding="utf-8")
+    done = project.snakemake("--cores", "1", f"results/{min(ALL_TEACHER)}")
+    failed(done, "runs/cross/teacher")
+    assert lost(before, project, "tables", "figures", "data") == set()
+
+
+def mount(*arguments: str | Path) -> None:
+    """Mount something, or skip the test where that is not allowed."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small or a read-only disk")
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no mounting here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def unmounted(project: Checkout) -> Iterator[Path]:
+    """A folder of results that a test may mount something on, with what was in it."""
+    folder = project.path("runs/cross/teacher/teacher/bp")
+    yield folder
+    while os.path.ismount(folder):
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_folder_is_named_and_others_go_on(project: Checkout, unmounted: Path):
+    before = project.results("runs")
+    project.configure("teacher", lambda content: content["train"].update(epochs=3))
+    mount("--bind", unmounted, unmounted)
+    mount("-o", "remount,ro,bind", unmounted)
+    done = project.snakemake("--cores", "2", "all")
+    failed(done, "Read-only file system", "runs/cross/teacher/teacher/bp")
+    assert lost(before, project, "runs") <= teacher("fa")
+
+
+def test_a_full_disk_is_named_and_others_go_on(project: Checkout, unmounted: Path):
+    before = project.results("runs", "tables", "figures")
+    project.configure("teacher", lambda content: content["train"].update(epochs=3))
+    mount("-t", "tmpfs", "-o", "size=4k", "tmpfs", unmounted)
+    done = project.snakemake("--cores", "2", "results/tables/cross/teacher.csv")
+    failed(done, "error: ", "No space left on device", "nothing was lost, mend it and run again")
+    assert list(unmounted.iterdir()) == []
+    subprocess.run(["umount", str(unmounted)], check=True)
+    assert lost(before, project, "runs") == teacher("fa")
+    project.make("results/tables/cross/teacher.csv")
+    assert set(project.results("runs")) == set(before) & set(project.results("runs")) | images()
