@@ -152,7 +152,7 @@ class Cell:
             "net": checker.part("nets", parts["net"] or {}, "net", "kind"),
             "task": checker.part("tasks", parts["task"] or {}, "task"),
             "probes": [
-                checker.part("probes", {"every": 0, **p}, f"probes[{i}]", "probe", extra=("every",))
+                checker.part("probes", {"every": 0, "on": "update", **p}, f"probes[{i}]", "probe", ("every", "on"))
                 for i, p in enumerate(parts["probes"] or [])
             ],
             "train": overlay(TRAIN_DEFAULTS, parts["train"]),

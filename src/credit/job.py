@@ -118,6 +118,9 @@ def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, An
     return run
 
 
+SELECT = {"last": lambda curve: curve[-1], "lowest": min, "mean": lambda curve: sum(curve) / len(curve)}
+
+
 def score(spec: dict[str, Any], training: Training) -> list[dict[str, Any]]:
     """Score of every grid point: mean over seeds of the criterion; None when a seed diverged."""
     criterion, stack = spec["criterion"], members(spec)
@@ -134,11 +137,7 @@ def score(spec: dict[str, Any], training: Training) -> list[dict[str, Any]]:
     result = []
     for point in {tuple((p, m[p]) for p in paths): None for m in stack}:
         mine = [i for i, m in enumerate(stack) if all(m[p] == v for p, v in point)]
-        values = [
-            math.inf if not training.alive[i] or not curves[i]
-            else min(curves[i]) if criterion["select"] == "lowest" else curves[i][-1]
-            for i in mine
-        ]  # fmt: skip
+        values = [math.inf if not training.alive[i] else SELECT[criterion["select"]](curves[i]) for i in mine]
         mean = sum(values) / len(values)
         result.append({"at": dict(point), "score": mean if math.isfinite(mean) else None, "n": len(values)})
     return result

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from torch import Tensor
 
 from credit import checkpoint, hyperparameters, nets, probes, tasks
 from credit.errors import ConfigError
-from credit.methods.base import Method, Phase, State
+from credit.learner import Learner, ProbeSlot
+from credit.methods.base import Phase
 from credit.methods.base import method as make_method
-from credit.nets.base import Batch, Net, Params
-from credit.probes.base import Moment
+from credit.nets.base import Params
 from credit.rand import Rand
 from credit.spec import column, finite, members, spec_hash, spread
 from credit.tasks.base import Context
@@ -29,54 +27,6 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 class Interrupted(Exception):
     """The job was asked to stop (SIGTERM); its checkpoint is complete."""
-
-
-@dataclass
-class Learner:
-    """What a task trains: the stack of networks with its rule, optimiser and random streams."""
-
-    net: Net
-    params: Params
-    method: Method
-    opt: Any
-    state: State
-    rand: Rand
-    probes: list[tuple[int, Any]] = field(default_factory=list)
-    function: str = "update"
-    step: int = 0
-    batch_in_epoch: int = 0
-    losses: list[Tensor] = field(default_factory=list)
-    measured: list[tuple[int, list[tuple[str, str, Tensor]]]] = field(default_factory=list)
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Outputs (M, B, n_out) of all members; x has a leading axis of 1 or M."""
-        return self.net.predict(self.params, x.expand(len(self.rand.seeds), *x.shape[1:]))
-
-    def update(self, batch: Batch) -> None:
-        """One update of all members, with the probes that are due."""
-        due = [probe for every, probe in self.probes if is_due(every, self.batch_in_epoch)]
-        before = (clone(self.params), clone(self.state)) if due and self.function == "update" else None
-        update = getattr(self.method, self.function)
-        self.params, self.opt, self.state, info = update(self.net, self.params, self.opt, self.state, batch, self.rand)
-        if before is not None:
-            moment = Moment(self.net, self.method, *before, batch, info, self.params, self.rand)
-            self.measured.append((self.step, [row for probe in due for row in probe.measure(moment)]))
-        if "loss" in info:
-            self.losses.append(info["loss"])
-        self.batch_in_epoch += 1
-        self.step += self.function == "update"
-
-
-def is_due(every: int, batch: int) -> bool:
-    """every = 0: on the first mini-batch of an epoch; k: on mini-batches 0, k, 2k, ... of it."""
-    return batch == 0 if every == 0 else batch % every == 0
-
-
-def clone(tree: Any) -> Any:
-    """Copy of a nested dict of tensors."""
-    if isinstance(tree, dict):
-        return {k: clone(v) for k, v in tree.items()}
-    return tree.clone() if isinstance(tree, Tensor) else copy.copy(tree)
 
 
 def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"):
@@ -95,7 +45,7 @@ class Training:
 
     def __init__(self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr):
         self.spec, self.log = spec, log
-        self.settings = spec["train"]
+        self.settings = {"evaluate": {}, **spec["train"]}
         self.stack = members(spec)
         torch.set_num_threads(int(self.settings.get("threads", 1)))
         if self.settings["dtype"] not in DTYPES:
@@ -124,10 +74,14 @@ class Training:
         opt = rule.optimizer(net, params, state, settings)
         chosen = []
         for entry in self.spec.get("probes", []):
-            entry = dict(entry)
-            every = entry.pop("every", 0)
-            chosen.append((every, build_part(probes.registry, entry, "probes", "probe")))
-        return Learner(net, params, rule, opt, state, self.rand, chosen)
+            cadence = {key: entry[key] for key in ("every", "on") if key in entry}
+            settings = {key: value for key, value in entry.items() if key not in cadence}
+            chosen.append(ProbeSlot(build_part(probes.registry, settings, "probes", "probe"), **cadence))
+        learner = Learner(net, params, rule, opt, state, self.rand, chosen)
+        evaluate = self.settings["evaluate"]
+        if evaluate.get("unit") == "update":
+            learner.evaluate_every, learner.on_evaluate = evaluate["every"], lambda: self._evaluate(self.epoch + 1)
+        return learner
 
     def run(self, checkpoint_path: Path | None = None, every_seconds: float = 60.0) -> list[dict[str, Any]]:
         """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec."""
@@ -155,28 +109,26 @@ class Training:
         learner, start = self.learner, time.monotonic()
         if hasattr(learner.opt, "set_epoch"):
             learner.opt.set_epoch(index)
-        learner.losses.clear()
-        learner.measured.clear()
+        learner.start_epoch()
         first_step = learner.step
         for item in phase.passes:
-            learner.function, learner.batch_in_epoch = item.update, 0
+            learner.start_pass(item.update)
             self.task.epoch(learner, self.rand)
         self.epoch += phase.record
         self._note_divergence(first_step)
         for step, rows in learner.measured:
             self._record(self.epoch, step, rows)
-        train_loss = None
-        if phase.record:
-            if learner.losses:
-                train_loss = torch.stack(learner.losses).mean(0)
-                self._record(self.epoch, learner.step, [("train_loss", "", train_loss)])
-            every = self.settings.get("evaluate", {}).get("every", 1)
-            if self.epoch % every == 0 or self.epoch == self.settings["epochs"]:
-                self._evaluate(self.epoch)
-        self._progress(phase, train_loss, time.monotonic() - start)
+        rows = learner.accumulated()
+        self._record(self.epoch, learner.step, rows)
+        evaluate = self.settings["evaluate"]
+        due = self.epoch % evaluate.get("every", 1) == 0 or self.epoch == self.settings["epochs"]
+        if phase.record and due and evaluate.get("unit", "epoch") == "epoch":
+            self._evaluate(self.epoch)
+        loss = next((value for name, _, value in rows if name == "train_loss"), None)
+        self._progress(phase, loss, time.monotonic() - start)
 
     def _evaluate(self, epoch: int) -> None:
-        wanted = tuple(self.settings.get("evaluate", {}).get("splits", ("validation", "test")))
+        wanted = tuple(self.settings["evaluate"].get("splits", ("validation", "test")))
         results = self.task.evaluate(self.learner, self.learner.net.loss, wanted)
         self._record(epoch, self.learner.step, [(name, "", value) for name, value in results.items()])
 
@@ -218,9 +170,9 @@ class Training:
     def _save(self, path: Path) -> None:
         learner = self.learner
         content = {
-            "position": list(self.position), "epoch": self.epoch, "step": learner.step, "alive": self.alive,
+            "position": list(self.position), "epoch": self.epoch, "steps": learner.steps, "alive": self.alive,
             "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
-            "rand": self.rand.state_dict(), "records": json.dumps(self.records),
+            "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
         }  # fmt: skip
         checkpoint.save(path, spec_hash(self.spec), content)
 
@@ -231,11 +183,12 @@ class Training:
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.alive, self.records = content["alive"], json.loads(content["records"])
-        learner.step = content["step"]
+        learner.steps = content["steps"]
         assign(learner.params, content["params"])
         learner.state = to_device(content["state"], self.device)
         learner.opt.load_state_dict(content["opt"])
         self.rand.load_state_dict(content["rand"])
+        self.task.load_state_dict(content["task"])
         print(f"resumed at epoch {self.epoch} from {path}", file=self.log)
         self.log.flush()
 

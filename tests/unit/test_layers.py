@@ -14,7 +14,7 @@ from credit.sources import Sources
 LAYERS = (  # top to bottom
     {"figures", "tables", "fidelity"},
     {"job"},
-    {"train"},
+    {"train", "learner"},
     {"audit", "checks", "code", "commands", "experiment", "plan", "targets"},
     {"probes"},
     {"methods"},

@@ -18,7 +18,6 @@ from tests.workflow.checkout import (
     ALL_TEACHER,
     EVERYTHING,
     PREPARED,
-    RAW,
     Checkout,
     images,
     teacher,

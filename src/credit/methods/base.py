@@ -60,6 +60,8 @@ class Method:
     nets: ClassVar[tuple[str, ...]] = ("dense",)  # kinds of nets that the rule is defined for
     exact_output: ClassVar[bool] = True  # the last layer's gradient is backpropagation's
     cost: ClassVar[float] = 1.0  # rough cost of an update relative to backpropagation, for `credit plan`
+    single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it
+    steps_at_once: ClassVar[int] = 1  # mini-batches that `steps` wants together, where a rule has a fused loop
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -77,11 +79,24 @@ class Method:
     def update(
         self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
     ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """What the loop calls: `gradients`, then the optimiser. Owns params, opt and state, may change them."""
+        """What the loop calls: `gradients`, then the optimiser. Owns params, opt and state, may change them.
+
+        Of info the loop reads "loss" (M,), and "sums" and "means": {metric: (M,)}, recorded once an epoch.
+        """
         step = self.gradients(net, params, state, batch, rand)
         opt.step(params, step.gradients)
         step.info["gradients"] = step.gradients
         return params, opt, state if step.state is None else step.state, step.info
+
+    def steps(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
+    ) -> tuple[Params, Any, State, dict[str, Any]]:
+        """Consecutive mini-batches of `batch_size` samples in one call, equal to `update` one by one.
+
+        batch: x (M, K batch_size, ...). info["loss"]: (K, M). Only called where `steps_at_once` is not 1; a rule
+        that sets it overrides this.
+        """
+        raise TypeError(f"{type(self).__name__} has no fused loop")
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]):
         """The optimiser of a run, from its settings (see `credit.optim`)."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from credit.methods.base import Batch, Method, State, Step, forward
+from credit.errors import ConfigError
+from credit.methods.base import Batch, Method, State, Step, forward, member
 from credit.nets.base import Net, Params
 from credit.nets.jacobian import output_jacobian
 from credit.rand import Rand
@@ -51,11 +53,15 @@ class MN(Method):
 
     def _shifts(self, jacobian: list[Tensor], error: Tensor) -> list[Tensor]:
         gram = sum(j @ j.mT for j in jacobian)  # (M, B, n_L, n_L)
-        if self.damping > 0:
-            gram.diagonal(dim1=-2, dim2=-1).add_(self.damping)
-            z = torch.linalg.solve(gram, error.unsqueeze(-1))
-        else:
+        if np.min(self.damping) > 0:
+            diagonal = gram.diagonal(dim1=-2, dim2=-1)
+            diagonal.add_(member(self.damping, diagonal))
+            # solve_ex: a singular sample becomes infinite there, and does not stop the other members
+            z = torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result
+        elif np.max(self.damping) == 0:
             z = torch.linalg.pinv(gram, hermitian=True) @ error.unsqueeze(-1)
+        else:
+            raise ConfigError(f"mn.damping = {self.damping}; in one stack all values must be 0, or none")
         return [(j.mT @ z).squeeze(-1) for j in jacobian]
 
 

@@ -50,7 +50,7 @@ def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tupl
     name = given.pop("name", None)
     if name not in SCHEMES:
         raise ConfigError(one_of(f"{where}.name", name, SCHEMES))
-    allowed = SCHEMES[name]
+    allowed = {**SCHEMES[name], "bias": 0.0}  # half-width of the uniform distribution of biases
     for key, value in given.items():
         if key not in allowed:
             options = ", ".join(allowed) or "none"
@@ -61,6 +61,7 @@ def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tupl
     missing = [key for key, value in options.items() if value is None]
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is missing; scheme {name!r} needs a number >= 0")
+    options.pop("bias")  # not the weight's
     return name, options
 
 
@@ -71,4 +72,6 @@ def check_names(net: Mapping[str, Any], where: str) -> None:
     for key, name in [*named, ("output", net.get("output", "linear"))]:
         if name not in ACTIVATIONS:
             raise ConfigError(one_of(f"{where}.{key}", name, ACTIVATIONS))
-    scheme_options(net.get("init", "xavier_normal"), f"{where}.init")
+    schemes = net.get("init", "xavier_normal")
+    for scheme in [schemes] if isinstance(schemes, (str, Mapping)) else schemes:
+        scheme_options(scheme, f"{where}.init")

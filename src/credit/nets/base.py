@@ -15,6 +15,7 @@ Shapes: a leading stack axis M is optional everywhere. Dense activations (M, B, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,9 +23,11 @@ import torch
 from torch import Tensor
 
 from credit.nets import losses
+from credit.nets.init import init
 from credit.rand import Rand
 
 Params = dict[str, dict[str, Tensor]]
+Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
 
 
 @dataclass
@@ -103,15 +106,23 @@ class Net:
         return self.blocks[i]
 
     def init(
-        self, seed: int | Rand = 0, scheme: str | dict = "xavier_normal", dtype=None, stream: str = "init"
+        self,
+        seed: int | Rand = 0,
+        scheme: Scheme | Sequence[Scheme] = "xavier_normal",
+        dtype=None,
+        stream: str = "init",
     ) -> Params:
-        """Parameters drawn by `scheme` (see `credit.nets.init`), biases zero unless the scheme draws them.
+        """Parameters drawn by `scheme` (see `credit.nets.init`), or by one scheme for each block.
 
-        seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
+        Biases are zero unless the scheme draws them, or gives their width as its option `bias`. seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
         stream: name of the random streams; a second net of the same seed needs another one.
         """
         rand = seed if isinstance(seed, Rand) else Rand(seed, dtype=dtype or torch.get_default_dtype())
-        return {str(i): init_block(block, rand, scheme, f"{stream}.{i}") for i, block in enumerate(self.blocks)}
+        schemes = [scheme] * len(self) if isinstance(scheme, (str, Mapping)) else list(scheme)
+        if len(schemes) != len(self):
+            raise ValueError(f"init = {schemes}; must be one scheme, or one for each of {len(self)} blocks")
+        pairs = enumerate(zip(self.blocks, schemes, strict=True))
+        return {str(i): init_block(block, rand, one, f"{stream}.{i}") for i, (block, one) in pairs}
 
     def forward(self, params: Params, x: Tensor, masks: list[Tensor | None] | None = None) -> Trace:
         """Run every block and keep what it computed. masks: one per block, or None (no dropout)."""
@@ -139,10 +150,8 @@ class Net:
         return [*hidden, None]
 
 
-def init_block(block, rand: Rand, scheme: str | dict, stream: str) -> dict[str, Tensor]:
+def init_block(block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tensor]:
     """Parameters of one block, every tensor from its own random stream `STREAM.weight`, `STREAM.bias`."""
-    from credit.nets.init import init
-
     weight = block.shapes()["weight"]
     return {
         name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight) for name, shape in block.shapes().items()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
-from credit.nets.dense import Dense
+from credit.nets.dense import Dense, each_block
 
 
 @dataclass(frozen=True)
@@ -160,21 +160,30 @@ def conv(
     stride: int = 1,
     padding: int = 0,
     pool: int | Sequence[int] | None = 2,
-    hidden: str = "relu",
+    hidden: str | Sequence[str] = "relu",
     output: str = "linear",
     loss: str = "softmax_cross_entropy",
-    bias: bool = True,
+    bias: bool | Sequence[bool] = True,
     keep: float = 1.0,
 ) -> Net:
     """A convolutional net: one block per entry of `channels`, then dense layers of `hidden_sizes` and `n_out`.
 
     shape_in: (C, H, W). pool: size of the windows, (size, stride), (size, stride, padding), or None.
-    Raises ValueError when an image becomes smaller than a window.
+    hidden: activation of all hidden blocks, or one name for each. bias: for all blocks, or one value for each.
+    Raises ValueError when an image becomes smaller than a window, or for a wrong number of names.
     """
+    n_blocks = len(channels) + len(hidden_sizes) + 1
+    names = [hidden] * (n_blocks - 1) if isinstance(hidden, str) else list(hidden)
+    if len(names) != n_blocks - 1:
+        raise ValueError(f"hidden = {names}; must name one activation, or one for each of {n_blocks - 1} hidden blocks")
+    names.append(output)
+    for name in names:
+        activations.get(name)
+    biases = each_block(bias, n_blocks)
     window = None if pool is None else Pool(*([pool] if isinstance(pool, int) else pool))
     shape, blocks = tuple(int(n) for n in shape_in), []
-    for c in channels:
-        block = Conv(shape, int(c), kernel, hidden, stride, padding, window, bias)
+    for i, c in enumerate(channels):
+        block = Conv(shape, int(c), kernel, names[i], stride, padding, window, biases[i])
         if min(block.shape_pre) < 1 or min(block.shape_out) < 1:
             raise ValueError(
                 f"conv block {len(blocks)} (kernel {kernel}, pool {pool}) does not fit images of shape {shape}"
@@ -182,10 +191,8 @@ def conv(
         blocks.append(block)
         shape = block.shape_out
     sizes = [shape[0] * shape[1] * shape[2], *hidden_sizes, n_out]
-    names = [hidden] * len(hidden_sizes) + [output]
-    for name in (hidden, output):
-        activations.get(name)
-    blocks += [Dense(int(a), int(b), f, bias) for a, b, f in zip(sizes[:-1], sizes[1:], names, strict=True)]
+    rest = zip(sizes[:-1], sizes[1:], names[len(channels) :], biases[len(channels) :], strict=True)
+    blocks += [Dense(int(a), int(b), phi, has_bias) for a, b, phi, has_bias in rest]
     return Net("conv", tuple(blocks), loss_named(loss), tuple(int(n) for n in shape_in), keep)
 
 
@@ -199,12 +206,12 @@ class ConvConfig:
     stride: Annotated[int, "> 0"] = 1
     padding: Annotated[int, ">= 0"] = 0
     pool: tuple[int, ...] | None = (2, 2, 0)
-    hidden: str = "relu"
+    hidden: str | tuple[str, ...] = "relu"
     output: str = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
-    bias: bool = True
+    bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
-    init: str | dict = "xavier_normal"
+    init: str | dict | tuple[dict, ...] = "xavier_normal"
 
     def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
         """The net for images of `shape_in` (C, H, W) and `n_out` outputs."""

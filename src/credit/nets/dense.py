@@ -75,13 +75,14 @@ def dense(
     hidden: str | Sequence[str] = "tanh",
     output: str = "linear",
     loss: str = "softmax_cross_entropy",
-    bias: bool = True,
+    bias: bool | Sequence[bool] = True,
     keep: float = 1.0,
 ) -> Net:
     """A fully connected net with layer sizes [n_0, ..., n_L].
 
     hidden: activation of all hidden layers, or one name per hidden layer. A classifier ends in linear logits,
-    its softmax is part of the loss. Raises ValueError for fewer than two sizes or a wrong number of names.
+    its softmax is part of the loss. bias: for all layers, or one value for each. Raises ValueError for fewer than
+    two sizes or a wrong number of names.
     """
     sizes = [int(n) for n in sizes]
     n_hidden = len(sizes) - 2
@@ -93,8 +94,17 @@ def dense(
     names.append(output)
     for name in names:
         activations.get(name)
-    blocks = tuple(Dense(a, b, phi, bias) for a, b, phi in zip(sizes[:-1], sizes[1:], names, strict=True))
+    layers = zip(sizes[:-1], sizes[1:], names, each_block(bias, n_hidden + 1), strict=True)
+    blocks = tuple(Dense(a, b, phi, has_bias) for a, b, phi, has_bias in layers)
     return Net("dense", blocks, loss_named(loss), (sizes[0],), keep)
+
+
+def each_block(bias: bool | Sequence[bool], n: int) -> list[bool]:
+    """Which of `n` blocks have a bias. Raises ValueError for another number of values."""
+    values = [bias] * n if isinstance(bias, bool) else list(bias)
+    if len(values) != n:
+        raise ValueError(f"bias = {bias}; must be true, false, or one value for each of {n} blocks")
+    return values
 
 
 @dataclass(frozen=True)
@@ -105,9 +115,9 @@ class DenseConfig:
     hidden: str | tuple[str, ...] = "tanh"
     output: str = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
-    bias: bool = True
+    bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
-    init: str | dict = "xavier_normal"
+    init: str | dict | tuple[dict, ...] = "xavier_normal"
 
     def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
         """The net for inputs of `shape_in` (flattened) and `n_out` outputs."""

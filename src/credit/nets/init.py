@@ -18,7 +18,7 @@ With n_in = fan-in and n_out = fan-out of the weight (a convolution's are its ch
     zeros, ones       constant
     ================  =====================================================================================
 
-Biases are zero in all schemes but `torch_default`.
+Biases are zero in all schemes but `torch_default`, and where a scheme has the option `bias`: U(±bias).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def init(
     kind, options = scheme_options(scheme)
     shape = tuple(shape)
     if len(shape) < 2 and kind != "torch_default":
-        return _constant(rand, shape, 0.0)
+        width = scheme.get("bias", 0.0) if isinstance(scheme, Mapping) else 0.0
+        return _uniform(rand, name, shape, width) if width else _constant(rand, shape, 0.0)
     weight = tuple(fan_from or shape)
     if len(weight) < 2:
         raise ValueError(f"{name}: {kind} needs the shape of a weight to know the fan-in, got {weight}")

@@ -27,7 +27,9 @@ from credit.errors import ConfigError, one_of
 
 
 class Loss:
-    """One loss; see the table of the module."""
+    """One loss; see the table of the module. summed: over the batch, where others take the mean."""
+
+    summed: bool = False
 
     def value(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         """Loss of every member, (M,)."""
@@ -104,6 +106,7 @@ class SquaredError(Loss):
     """scale(B, n) times the sum over batch and units of (output - target)²."""
 
     scale: Callable[[int, int], float]
+    summed: bool = False
 
     def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         gradient, scale = self._difference(output, target)
@@ -137,7 +140,7 @@ _BY_NAME: dict[str, Loss] = {
     "half_squared_error": SquaredError(lambda batch, n: 0.5 / batch),
     "mse": SquaredError(lambda batch, n: 1.0 / (batch * n)),
     "softmax_cross_entropy": SoftmaxCrossEntropy(),
-    "squared_error_sum": SquaredError(lambda batch, n: 0.5),
+    "squared_error_sum": SquaredError(lambda batch, n: 0.5, summed=True),
 }
 
 

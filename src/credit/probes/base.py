@@ -14,7 +14,7 @@ from credit.rand import Rand
 
 @dataclass(frozen=True)
 class Moment:
-    """An update. params, state: copies from before it; after: parameters after it; info: what `update` returned."""
+    """A step. params, state: copies from before it; after, state_after: from after it; info: what it returned."""
 
     net: Net
     method: Method
@@ -23,6 +23,7 @@ class Moment:
     batch: Batch
     info: dict[str, Any]
     after: Params
+    state_after: State
     rand: Rand
 
 

@@ -3,10 +3,13 @@
 A task's configuration is a frozen dataclass (`part` of its module) with a method `build(context) -> task`. A task
 owns its loop: it hands batches to a *learner*, which the training loop supplies:
 
-    learner.update(Batch)       one update of all members of the stack
-    learner.predict(x)          outputs of all members, (M, B, n_out)
+    learner.update(batch)               one update of all members of the stack
+    learner.updates(batch, batch_size)  several consecutive mini-batches at once
+    learner.predict(x)                  outputs of all members, (M, B, n_out)
+    learner.note(rows)                  record what the task measured, [(metric, layer, values (M,))]
 
-Supervised tasks share the loop below; interactive ones (control, conditioning) write their own `epoch`.
+Supervised tasks share the loop below; interactive ones (control, conditioning) write their own `epoch` and
+`evaluate`, and keep their environments in `state_dict`.
 """
 
 from __future__ import annotations
@@ -65,8 +68,27 @@ class Split:
                 yield self.x[None, cut], self.y[None, cut]
 
 
+class Task:
+    """What the training loop needs of a task, besides `shape_in` and `n_out`."""
+
+    def epoch(self, learner, rand: Rand) -> None:
+        """Hand the learner one epoch of experience."""
+        raise NotImplementedError
+
+    def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
+        """{metric: values (M,)} without learning."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict:
+        """Tensors and plain values that a resumed run needs; nothing unless the task remembers something."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from `state_dict`."""
+
+
 @dataclass
-class Supervised:
+class Supervised(Task):
     """Mini-batches from a fresh permutation per member and pass; losses and error rates on the splits."""
 
     splits: dict[str, Split]
@@ -83,24 +105,31 @@ class Supervised:
 
     def epoch(self, learner, rand: Rand) -> None:
         """One pass over the training data; every member visits it in its own order."""
-        train = self.splits["train"]
+        train, at_once = self.splits["train"], self.batch_size * learner.method.steps_at_once
         order = rand.permutation("order", len(train)).to(train.x.device)
-        for i in range(self.batches_per_epoch()):
-            x, y = train.take(order[:, i * self.batch_size : (i + 1) * self.batch_size])
-            learner.update(Batch(x, y))
+        order = order[:, : self.batches_per_epoch() * self.batch_size]
+        for start in range(0, order.shape[1], at_once):
+            x, y = train.take(order[:, start : start + at_once])
+            if learner.method.steps_at_once == 1:
+                learner.update(Batch(x, y))
+            else:
+                learner.updates(Batch(x, y), self.batch_size)
 
     def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
-        """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: mean loss and, for classes, the fraction misclassified."""
+        """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: the loss of all samples and, for classes, the error rate.
+
+        The loss is a mean over the samples, or a sum where the loss is one over the batch.
+        """
         results: dict[str, Tensor] = {}
         for name in splits:
             split, total, wrong = self.splits[name], 0.0, 0.0
             for x, y in split.slices(EVALUATION_BATCH):
                 output = learner.predict(x)
                 y = y.expand(output.shape[0], *y.shape[1:])
-                total = total + loss.value(output, y) * y.shape[1]
+                total = total + loss.value(output, y) * (1 if loss.summed else y.shape[1])
                 count = loss.error_count(output, y)
                 wrong = None if count is None else wrong + count
-            results[f"{name}_loss"] = total / len(split)
+            results[f"{name}_loss"] = total if loss.summed else total / len(split)
             if wrong is not None:
                 results[f"{name}_error"] = wrong / len(split)
         return results

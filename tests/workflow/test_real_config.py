@@ -1,0 +1,147 @@
+"""The project's own experiments: whole at quick scale, planned at paper scale; the rules keep the house rules."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.checkout import JOB, Checkout
+
+QUICK = ("--configfile", "config/quick.yaml")
+LOCAL = ("all", "bench", "")  # aggregates; the unnamed one makes a target for every paper
+DIRECTIVE = re.compile(r"^    (\w+):", re.MULTILINE)
+
+
+@pytest.fixture
+def own(template: Checkout, tmp_path: Path) -> Checkout:
+    """The project with its own experiments, not yet run."""
+    return template.copy(tmp_path / "own")
+
+
+def jobs(text: str) -> Counter[str]:
+    """{rule: number of jobs} of a dry run."""
+    return Counter(name for name, _ in JOB.findall(text))
+
+
+def rules(checkout: Checkout) -> dict[str, str]:
+    """{rule: its text} of all rule files."""
+    found = {}
+    for path in [checkout.root / "Snakefile", *sorted((checkout.root / "workflow" / "rules").glob("*.smk"))]:
+        parts = re.split(r"^ *(?:rule|checkpoint) ?(\w*):\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for name, rest in zip(parts[1::2], parts[2::2]):
+            found[name] = re.split(r"^\S", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    return found
+
+
+# ---- quick scale
+
+
+@pytest.mark.slow
+def test_everything_runs_at_quick_scale_and_has_a_report(own: Checkout):
+    own.make(*QUICK, "--", "all")
+    assert "Nothing to be done" in own.snakemake("--dry-run", *QUICK, "--", "all").text
+    assert not (own.root / "results" / "figures").exists(), "quick scale must not write where paper scale does"
+
+    page = own.root / "results" / "quick" / "report.html"
+    own.make(*QUICK, "--report", str(page), "--", "all", cores=1)
+    html = page.read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") >= 3
+    wanted = [
+        "Learning curves: test error", "Error [%] of every method on every data set", "The student–teacher task of Figure 3",
+        "Quick scale: not the published setting", "Mean, sample standard deviation", "Figures", "Tables", "Fidelity",
+    ]  # fmt: skip
+    plain = html.replace("\\n", " ").replace("\\u2013", "–")
+    assert [text for text in wanted if text not in re.sub(r"\s+", " ", plain)] == []
+    assert "Nothing to be done" in own.snakemake("--dry-run", *QUICK, "--", "all").text
+
+
+# ---- paper scale
+
+
+def test_everything_is_planned_at_paper_scale(own: Checkout):
+    """Two data sets, five methods and five seeds, a job each; student and teacher: five methods, all seeds in one job."""
+    done = own.snakemake("--dry-run", "all")
+    assert done.status == 0, done.text
+    assert jobs(done.text) == {
+        "fetch_dataset": 2, "prepare_dataset": 2, "search_settings": 2 * 5 + 5, "train": 2 * 5 * 5 + 5,
+        "collect_runs": 2, "summarise": 1, "plot_figure": 3, "judge_fidelity": 1, "all": 1,
+    }  # fmt: skip
+
+
+def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: Checkout):
+    asked = ("--config", "methods=bp,dfa", "datasets=mnist", "seeds=2")
+    planned = own.planned(*asked, "--", "all")
+    runs = {f"{m}/{name}" for m in ("bp", "dfa") for name in ("choice.json", "block0.jsonl", "block1.jsonl")}
+    assert {p for p in planned if p.startswith("runs/")} == {f"runs/cross/images/mnist/{run}" for run in runs}
+    assert {p for p in planned if p.startswith("data/")} == {"data/raw/mnist.json", "data/mnist.npz"}
+    assert {p for p in planned if p.startswith(("figures/", "tables/"))} == {
+        "figures/fig1.pdf", "figures/fig2.pdf", "tables/cross/images.csv", "tables/cross/table1.csv", "tables/fidelity.csv",
+    }  # fmt: skip
+
+
+def test_figure_3_needs_no_data_set(own: Checkout):
+    planned = own.planned("results/figures/fig3.pdf")
+    assert planned
+    assert not [name for name in planned if name.startswith("data/")]
+
+
+def test_the_target_of_a_paper_is_its_figures_and_tables(own: Checkout):
+    assert own.planned("cross") == own.planned("all") - {"tables/fidelity.csv"}
+
+
+def test_the_workflow_runs_from_another_folder(own: Checkout, tmp_path: Path):
+    elsewhere = Checkout(tmp_path / "elsewhere")
+    elsewhere.root.mkdir()
+    done = elsewhere.snakemake(
+        "--snakefile", str(own.root / "Snakefile"), "--dry-run", "--directory", str(own.root), "all"
+    )
+    assert done.status == 0, done.text
+
+
+# ---- house rules
+
+
+def test_snakemake_finds_nothing_to_complain_about(own: Checkout):
+    assert "Congratulations, your workflow is in a good condition!" in own.snakemake("--lint").text
+
+
+def test_every_rule_has_log_benchmark_environment_and_resources(template: Checkout):
+    needed = {"output", "log", "benchmark", "conda", "threads", "resources", "shell"}
+    found = {name: needed - set(DIRECTIVE.findall(text)) for name, text in rules(template).items() if name not in LOCAL}
+    assert len(found) >= 8
+    assert {name: missing for name, missing in found.items() if missing} == {}
+    for name, text in rules(template).items():
+        if name not in LOCAL:
+            assert all(f"{key}=" in text for key in ("mem_mb", "runtime", "gpu")), name
+
+
+def test_rules_hand_over_one_spec_and_run_scripts_by_shell(template: Checkout):
+    """No `run:` and `script:`, no lambda, and no param but `spec`, since Snakemake compares params without their names."""
+    for name, text in rules(template).items():
+        assert not set(DIRECTIVE.findall(text)) & {"run", "script", "notebook", "wrapper"}, name
+        assert "lambda" not in text, name
+        params = re.search(r"^    params:\n((?:        .*\n)+)", text, flags=re.MULTILINE)
+        assert params is None or re.findall(r"^        (\w+)=", params[1], flags=re.MULTILINE) == ["spec"], name
+
+
+def test_profiles_share_no_key(template: Checkout):
+    keys = [
+        set(yaml.safe_load((template.root / "profiles" / name / "config.yaml").read_text(encoding="utf-8")))
+        for name in ("default", "slurm")
+    ]
+    assert keys[0] & keys[1] == set()
+    assert (template.root / "slurm" / "config.yaml").is_file()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
+    reason="snakemake-executor-plugin-slurm is not installed; make slurm-test has it",
+)
+def test_the_slurm_profile_plans_everything(own: Checkout):
+    done = own.snakemake("--profile", "slurm", "all", "--dry-run")
+    assert done.status == 0, done.text
