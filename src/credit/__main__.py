@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         with one_line():
             return args.run(commands.Present(args.configfile, args.config, root), args)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        return commands.GOOD
     except SystemExit as error:
         print(error, file=sys.stderr)
         return commands.ERROR

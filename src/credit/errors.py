@@ -42,6 +42,8 @@ def one_line() -> Iterator[None]:
         yield
     except (ConfigError, DataError, CheckpointError, ProvenanceError) as error:
         raise SystemExit(f"error: {error}") from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         raise SystemExit(f"error: {name}{error.strerror or error}; nothing was lost, mend it and run again") from error

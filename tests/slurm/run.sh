@@ -26,7 +26,7 @@ install_packages() {
 # The packages of .venv plus the plugin. Nested starts of snakemake inside a job use sys.executable, hence this too.
 make_environment() {
     local main stamp
-    [[ -x .venv/bin/python ]] || die "no environment in .venv: make it first (README, Setting up)"
+    [[ -x .venv/bin/python ]] || die "no environment in .venv: make it first: make .venv/.complete"
     main=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     stamp="$main $(sha256sum <requirements-slurm.lock)"
     [[ -f $VENV/stamp && $(<"$VENV/stamp") == "$stamp" ]] && return

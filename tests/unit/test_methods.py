@@ -19,6 +19,12 @@ CASES = [
     for kind in hyperparameters.constants(methods.registry.module(name)).get("nets", ("dense",))
 ]
 every_rule = pytest.mark.parametrize(("name", "kind"), CASES)
+SINGLE = [
+    (name, kind)
+    for name, kind in CASES
+    if hyperparameters.constants(methods.registry.module(name)).get("single_step", True)
+]
+every_single_step_rule = pytest.mark.parametrize(("name", "kind"), SINGLE)
 
 
 def start(name, kind, seeds, loss="softmax_cross_entropy", **hyper):
@@ -36,7 +42,7 @@ def leaves(tree):
     return [x for v in tree.values() for x in leaves(v)] if isinstance(tree, dict) else [tree]
 
 
-@every_rule
+@every_single_step_rule
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mse"])
 def test_gradients_have_the_shapes_of_the_parameters(name, kind, loss):
     net, rule, rand, params, state = start(name, kind, SEEDS, loss)
@@ -49,7 +55,7 @@ def test_gradients_have_the_shapes_of_the_parameters(name, kind, loss):
     assert step.info["loss"].shape == (2,)
 
 
-@every_rule
+@every_single_step_rule
 def test_a_stack_computes_what_its_members_compute_alone(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS)
     together = rule.gradients(net, params, state, small_batch(net, SEEDS), rand).gradients
@@ -60,7 +66,7 @@ def test_a_stack_computes_what_its_members_compute_alone(name, kind):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
-@every_rule
+@every_single_step_rule
 def test_the_same_inputs_give_the_same_bits(name, kind):
     results = []
     for _ in range(2):
@@ -69,7 +75,7 @@ def test_the_same_inputs_give_the_same_bits(name, kind):
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-@every_rule
+@every_single_step_rule
 def test_gradients_change_none_of_their_inputs(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS)
     batch = small_batch(net, SEEDS)
@@ -81,7 +87,7 @@ def test_gradients_change_none_of_their_inputs(name, kind):
     assert torch.equal(before[2].y, batch.y)
 
 
-@every_rule
+@every_single_step_rule
 def test_the_last_layer_follows_backpropagation_where_the_rule_says_so(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS)
     if not rule.exact_output:
@@ -94,7 +100,7 @@ def test_the_last_layer_follows_backpropagation_where_the_rule_says_so(name, kin
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
-@every_rule
+@every_single_step_rule
 def test_update_is_gradients_and_one_step_of_the_optimiser(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS)
     batch, settings = small_batch(net, SEEDS), {"name": "sgd", "lr": 0.1}
@@ -124,7 +130,7 @@ def test_every_rule_learns_a_separable_toy_task(name, kind):
     assert (losses[-1] < 0.9 * losses[0]).all()
 
 
-@every_rule
+@every_single_step_rule
 def test_output_weights_of_zero_silence_a_sample(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS, "mse")
     batch = small_batch(net, SEEDS)
@@ -141,7 +147,7 @@ def test_a_rule_refuses_a_net_that_it_is_not_defined_for(name):
         rule.check_net(net)
 
 
-@every_rule
+@every_single_step_rule
 def test_a_wrong_input_shape_is_named(name, kind):
     net, rule, rand, params, state = start(name, kind, SEEDS)
     wrong = credit.Batch(torch.zeros(2, 9, 3, dtype=torch.float64), torch.zeros(2, 9, dtype=torch.int64))

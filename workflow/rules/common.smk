@@ -37,7 +37,6 @@ wildcard_constraints:
     dataset=r"[a-z][a-z0-9_]*",
     method=r"[a-z][a-z0-9_-]*",
     block=r"\d+",
-    table="|".join(WORKFLOW.tables) or "none",
 
 
 def all_targets():
@@ -98,14 +97,6 @@ def collect_inputs(wildcards):
 
 def collect_spec(wildcards):
     return as_param(WORKFLOW.collect_spec(f"{wildcards.paper}/{wildcards.experiment}"))
-
-
-def table_inputs(wildcards):
-    return [f"{RESULTS}/tables/{key}.csv" for key in WORKFLOW.tables[wildcards.table].experiments]
-
-
-def table_spec(wildcards):
-    return as_param(WORKFLOW.artefact_spec("table", wildcards.table))
 
 
 def experiment_of(wildcards):

@@ -24,33 +24,39 @@ rule collect_runs:
         "credit_script collect {params.spec:q} {output} {input} > {log} 2>&1"
 
 
-rule summarise:
-    input:
-        table_inputs,
-    output:
-        csv=report(
-            f"{RESULTS}/tables/{{table}}.csv",
-            caption="../report/table.rst",
-            category="Tables",
-            labels={"table": "{table}"},
-        ),
-        md=f"{RESULTS}/tables/{{table}}.md",
-    log:
-        f"{LOGS}/summarise/{{table}}.log",
-    benchmark:
-        f"{TIMES}/summarise/{{table}}.tsv"
-    localrule: True
-    conda:
-        "../../envs/analyse.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
-    params:
-        spec=table_spec,
-    shell:
-        "credit_script summarise {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
+# One rule for each summary, since captions take no wildcards.
+for name, artefact in WORKFLOW.tables.items():
+
+    rule:
+        name:
+            "_".join(["summarise", *Path(name).parts])
+        input:
+            [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+        output:
+            csv=report(
+                f"{RESULTS}/tables/{name}.csv",
+                caption=f"../report/{artefact.entry.get('caption', 'table.rst')}",
+                category="Tables",
+                subcategory=artefact.paper,
+                labels={"table": name, "title": artefact.entry.get("title", name)},
+            ),
+            md=f"{RESULTS}/tables/{name}.md",
+        log:
+            f"{LOGS}/summarise/{name}.log",
+        benchmark:
+            f"{TIMES}/summarise/{name}.tsv"
+        localrule: True
+        conda:
+            "../../envs/analyse.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            spec=as_param(WORKFLOW.artefact_spec("table", name)),
+        shell:
+            "credit_script summarise {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
 
 
 rule judge_fidelity:
