@@ -139,3 +139,16 @@ class _Replay:
             )
         self._used[name] += 1
         return draws[i]
+
+
+def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:
+    """What a rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
+
+    Nothing is seed 0. like: a tensor whose device and dtype a new Rand takes.
+    """
+    if isinstance(rand, Rand):
+        return rand
+    where = {} if like is None else {"device": like.device, "dtype": like.dtype}
+    if isinstance(rand, Mapping):
+        return Rand(0, replay=rand, **where)
+    return Rand(rand or 0, **where)

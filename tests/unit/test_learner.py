@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tests.unit.test_train import make_spec, trained
 
 import credit
 from credit.learner import Learner, ProbeSlot
@@ -16,6 +15,7 @@ from credit.methods.base import Pass, Phase
 from credit.methods.bp import BP
 from credit.tasks.base import Split, Supervised
 from credit.train import Training
+from tests.unit.test_train import make_spec, trained
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,28 @@ def test_a_wrong_input_shape_is_named(name, kind):
         rule.gradients(net, params, state, wrong, rand)
 
 
+@every_single_step_rule
+def test_randomness_may_be_a_seed_or_nothing(name, kind):
+    net, rule = small_net(kind), credit.method(name)
+    params = net.init(seed=0, scheme="xavier_normal", dtype=torch.float64)
+    batch = small_batch(net, 1)
+    by_seed = [rule.gradients(net, params, rule.init(net, params, 7), batch, None).gradients for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*map(leaves, by_seed), strict=True))
+    assert all(t.dtype == torch.float64 for t in leaves(by_seed[0]))
+
+
+@pytest.mark.parametrize("name", ["fa", "dfa", "drtp"])
+def test_feedback_weights_may_be_given_as_tensors(name):
+    net, rule = small_net("dense"), credit.method(name)
+    params = net.init(seed=0, dtype=torch.float64)
+    shapes = {"fa": {1: (5, 7), 2: (4, 5)}}.get(name, {0: (7, 4), 1: (5, 4)})
+    given = {f"feedback.{i}": torch.randn(s, dtype=torch.float64) for i, s in shapes.items()}
+    rule = credit.method(name, feedback={"name": "normal", "std": 1.0})
+    state = rule.init(net, params, given)
+    for i in shapes:
+        assert torch.equal(state["feedback"][str(i)], given[f"feedback.{i}"])
+
+
 def test_an_unknown_rule_is_named_with_the_nearest_one():
     with pytest.raises(ConfigError, match="did you mean 'drtp'"):
         credit.method("dtrp")

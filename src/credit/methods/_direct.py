@@ -5,15 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from credit.methods.base import Forward, Step, scaled
-from credit.nets.base import Net
+from credit.nets.base import Net, Params
 from credit.nets.init import init
-from credit.rand import Rand
+from credit.rand import Rand, as_rand
 
 
-def direct_feedback(net: Net, rand: Rand, scheme: str | dict, scale: float) -> dict[str, Tensor]:
+def direct_feedback(net: Net, params: Params, rand: Rand, scheme: str | dict, scale: float) -> dict[str, Tensor]:
     """B_i (M, n_i, n_L) for every hidden block; n_i counts the block's outputs after pooling."""
+    like = params["0"]["weight"]
+    rand = as_rand(rand, like)
     return {
-        str(i): scaled(init(scheme, (net.block(i).n_out, net.n_out), rand, f"feedback.{i}"), scale)
+        str(i): scaled(init(scheme, (net.block(i).n_out, net.n_out), rand, f"feedback.{i}"), scale).to(like)
         for i in range(len(net) - 1)
     }
 

@@ -26,7 +26,7 @@ class DFA(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
-        return {"feedback": direct_feedback(net, rand, self.feedback, self.feedback_scale)}
+        return {"feedback": direct_feedback(net, params, rand, self.feedback, self.feedback_scale)}
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """e is the loss gradient at the output's pre-activation; info["deltas"] at all pre-activations."""

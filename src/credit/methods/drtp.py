@@ -28,7 +28,7 @@ class DRTP(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
-        return {"feedback": direct_feedback(net, rand, self.feedback, self.feedback_scale)}
+        return {"feedback": direct_feedback(net, params, rand, self.feedback, self.feedback_scale)}
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """info["deltas"] are the teaching signals at the pre-activations."""

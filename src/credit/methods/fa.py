@@ -9,7 +9,7 @@ from credit.methods._sweep import sweep
 from credit.methods.base import Batch, Method, State, Step, forward, scaled
 from credit.nets.base import Net, Params
 from credit.nets.init import init
-from credit.rand import Rand
+from credit.rand import Rand, as_rand
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class FA(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights of every block but the first, shaped as the forward weights."""
-        weights = {
-            str(i): scaled(
-                init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}"), self.feedback_scale
-            )
-            for i in range(1, len(net))
-        }
+        like = params["0"]["weight"]
+        rand = as_rand(rand, like)
+        weights = {}
+        for i in range(1, len(net)):
+            drawn = init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}")
+            weights[str(i)] = scaled(drawn, self.feedback_scale).to(like)
         return {"feedback": weights}
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:

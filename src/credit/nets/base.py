@@ -24,7 +24,7 @@ from torch import Tensor
 
 from credit.nets import losses
 from credit.nets.init import init
-from credit.rand import Rand
+from credit.rand import Rand, as_rand
 
 Params = dict[str, dict[str, Tensor]]
 Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
@@ -114,7 +114,8 @@ class Net:
     ) -> Params:
         """Parameters drawn by `scheme` (see `credit.nets.init`), or by one scheme for each block.
 
-        Biases are zero unless the scheme draws them, or gives their width as its option `bias`. seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
+        Biases are zero unless the scheme draws them, or gives their width as its option `bias`.
+        seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
         stream: name of the random streams; a second net of the same seed needs another one.
         """
         rand = seed if isinstance(seed, Rand) else Rand(seed, dtype=dtype or torch.get_default_dtype())
@@ -143,6 +144,7 @@ class Net:
         """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped."""
         if self.keep >= 1:
             return None
+        rand = as_rand(rand)
         hidden = [
             rand.bernoulli(f"dropout.{i}", (batch_size, *b.shape_out), self.keep) / self.keep
             for i, b in enumerate(self.blocks[:-1])
