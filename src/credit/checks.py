@@ -50,6 +50,16 @@ class PartChecker:
         except ConfigError as error:
             self.problems += [prefix + line for line in str(error).splitlines()]
 
+    def cadence(self, probes: list[dict], key: str) -> None:
+        """Evaluations hand out no mini-batch; only a probe that says so does without."""
+        for i, probe in enumerate(probes if not self.problems else ()):
+            module = REGISTRIES["probes"].module(probe["probe"])
+            if probe["on"] == "evaluate" and not hyperparameters.constants(module).get("weights_alone", False):
+                self.problems.append(
+                    f"{self.where}: {key}[{i}].on = 'evaluate'; {probe['probe']} needs a mini-batch, which evaluations "
+                    "do not have: leave `on` out"
+                )
+
     def capable(self, rule: str, kind: str | None, key: str) -> None:
         """A rule must be defined for the kind of net."""
         if self.problems:

@@ -159,6 +159,7 @@ class Cell:
             "vary": parts["vary"] or {},
         }  # fmt: skip
         search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
+        checker.cadence(resolved["probes"], "probes")
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
         checker.criterion(resolved, search, f"methods.{method}")

@@ -20,7 +20,10 @@ Rows = list[tuple[str, str, Tensor]]  # (metric, layer, values (M,))
 
 @dataclass(frozen=True)
 class ProbeSlot:
-    """A probe with its cadence: mini-batches 0, every, 2 every, ... of each pass named `on`; 0 is the first alone."""
+    """A probe with its cadence: mini-batches 0, every, 2 every, ... of each pass named `on`; 0 is the first alone.
+
+    `on` may also be "evaluate": then it measures at every evaluation, also at the one before training.
+    """
 
     probe: Probe
     every: int = 0
@@ -102,17 +105,25 @@ class Learner:
         )
         self._count(info, len(starts))
 
+    def at_evaluation(self) -> Rows:
+        """What the probes on "evaluate" measure: of the net as it is, without a mini-batch."""
+        due = [slot.probe for slot in self.probes if slot.on == "evaluate"]
+        moment = Moment(
+            self.net, self.method, self.params, self.state, None, {}, self.params, self.state, self.rand
+        )  # fmt: skip
+        return [row for probe in due for row in probe.measure(moment)]
+
     def note(self, rows: Rows) -> None:
         """Record measurements at the present step."""
         self.measured.append((self.steps.get(self.function, 0), rows))
 
     def _interrupted(self, count: int) -> bool:
-        """Whether a probe or an evaluation falls into the next `count` updates."""
+        """Whether a probe falls into the next `count` updates, or an evaluation between them."""
         batches = range(self.batch_in_pass, self.batch_in_pass + count)
         if any(slot.due(self.function, b) for slot in self.probes for b in batches):
             return True
         k = self.evaluate_every
-        return bool(k) and (self.step + count) // k > self.step // k
+        return bool(k) and (self.step + count - 1) // k > self.step // k
 
     def _count(self, info: dict[str, Any], count: int) -> None:
         if self.function == "update" and "loss" in info:
@@ -137,7 +148,7 @@ class Learner:
 def cut(batch: Batch, samples: slice) -> Batch:
     """Some samples of a stacked batch."""
     weights = None if batch.weights is None else batch.weights[:, samples]
-    return Batch(batch.x[:, samples], batch.y[:, samples], weights)
+    return Batch(batch.x[:, samples], batch.y[:, samples], weights, batch.divisor)
 
 
 def clone(tree: Any) -> Any:

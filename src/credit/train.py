@@ -130,7 +130,8 @@ class Training:
     def _evaluate(self, epoch: int) -> None:
         wanted = tuple(self.settings["evaluate"].get("splits", ("validation", "test")))
         results = self.task.evaluate(self.learner, self.learner.net.loss, wanted)
-        self._record(epoch, self.learner.step, [(name, "", value) for name, value in results.items()])
+        rows = [(name, "", value) for name, value in results.items()]
+        self._record(epoch, self.learner.step, rows + self.learner.at_evaluation())
 
     def _record(self, epoch: int, step: int, rows: list[tuple[str, str, Tensor]]) -> None:
         columns = [{column(k): v for k, v in m.items()} for m in self.stack]

@@ -57,6 +57,13 @@ def test_uniform_schemes_fill_their_interval(name, shape):
     assert float(weight.min()) == pytest.approx(-bound, rel=0.01)
 
 
+@pytest.mark.parametrize("shape", [DENSE, CONV])
+def test_the_positive_scheme_fills_its_interval(shape):
+    weight, bound = init("positive_uniform", shape, Rand(0), "w"), 1 / math.sqrt(fans(shape)[0])
+    assert 0 <= float(weight.min()) < 0.01 * bound
+    assert float(weight.max()) == pytest.approx(bound, rel=0.01)
+
+
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (4, 2, 3, 3)])
 @pytest.mark.parametrize("name", ["orthogonal", "orthogonal_fan"])
 def test_orthogonal_schemes_have_orthogonal_rows_or_columns(name, shape):

@@ -12,7 +12,7 @@ from credit.provenance import closure
 from credit.sources import Sources
 
 LAYERS = (  # top to bottom
-    {"figures", "tables", "fidelity"},
+    {"figures", "tables", "fidelity", "slowness"},
     {"job"},
     {"train", "learner"},
     {"audit", "checks", "code", "commands", "experiment", "plan", "targets"},
@@ -42,7 +42,7 @@ def layer_name(module: str) -> str:
 
 
 def own(module: str) -> bool:
-    """Whether a module is figures, tables or fidelity."""
+    """Whether a module is of the top layer, which reads tables."""
     return layer_name(module) in LAYERS[0]
 
 

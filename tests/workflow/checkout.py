@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ class Checkout:
 
     def __init__(self, root: Path):
         self.root = root
+        self.started: list[subprocess.Popen] = []
 
     @classmethod
     def of(cls, repository: Path, root: Path) -> Checkout:
@@ -61,16 +63,30 @@ class Checkout:
 
     def start(self, *command: str | Path, **more: Any) -> subprocess.Popen:
         """Start a command here, in a process group of its own; its output can be read from `stdout`."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(map(str, command)), cwd=self.root, env=clean_environment(more.pop("path", None)), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **more,
         )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what was started here and still runs, with its children."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=PATIENCE)
+            process.stdout.close()
 
     def call(self, *command: str | Path, **more: Any) -> Done:
         """Run a command here to its end."""
         process = self.start(*command, **more)
-        text = process.communicate(timeout=280)[0]
-        return Done(process.returncode, text)
+        try:
+            text = process.communicate(timeout=5 * PATIENCE)[0]
+            return Done(process.returncode, text)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise
 
     def snakemake(self, *arguments: str, **more: Any) -> Done:
         """Run Snakemake whatever comes of it."""

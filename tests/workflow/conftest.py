@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,11 @@ def finished(shared: Path, pristine: Checkout) -> Checkout:
 
 
 @pytest.fixture
-def project(finished: Checkout, tmp_path: Path) -> Checkout:
+def project(finished: Checkout, tmp_path: Path) -> Iterator[Checkout]:
     """A finished run in another folder, to change at will."""
-    return finished.copy(tmp_path / "project")
+    checkout = finished.copy(tmp_path / "project")
+    yield checkout
+    checkout.stop()
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def long(project: Checkout) -> Checkout:
     """The tiny student-teacher task with a training of some seconds, and checkpoints all the time."""
 
     def lengthen(content: dict) -> None:
-        content["train"] |= {"epochs": 1500, "evaluate": {"every": 300}}
+        content["train"] |= {"epochs": 600, "evaluate": {"every": 200}}
         content["probes"] = [{"probe": "angles", "reference": "bp", "every": 5}]
         content["figures"] = {}
 

@@ -25,7 +25,7 @@ def own(template: Checkout, tmp_path: Path) -> Checkout:
 
 def jobs(text: str) -> Counter[str]:
     """{rule: number of jobs} of a dry run."""
-    return Counter("plot" if name.startswith("plot_") else name for name, _ in JOB.findall(text))
+    return Counter(re.sub("^(plot|summarise)_.*", r"\1", name) for name, _ in JOB.findall(text))
 
 
 def rules(checkout: Checkout) -> dict[str, str]:

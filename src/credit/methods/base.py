@@ -84,6 +84,7 @@ class Method:
         Of info the loop reads "loss" (M,), and "sums" and "means": {metric: (M,)}, recorded once an epoch.
         """
         step = self.gradients(net, params, state, batch, rand)
+        step.gradients = redivided(step.gradients, net, params, batch)
         opt.step(params, step.gradients)
         step.info["gradients"] = step.gradients
         return params, opt, state if step.state is None else step.state, step.info
@@ -128,14 +129,29 @@ class Forward:
 def forward(net: Net, params: Params, batch: Batch, rand: Rand) -> Forward:
     """Forward pass (with dropout masks where the net has them), loss and its gradient at the output."""
     check_input(net, params, batch.x)
-    leading = params["0"]["weight"].ndim - len(net.blocks[0].shapes()["weight"])
-    batch_size = batch.x.shape[leading]
-    trace = net.forward(params, batch.x, net.masks(batch_size, rand))
+    return with_loss(net, net.forward(params, batch.x, net.masks(batch_size(net, params, batch), rand)), batch)
+
+
+def with_loss(net: Net, trace: Trace, batch: Batch) -> Forward:
+    """A forward pass that has been made, with its loss and the gradient at the output."""
     if batch.weights is None:
         loss, error = net.loss.value_and_gradient(trace.output, batch.y)
     else:
         loss, error = net.loss.value_and_gradient(trace.output, batch.y, batch.weights)
     return Forward(trace, loss, error, {"output": trace.output, "loss": loss, "trace": trace, "error": error})
+
+
+def batch_size(net: Net, params: Params, batch: Batch) -> int:
+    """Number of samples in a mini-batch."""
+    return batch.x.shape[params["0"]["weight"].ndim - len(net.block(0).shapes()["weight"])]
+
+
+def redivided(gradients: Params, net: Net, params: Params, batch: Batch) -> Params:
+    """Gradients of a mean over the batch, with `batch.divisor` in place of its number of samples."""
+    if batch.divisor is None or net.loss.summed:
+        return gradients
+    factor = batch_size(net, params, batch) / batch.divisor
+    return {i: {name: g * factor for name, g in block.items()} for i, block in gradients.items()}
 
 
 def method(name: str, **hyper: Any) -> Method:

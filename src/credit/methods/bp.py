@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from credit.methods._sweep import sweep
+from credit.methods._sweep import check_masks, sweep
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net, Params
 from credit.rand import Rand
@@ -13,15 +13,25 @@ from credit.rand import Rand
 
 @dataclass(frozen=True)
 class BP(Method):
-    """delta_L = phi' * dL/dh_L, delta_l = phi' * (W_{l+1}^T delta_{l+1}), gradient of W_l = delta_l h_{l-1}^T."""
+    """delta_L = phi' * dL/dh_L, delta_l = phi' * (W_{l+1}^T delta_{l+1}), gradient of W_l = delta_l h_{l-1}^T.
+
+    masks: "after_sweep" multiplies dropout masks onto the deltas only after they have gone down, as PEPITA's code
+    does; from two hidden layers on that is no longer the gradient.
+    """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+
+    masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
+
+    def check_net(self, net: Net) -> None:
+        super().check_net(net)
+        check_masks(net, self.masks, "bp")
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Gradient of the mean loss; info["deltas"] are the gradients at the pre-activations."""
         run = forward(net, params, batch, rand)
         weights = {i: p["weight"] for i, p in params.items()}
-        gradients, deltas = sweep(net, run.trace, run.error, weights)
+        gradients, deltas = sweep(net, run.trace, run.error, weights, self.masks)
         return Step(gradients, run.info | {"deltas": deltas})
 
 

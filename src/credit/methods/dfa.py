@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from credit.methods._dfc_clipping import rescale
 from credit.methods._direct import direct_feedback, direct_step
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net, Params
@@ -17,12 +18,18 @@ class DFA(Method):
 
     feedback: initialisation of B_l (n_l x n_L). feedback_scale: factor on B_l. In a conv net B_l addresses the
     block's outputs after pooling.
+
+    As in the DFC paper (Meulemans et al. 2021), where hidden targets are h + B_l (target - output): target_stepsize
+    scales the gradients by 2 target_stepsize / B, B the size of the batch (a second mean beside the loss's, as in all
+    rules of that paper); clip_norm, 1 there: largest norm of the gradient of each tensor.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
 
     feedback: str | dict = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
+    target_stepsize: Annotated[float, "> 0"] | None = None
+    clip_norm: Annotated[float, "> 0"] | None = None
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
@@ -32,7 +39,10 @@ class DFA(Method):
         """e is the loss gradient at the output's pre-activation; info["deltas"] at all pre-activations."""
         run = forward(net, params, batch, rand)
         error = net.block(len(net) - 1).local(run.trace.blocks[-1], run.error)
-        return direct_step(net, run, state["feedback"], error)
+        step = direct_step(net, run, state["feedback"], error)
+        stacked = params["0"]["weight"].ndim > len(net.block(0).shapes()["weight"])
+        step.gradients = rescale(step.gradients, 2 / run.error.shape[-2], self.target_stepsize, self.clip_norm, stacked)
+        return step
 
 
 part = DFA

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from credit.methods._sweep import sweep
+from credit.methods._sweep import check_masks, sweep
 from credit.methods.base import Batch, Method, State, Step, forward, scaled
 from credit.nets.base import Net, Params
 from credit.nets.init import init
@@ -17,13 +17,19 @@ class FA(Method):
     """delta_l = phi' * (B_{l+1}^T delta_{l+1}) with fixed random B_l in place of W_l.
 
     feedback: initialisation of B_l, drawn with the shape and fans of W_l (see `credit.nets.init`).
-    feedback_scale: factor on B_l.
+    feedback_scale: factor on B_l. masks: "after_sweep" multiplies dropout masks onto the deltas only after they have
+    gone down, as PEPITA's code does; from two hidden layers on that differs.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
 
     feedback: str | dict = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
+    masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
+
+    def check_net(self, net: Net) -> None:
+        super().check_net(net)
+        check_masks(net, self.masks, "fa")
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights of every block but the first, shaped as the forward weights."""
@@ -38,7 +44,7 @@ class FA(Method):
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Backward sweep through the feedback weights; info["deltas"] at the pre-activations."""
         run = forward(net, params, batch, rand)
-        gradients, deltas = sweep(net, run.trace, run.error, state["feedback"])
+        gradients, deltas = sweep(net, run.trace, run.error, state["feedback"], self.masks)
         return Step(gradients, run.info | {"deltas": deltas})
 
 

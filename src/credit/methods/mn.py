@@ -5,16 +5,17 @@ Source: Meulemans et al. (NeurIPS 2021), called GNT in their code; the theory sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from credit.errors import ConfigError
-from credit.methods.base import Batch, Method, State, Step, forward, member
-from credit.nets.base import Net, Params
+from credit.methods._dfc_clipping import clip_each
+from credit.methods._dfc_frame import difference
+from credit.methods._dfc_reference import damped_solution
+from credit.methods.base import Batch, Method, State, Step, forward, scaled
+from credit.nets.base import Net, Params, Trace
 from credit.nets.jacobian import output_jacobian
 from credit.rand import Rand
 
@@ -26,6 +27,9 @@ class MN(Method):
     g is the gradient of the mean loss at the output (so it carries 1/B, as published) and J the Jacobian of the
     output with respect to all pre-activations. damping 0 is the Moore-Penrose pseudoinverse. nonlinear:
     phi(v + dv) - phi(v) in place of dv, as in the published angles (the shift is added with the sign of g).
+
+    For training in place of DFC-SSA: with target_stepsize, dv is that of the target r - target_stepsize g and the
+    gradient is -2 times the change it makes, as if Q were J^T of every sample; clip_norm: largest norm of each tensor.
     """
 
     exact_output: ClassVar[bool] = False
@@ -33,6 +37,8 @@ class MN(Method):
 
     damping: Annotated[float, ">= 0"] = 0.0
     nonlinear: bool = True
+    target_stepsize: Annotated[float, "> 0"] | None = None
+    clip_norm: Annotated[float, "> 0"] | None = None
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Dense nets only. info["deltas"]: the dv_i or their nonlinear form, (M, B, n_i)."""
@@ -40,29 +46,39 @@ class MN(Method):
         run = forward(net, params, batch, rand)
         jacobian = output_jacobian(net, params, run.trace)
         shifts = self._shifts(jacobian, run.error)
-        batch_size = run.error.shape[-2]
-        gradients, deltas = {}, []
-        for i, (shift, step) in enumerate(zip(shifts, run.trace.blocks, strict=True)):
-            block = net.block(i)
-            delta = shift
-            if self.nonlinear:
-                delta = block.phi.value(step.pre + shift) - step.act
-            gradients[str(i)] = block.weight_gradient(step, delta / batch_size)
-            deltas.append(delta)
+        factor = (1 if self.target_stepsize is None else -2) / run.error.shape[-2]
+        gradients, deltas = shift_gradients(net, run.trace, shifts, self.nonlinear, factor)
+        gradients = clip_each(gradients, self.clip_norm, params["0"]["weight"].ndim > 2)
         return Step(gradients, run.info | {"deltas": deltas, "jacobian": jacobian})
 
     def _shifts(self, jacobian: list[Tensor], error: Tensor) -> list[Tensor]:
+        goal = error if self.target_stepsize is None else -scaled(error, self.target_stepsize)
         gram = sum(j @ j.mT for j in jacobian)  # (M, B, n_L, n_L)
-        if np.min(self.damping) > 0:
-            diagonal = gram.diagonal(dim1=-2, dim2=-1)
-            diagonal.add_(member(self.damping, diagonal))
-            # solve_ex: a singular sample becomes infinite there, and does not stop the other members
-            z = torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result
-        elif np.max(self.damping) == 0:
-            z = torch.linalg.pinv(gram, hermitian=True) @ error.unsqueeze(-1)
-        else:
-            raise ConfigError(f"mn.damping = {self.damping}; in one stack all values must be 0, or none")
+        z = damped_solution(gram, goal, self.damping, "mn").unsqueeze(-1)
         return [(j.mT @ z).squeeze(-1) for j in jacobian]
+
+
+def shift_gradients(
+    net: Net,
+    trace: Trace,
+    shifts: Sequence[Tensor],
+    nonlinear: bool,
+    factor: float,
+    rates: Sequence[Tensor] | None = None,
+) -> tuple[Params, list[Tensor]]:
+    """(gradients, deltas) of shifts dv_i: factor x sum over the samples of delta_i x presynaptic rate.
+
+    rates: below every layer, the input first; None takes those of the trace. The official code has the option of
+    taking those of the controlled state.
+    """
+    gradients, deltas = {}, []
+    for i, (shift, step) in enumerate(zip(shifts, trace.blocks, strict=True)):
+        block = net.block(i)
+        delta = difference(block.phi, step.pre, step.act, shift) if nonlinear else shift
+        below = step if rates is None else replace(step, input=rates[i])
+        gradients[str(i)] = block.weight_gradient(below, delta * factor)
+        deltas.append(delta)
+    return gradients, deltas
 
 
 part = MN

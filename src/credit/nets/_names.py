@@ -15,7 +15,9 @@ ACTIVATIONS = (
     "linear",
     "relu",
     "relu_closed",
+    "scaled_tanh",
     "sigmoid",
+    "softmax",
     "tanh",
 )
 
@@ -31,6 +33,7 @@ SCHEMES: dict[str, dict[str, float | None]] = {
     "ones": {},
     "orthogonal": {"gain": 1.0},
     "orthogonal_fan": {"gain": 1.0},
+    "positive_uniform": {"gain": 1.0},
     "teacher": {},
     "torch_default": {},
     "uniform": {"scale": None},

@@ -1,4 +1,4 @@
-"""Activation functions with their derivatives, element by element on tensors of any shape.
+"""Activation functions with their derivatives, element by element (but for softmax) on tensors of any shape.
 
 `derivative` and `backward` get both the pre-activation `a` and `value(a)`, and use whichever is cheaper. They
 avoid comparisons: selecting by a boolean mask costs ten times an arithmetic kernel on the CPU.
@@ -107,6 +107,35 @@ class ELU(Activation):
         return value.clamp(max=0).add_(1)
 
 
+class ScaledTanh(Activation):
+    """1.7159 tanh(0.6666 a), with the constants of PEPITA's code."""
+
+    height, slope = 1.7159, 0.6666
+
+    def value(self, a: Tensor) -> Tensor:
+        return torch.tanh(self.slope * a).mul_(self.height)
+
+    def derivative(self, a: Tensor, value: Tensor) -> Tensor:
+        return torch.rsub((value / self.height).square_(), 1).mul_(self.height * self.slope)
+
+
+class Softmax(Activation):
+    """exp(a) / sum exp(a) over the last axis, for outputs; cross-entropy on top of it takes it for logits once more.
+
+    That is how the convolutional nets of PEPITA's code are trained by backpropagation. It mixes units, so it has no
+    derivative element by element.
+    """
+
+    def value(self, a: Tensor) -> Tensor:
+        return torch.softmax(a, -1)
+
+    def derivative(self, a: Tensor, value: Tensor) -> Tensor:
+        raise ValueError("softmax has no derivative element by element; this rule needs another output activation")
+
+    def backward(self, grad: Tensor, a: Tensor, value: Tensor) -> Tensor:
+        return (grad - (grad * value).sum(-1, keepdim=True)).mul_(value)
+
+
 _BY_NAME: dict[str, Activation] = {
     "elu": ELU(),
     "leakyrelu": LeakyReLU(0.2),  # DFC
@@ -115,7 +144,9 @@ _BY_NAME: dict[str, Activation] = {
     "linear": Linear(),
     "relu": ReLU(),
     "relu_closed": ClosedReLU(),
+    "scaled_tanh": ScaledTanh(),  # PEPITA
     "sigmoid": Sigmoid(),
+    "softmax": Softmax(),
     "tanh": Tanh(),
 }
 

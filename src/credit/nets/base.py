@@ -34,12 +34,14 @@ Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
 class Batch:
     """A mini-batch: inputs x (M, B, ...), targets y (M, B) class indices or (M, B, n_out) values.
 
-    weights: optional weights (M, B, n_out) of the single output errors.
+    weights: optional weights (M, B, n_out) of the single output errors. divisor: what sums over the batch are
+    divided by where that is not its number of samples B (see `credit.tasks.base.Supervised.partial`).
     """
 
     x: Tensor
     y: Tensor
     weights: Tensor | None = None
+    divisor: int | None = None
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Block(Protocol):
 
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
     def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace: ...
+    def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor: ...
+    def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace: ...
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor: ...
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]: ...
     def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor: ...

@@ -77,17 +77,24 @@ class Conv:
 
     def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
         """x (M, B, C, H, W)."""
+        if params["weight"].ndim == 5:
+            x = x.expand(params["weight"].shape[0], *x.shape[-4:])
+        return self.activate(x, self.linear(params, x), mask)
+
+    def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The pre-activation W * x + b, (M, B, C_out, H, W)."""
         weight, bias = params["weight"], params.get("bias")
         if weight.ndim == 4:
-            pre = F.conv2d(x, weight, bias, self.stride, self.padding)
-        else:
-            members = weight.shape[0]
-            x = x.expand(members, *x.shape[-4:])
-            flat = F.conv2d(
-                fold(x), weight.flatten(0, 1), None if bias is None else bias.flatten(), self.stride, self.padding,
-                groups=members,
-            )  # fmt: skip
-            pre = unfold(flat, members)
+            return F.conv2d(x, weight, bias, self.stride, self.padding)
+        members = weight.shape[0]
+        flat = F.conv2d(
+            fold(x.expand(members, *x.shape[-4:])), weight.flatten(0, 1), None if bias is None else bias.flatten(),
+            self.stride, self.padding, groups=members,
+        )  # fmt: skip
+        return unfold(flat, members)
+
+    def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """What follows the pre-activation `pre`: activation, pooling, mask. x: the input that it came of."""
         act = self.phi.value(pre)
         out, index = self._pool(act)
         return BlockTrace(x, pre, act, out if mask is None else out * mask, index, mask)

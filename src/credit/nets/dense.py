@@ -38,10 +38,16 @@ class Dense:
 
     def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
         """x (M, B, n_in), or images (M, B, C, H, W) that are flattened."""
-        weight = params["weight"]
-        if x.ndim > weight.ndim:
-            x = x.flatten(weight.ndim - 1)
-        pre = affine(x, weight, params.get("bias"))
+        axes = params["weight"].ndim
+        x = x.flatten(axes - 1) if x.ndim > axes else x
+        return self.activate(x, self.linear(params, x), mask)
+
+    def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The pre-activation W x + b, (M, B, n_out); x (M, B, n_in)."""
+        return affine(x, params["weight"], params.get("bias"))
+
+    def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """What follows the pre-activation `pre` (M, B, n_out), which came of the input x (M, B, n_in)."""
         act = self.phi.value(pre)
         return BlockTrace(x, pre, act, act if mask is None else act * mask, mask=mask)
 

@@ -12,6 +12,7 @@ With n_in = fan-in and n_out = fan-out of the weight (a convolution's are its ch
     he_normal         N(0, gain² 2 / n_in)
     lecun_normal      N(0, gain² / n_in)
     nok               U(±gain / sqrt(n_in)), named as in PEPITA
+    positive_uniform  U(0, gain / sqrt(n_in)), called "rnd" in PEPITA
     torch_default     U(±1 / sqrt(n_in)) for weights and biases, as torch.nn.Linear and Conv2d draw them
     uniform           U(±scale)
     normal            N(0, std²)
@@ -97,6 +98,7 @@ _DRAW = {
     "he_normal": lambda r, s, shape, i, o, gain: _normal(r, s, shape, gain * math.sqrt(2 / i)),
     "lecun_normal": lambda r, s, shape, i, o, gain: _normal(r, s, shape, gain / math.sqrt(i)),
     "nok": lambda r, s, shape, i, o, gain: _uniform(r, s, shape, gain / math.sqrt(i)),
+    "positive_uniform": lambda r, s, shape, i, o, gain: r.uniform(s, shape, 0.0, gain / math.sqrt(i)),
     "torch_default": lambda r, s, shape, i, o: _uniform(r, s, shape, 1 / math.sqrt(i)),
     "uniform": lambda r, s, shape, i, o, scale: _uniform(r, s, shape, scale),
     "normal": lambda r, s, shape, i, o, std: _normal(r, s, shape, std),

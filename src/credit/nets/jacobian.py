@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,15 +16,20 @@ def output_jacobian(net: Net, params: Params, trace: Trace) -> list[Tensor]:
     J_L = diag(phi'_L), J_i = J_{i+1} W_{i+1} diag(phi'_i). Source: Meulemans et al. 2021, section 1.4 of the
     methods; the n_L rows are carried through the layers once for the whole batch.
     """
-    last = len(net) - 1
     slopes = [b.phi.derivative(t.pre, t.act) for b, t in zip(net.blocks, trace.blocks, strict=True)]
+    return chain([params[str(i)]["weight"] for i in range(len(net))], slopes)
+
+
+def chain(weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+    """The same from the weights (M, n_i, n_{i-1}) and the slopes phi'_i (M, B, n_i) of any state."""
+    last = len(weights) - 1
     jacobian = torch.diag_embed(slopes[last])
     result = [jacobian]
     for i in range(last - 1, -1, -1):
         if i == last - 1:  # a diagonal times a matrix is no matrix product
-            product = slopes[last].unsqueeze(-1) * params[str(last)]["weight"].unsqueeze(-3)
+            product = slopes[last].unsqueeze(-1) * weights[last].unsqueeze(-3)
         else:
-            product = (jacobian.flatten(-3, -2) @ params[str(i + 1)]["weight"]).unflatten(-2, jacobian.shape[-3:-1])
+            product = (jacobian.flatten(-3, -2) @ weights[i + 1]).unflatten(-2, jacobian.shape[-3:-1])
         jacobian = product * slopes[i].unsqueeze(-2)
         result.append(jacobian)
     return result[::-1]

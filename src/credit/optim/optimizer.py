@@ -14,6 +14,7 @@ from credit.optim._rules import decay, rule
 from credit.optim.config import SWITCHES, Value, each, some
 
 Params = Mapping[str, Mapping[str, Tensor]]
+Affine = dict[str, dict[str, tuple[Tensor, Tensor]]]  # {layer: {name: (keep, rate)}}, (M,) each
 
 
 class Optimizer:
@@ -97,6 +98,24 @@ class Optimizer:
                 g = g.detach().to(self._dtype).contiguous().numpy().reshape(self._members, -1)
                 p, *state = self._view(j, params[layer][name])
                 self._loop(p, g, *state, table, j)
+
+    def affine(self, steps: int) -> Affine | None:
+        """(keep, rate) of every parameter where a step is p <- keep p - rate g; None for all but plain SGD.
+
+        For rules that take `steps` steps at once: they are counted.
+        """
+        if self._rule.slots or self._clips or self.hyper["name"] != "sgd":
+            return None
+        l2, shrink = decay(self._tables, self._lr, self.hyper["decoupled"])
+        keep, rate = (
+            torch.as_tensor(v).to(self._device, self._dtype).expand(len(self._names), self._members)
+            for v in (shrink - self._lr * l2, self._lr)
+        )
+        self._steps += steps
+        result: Affine = {}
+        for j, (layer, name) in enumerate(self._names):
+            result.setdefault(layer, {})[name] = (keep[j], rate[j])
+        return result
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the state: {"epoch", "steps": (P,), "slots": {slot: {layer: {name: tensor}}}}."""

@@ -14,13 +14,16 @@ from credit.rand import Rand
 
 @dataclass(frozen=True)
 class Moment:
-    """A step. params, state: copies from before it; after, state_after: from after it; info: what it returned."""
+    """A step. params, state: copies from before it; after, state_after: from after it; info: what it returned.
+
+    At an evaluation nothing lies in between: before is after, batch is None and info empty.
+    """
 
     net: Net
     method: Method
     params: Params
     state: State
-    batch: Batch
+    batch: Batch | None
     info: dict[str, Any]
     after: Params
     state_after: State

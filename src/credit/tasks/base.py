@@ -21,9 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from credit.errors import ConfigError
 from credit.nets.base import Batch
 from credit.rand import Rand
 
+AT_ONCE = 1024  # samples that a rule with a fused loop is handed together at most: bounds memory
 EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
 
 
@@ -89,7 +91,16 @@ class Task:
 
 @dataclass
 class Supervised(Task):
-    """Mini-batches from a fresh permutation per member and pass; losses and error rates on the splits."""
+    """Mini-batches from a fresh permutation per member and pass; losses and error rates on the splits.
+
+    partial: what becomes of the last samples of an epoch when they do not fill a mini-batch:
+
+        own       a mini-batch of their own, averaged over its own samples
+        nominal   a mini-batch of their own; its sum is divided by `batch_size`
+        carry     they wait, and join the first mini-batch of the next epoch; its sum is divided by `batch_size`
+
+    Carrying samples is the same as carrying their gradients, since no update lies in between.
+    """
 
     splits: dict[str, Split]
     shape_in: tuple[int, ...]
@@ -97,23 +108,56 @@ class Supervised(Task):
     members: int
     batch_size: int = 128
     drop_last: bool = False
+    partial: str = "own"
+    waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
+
+    def __post_init__(self) -> None:
+        if self.partial == "carry" and self.batch_size > len(self.splits["train"]):
+            n = len(self.splits["train"])
+            raise ConfigError(f"task.batch_size = {self.batch_size}; must be at most the {n} samples to carry any over")
 
     def batches_per_epoch(self) -> int:
         """Number of mini-batches in one pass over the training data."""
         n, size = len(self.splits["train"]), self.batch_size
-        return n // size if self.drop_last else -(-n // size)
+        return n // size if self.drop_last or self.partial == "carry" else -(-n // size)
 
     def epoch(self, learner, rand: Rand) -> None:
         """One pass over the training data; every member visits it in its own order."""
-        train, at_once = self.splits["train"], self.batch_size * learner.method.steps_at_once
+        train, size = self.splits["train"], self.batch_size
         order = rand.permutation("order", len(train)).to(train.x.device)
-        order = order[:, : self.batches_per_epoch() * self.batch_size]
-        for start in range(0, order.shape[1], at_once):
-            x, y = train.take(order[:, start : start + at_once])
+        start, whole = 0, len(train) // size * size
+        if self.partial == "carry":
+            order, start = self._carry(learner, order, whole)
+        stop = whole if self.drop_last or self.partial == "nominal" else order.shape[1]
+        at_once = size * max(1, min(learner.method.steps_at_once, AT_ONCE // size))
+        for first in range(start, stop, at_once):
+            x, y = train.take(order[:, first : min(first + at_once, stop)])
             if learner.method.steps_at_once == 1:
                 learner.update(Batch(x, y))
             else:
-                learner.updates(Batch(x, y), self.batch_size)
+                learner.updates(Batch(x, y), size)
+        if self.partial == "nominal" and stop < order.shape[1]:
+            learner.update(Batch(*train.take(order[:, stop:]), divisor=size))
+
+    def _carry(self, learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
+        """Set the last samples aside, after those that wait have joined the first mini-batch.
+
+        Returns the order of this epoch and where in it to go on.
+        """
+        waiting, self.waiting = self.waiting, order[:, whole:]
+        if waiting is None or waiting.shape[1] == 0:
+            return order[:, :whole], 0
+        first = torch.cat([waiting, order[:, : self.batch_size]], 1)
+        learner.update(Batch(*self.splits["train"].take(first), divisor=self.batch_size))
+        return order[:, :whole], self.batch_size
+
+    def state_dict(self) -> dict:
+        """Samples that wait for the next epoch."""
+        return {} if self.waiting is None else {"waiting": self.waiting}
+
+    def load_state_dict(self, state: dict) -> None:
+        if "waiting" in state:
+            self.waiting = state["waiting"].to(self.splits["train"].x.device)
 
     def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
         """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: the loss of all samples and, for classes, the error rate.

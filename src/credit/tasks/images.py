@@ -20,6 +20,7 @@ class Images:
     validation: samples held out of the training set; which ones is the same for every run and seed.
     mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
     target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
+    drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch, see `Supervised`.
     """
 
     validation: Annotated[int, ">= 0"] = 5000
@@ -28,10 +29,13 @@ class Images:
     target: Literal["class", "input"] = "class"
     batch_size: Annotated[int, "> 0"] = 128
     drop_last: bool = False
+    partial: Literal["own", "nominal", "carry"] = "own"
     train: int | None = None
 
     def build(self, context: Context) -> Supervised:
         """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
+        if self.drop_last and self.partial != "own":
+            raise ConfigError(f"task.partial = {self.partial!r}; contradicts drop_last = true")
         data = load(context.data)
         if not 0 <= self.validation < len(data.train_x):
             raise ConfigError(
@@ -47,7 +51,7 @@ class Images:
         splits["test"] = self._split(data.test_x, data.test_y, data.scale, context)
         shape = tuple(data.train_x.shape[1:])
         n_out = data.n_classes if self.target == "class" else int(np.prod(shape))
-        return Supervised(splits, shape, n_out, context.members, self.batch_size, self.drop_last)
+        return Supervised(splits, shape, n_out, context.members, self.batch_size, self.drop_last, self.partial)
 
     def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
         images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)

@@ -1,0 +1,161 @@
+"""The dynamics linearised around the feedforward state, in the space of the output.
+
+With M_i = J_i Q_i and x_i = J_i dv_i (dv_i: deviation of the somatic voltage), J_i W_i D_{i-1} = J_{i-1} gives, with
+a = dt / tau and instant transmission,
+
+    x_i[t+1] = (1 - a) x_i[t] + a (M_i u + x_{i-1}[t+1]),    change of the output = x_L,
+
+L vectors of size n_L a sample instead of all units. The recursion decides about the stability of the time step, and
+replaces the simulation with an error of first order in the output error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from credit.methods._controller import Controller, combine
+from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_steady import Settled, linear_control
+from credit.methods.base import member
+from credit.nets.jacobian import chain
+
+
+def layer_gains(frame: Deviation, feedback: Sequence[Tensor], slopes: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """M_i = J_i Q_i, (M, B, n_L, n_L) by layer, at the feedforward state or at other slopes."""
+    jacobian = chain(frame.weights, frame.slopes if slopes is None else slopes)
+    return [(j.flatten(-3, -2) @ q).unflatten(-2, j.shape[-3:-1]) for j, q in zip(jacobian, feedback, strict=True)]
+
+
+@dataclass
+class _State:
+    """x_i, u_int, u and the filtered control, each (M, B, n_L, k) with k columns."""
+
+    x: list[Tensor]
+    integral: Tensor
+    control: Tensor
+    filtered: Tensor
+
+    def step(self, gains: Sequence[Tensor], controller: Controller, goal: Tensor) -> Tensor:
+        """One Euler step towards `goal`; returns the control that was applied."""
+        self.integral, new = controller.next_control(goal - self.x[-1], self.integral, self.control)
+        applied = new if controller.proactive else self.control
+        self.control = new
+        self.filtered = _blend(self.filtered, applied, member(controller.apical_gain, applied))
+        soma, before = member(controller.soma_gain, applied), self.x
+        self.x = []
+        for i, gain in enumerate(gains):
+            aim = gain @ self.filtered
+            if i > 0:
+                aim = aim + (self.x[-1] if controller.instant else before[i - 1])
+            self.x.append(_blend(before[i], aim, soma))
+        return applied
+
+
+def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
+    """Largest absolute eigenvalue of the linear recursion, (M, B); above 1 the simulation blows up.
+
+    inf for samples whose gains are not finite.
+    """
+    n, count = gains[0].shape[-1], len(gains) + 3
+    finite = torch.stack([g.isfinite().all(-1).all(-1) for g in gains]).all(0)
+    gains = [torch.where(finite[..., None, None], g, 0.0) for g in gains]
+    eye = torch.eye(count * n, dtype=gains[0].dtype, device=gains[0].device)
+    parts = [p.expand(*gains[0].shape[:-2], n, count * n) for p in eye.split(n)]
+    state = _State(list(parts[:-3]), *parts[-3:])
+    state.step(gains, controller, torch.zeros_like(parts[0]))
+    matrix = torch.cat([*state.x, state.integral, state.control, state.filtered], -2)
+    radius = torch.linalg.eigvals(matrix).abs().amax(-1)
+    return torch.where(finite, radius, torch.inf)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A linear run: sum over time of the applied control, dv_i at the end, and error and control at the end."""
+
+    control_sum: Tensor
+    voltages: list[Tensor]
+    error: Tensor
+    control: Tensor
+
+
+def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller) -> Course:
+    """The linearised simulation, step by step."""
+    gains = layer_gains(frame, feedback)
+    goal = delta.unsqueeze(-1)
+    zero = torch.zeros_like(goal)
+    state = _State([zero] * len(gains), zero, zero, zero)
+    soma = member(controller.soma_gain, goal)
+    filters, total = [zero] * len(gains), zero  # filters: k-fold filtered control, k = 1 ... L
+    for _ in range(controller.steps - 1):
+        applied = state.step(gains, controller, goal)
+        total = total + applied
+        for k, z in enumerate(filters):
+            applied = _blend(z, applied, soma)
+            filters[k] = applied
+    voltages = _respond(frame, feedback, [z.squeeze(-1) for z in filters])
+    error = (goal - state.x[-1]).squeeze(-1)
+    return Course(total.squeeze(-1), voltages, error, state.control.squeeze(-1))
+
+
+def settled_run(
+    frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller
+) -> tuple[Course, Tensor]:
+    """What `run` gives when the dynamics has settled at the end, by two linear solutions; and singular samples.
+
+    (J Q + alpha I) sum u = (T - 1) delta - (1 - alpha k_p) u / dt + (1/a - 1) sum_{i<L} C_i + C_L / a + s alpha u,
+    with u the steady control, C_i = sum_{j<=i} M_j u, s = 1 for a proactive controller.
+    """
+    gains = layer_gains(frame, feedback)
+    leak = controller.steady_leak()
+    control, singular = linear_control(frame, frame.slopes, feedback, delta, leak, "direct")
+    alpha, k_p, dt = (member(v, delta) for v in (controller.alpha, controller.k_p, controller.dt))
+    lag = member(combine(lambda a: 1 / a - 1, controller.soma_gain), delta)
+    inner, total = torch.zeros_like(delta), torch.zeros_like(delta)  # total: C_i, inner: sum of C_i over i < L
+    for gain in gains:
+        inner = inner + total
+        total = total + (gain @ control.unsqueeze(-1)).squeeze(-1)
+    right = (controller.steps - 1) * delta - (1 - alpha * k_p) * control / dt + lag * (inner + total) + total
+    if controller.proactive:
+        right = right + alpha * control
+    control_sum, bad = linear_control(frame, frame.slopes, feedback, right, leak, "direct")
+    voltages = _respond(frame, feedback, [control] * len(feedback))
+    return Course(control_sum, voltages, member(leak, delta) * control, control), singular | bad
+
+
+def lagged_shift(course: Course, controller: Controller, feedback: Sequence[Tensor]) -> list[Tensor]:
+    """Sum over time of v_i - v_i^b = Q_i sum u - (1/a - 1) dv_i[T-1], (M, B, n_i) by layer.
+
+    An identity of the Euler scheme with instant transmission and without apical filter, exact also for the nonlinear
+    dynamics.
+    """
+    lag = member(combine(lambda a: 1 / a - 1, controller.soma_gain), course.control)
+    return [course.control_sum @ q.mT - lag * v for q, v in zip(feedback, course.voltages, strict=True)]
+
+
+def linear_state(frame: Deviation, course: Course) -> Settled:
+    """The end of a linear run as a state: base W_i D_{i-1} dv_{i-1}, shift, rates D_i dv_i (deviation frame only)."""
+    rates = [s * v for s, v in zip(frame.slopes, course.voltages, strict=True)]
+    base = [torch.zeros_like(rates[0])] + [rates[i - 1] @ frame.weights[i].mT for i in range(1, len(rates))]
+    shift = [v - b for v, b in zip(course.voltages, base, strict=True)]
+    return Settled(frame, base, shift, rates, course.control)
+
+
+def _respond(frame: Deviation, feedback: Sequence[Tensor], filtered: Sequence[Tensor]) -> list[Tensor]:
+    """dv_i = sum_{j<=i} (W_i D_{i-1} ... W_{j+1} D_j) Q_j z_{i-j+1}, z_k = filtered[k-1] (M, B, n_L)."""
+    level = [z @ feedback[0].mT for z in filtered]
+    result = [level[0]]
+    for i in range(1, len(feedback)):
+        level = [
+            z @ feedback[i].mT + (frame.slopes[i - 1] * below) @ frame.weights[i].mT
+            for z, below in zip(filtered, level[1:], strict=False)
+        ]
+        result.append(level[0])
+    return result
+
+
+def _blend(state: Tensor, aim: Tensor, gain: float | Tensor) -> Tensor:
+    return state + gain * (aim - state)

@@ -1,0 +1,139 @@
+"""Learning of the feedback weights Q: noise in the network, and what the controller does against it.
+
+All three rules give a gradient to descend, (M, n_i, n_L) by layer. With the output target equal to the feedforward
+output, the controller only counters the noise, and descending `controller_rule` is the anti-Hebbian rule
+-v_i^a u^T - beta Q_i, which drives Q towards a damped pseudoinverse of the Jacobian (Meulemans et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from credit.errors import CheckpointError
+from credit.methods._controller import Controller, Number, combine, simulate
+from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_steady import linear_control
+from credit.methods.base import member
+from credit.nets.base import Params
+from credit.optim.optimizer import Optimizer
+from credit.rand import Rand
+
+SIGMA_FLOOR = 0.01  # published: the gradient is divided by max(sigma, 0.01)^2
+
+
+def controller_rule(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    sigmas: Sequence[Number],
+    draws: Sequence[Tensor],
+) -> list[Tensor]:
+    """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
+
+    sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer. s = max(sigmas[0], 0.01). The
+    apical voltage is paired with the next control, which is the first to contain its effect on the error.
+    """
+    noise = [xi * member(controller.noise_gain(s), xi) for xi, s in zip(draws, sigmas, strict=True)]
+    goal = frame.goal(torch.zeros_like(frame.act[-1]))
+    sums = [torch.zeros_like(q) for q in feedback]
+    apical: list[Tensor] | None = None
+    for snapshot in simulate(frame, feedback, goal, controller, noise):
+        if apical is not None:
+            for i, v in enumerate(apical):
+                sums[i] = sums[i] + v.mT @ snapshot.control
+        apical = snapshot.apical
+    count = goal.shape[-2] * (controller.steps - 1)
+    return [g / (_floor(sigmas[0], g) * count) for g in sums]
+
+
+def forward_rule(frame: Deviation, sigma: Number, draws: Sequence[Tensor]) -> list[Tensor]:
+    """G_i = -1 / (s^2 B) sum of eps_i e^T: one noisy forward pass, e its output minus the noiseless one.
+
+    draws: standard normal, (M, B, n_i) by layer. The official code calls it special_controller.
+    """
+    noise = [xi * member(sigma, xi) for xi in draws]
+    change = noisy_output(frame, noise) - frame.start_rate(len(frame) - 1)
+    batch = change.shape[-2]
+    return [-(eps.mT @ change) / (_floor(sigma, change) * batch) for eps in noise]
+
+
+def steady_rule(
+    frame: Deviation, feedback: Sequence[Tensor], sigma: Number, leak: Number, draws: Sequence[Tensor]
+) -> list[Tensor]:
+    """G_i = 1 / (s^2 B) sum of (Q_i u) u^T, with u the linear steady state for a noisy output as the target.
+
+    draws: standard normal, (M, B, n_i) by layer. The official code calls it old_learning_rule.
+    """
+    change = noisy_output(frame, [xi * member(sigma, xi) for xi in draws]) - frame.start_rate(len(frame) - 1)
+    control, _ = linear_control(frame, frame.slopes, feedback, change, leak)
+    batch = change.shape[-2]
+    return [(control @ q.mT).mT @ control / (_floor(sigma, control) * batch) for q in feedback]
+
+
+def noisy_output(frame: Deviation, noise: Sequence[Tensor]) -> Tensor:
+    """Output rate, in the frame, of a forward pass with `noise` added to every pre-activation."""
+    rate = frame.rate(0, frame.voltage(0) + noise[0])
+    for i in range(1, len(frame)):
+        rate = frame.rate(i, frame.basal(i, rate) + noise[i])
+    return rate
+
+
+def squared_norm(feedback: Sequence[Tensor]) -> Tensor:
+    """||Q||_F^2 over all layers, (M,), or () for a single net."""
+    return sum(q.square().sum((-2, -1)) for q in feedback)
+
+
+def _floor(sigma: Number, like: Tensor) -> float | Tensor:
+    return member(combine(lambda s: max(s, SIGMA_FLOOR) ** 2, sigma), like)
+
+
+def draw(rand: Rand, name: str, frame: Deviation, steps: int | None = None) -> list[Tensor]:
+    """Standard normal noise by layer from the streams NAME.0, NAME.1, ...: (M, B, n_i), or (M, steps, B, n_i)."""
+    lead = () if steps is None else (steps,)
+    return [rand.normal(f"{name}.{i}", (*lead, *pre.shape[-2:])).to(pre.dtype) for i, pre in enumerate(frame.pre)]
+
+
+class OptimizerGroup:
+    """The optimiser of the forward weights, and those of the feedback weights under names of their own.
+
+    It can be used as the forward optimiser alone (`step`, `set_epoch`); its state is that of all.
+    """
+
+    def __init__(self, forward: Optimizer, others: Mapping[str, Optimizer]) -> None:
+        self.forward, self.others = forward, dict(others)
+        self.epoch, self._seen = 0, set()
+
+    def step(self, params: Params, gradients: Params, lr_scale: float = 1.0) -> None:
+        """One step of the forward weights, in place."""
+        self.forward.step(params, gradients, lr_scale)
+
+    def set_epoch(self, epoch: int) -> None:
+        """An epoch of the present phase begins; the forward rate follows its schedule, the others are constant."""
+        self.epoch, self._seen = epoch, set()
+        self.forward.set_epoch(epoch)
+
+    def first_of_epoch(self, name: str) -> bool:
+        """Whether this is the first call with `name` since the epoch began."""
+        first = name not in self._seen
+        self._seen.add(name)
+        return first
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of the states of all optimisers, by name."""
+        return {"forward": self.forward.state_dict(), **{k: o.state_dict() for k, o in self.others.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`. Raises CheckpointError when it belongs to other optimisers."""
+        optimizers = {"forward": self.forward, **self.others}
+        if state.keys() != optimizers.keys():
+            raise CheckpointError(
+                f"optimiser state is that of {', '.join(state)}; this run has {', '.join(optimizers)}: "
+                "delete the checkpoint to start again"
+            )
+        for name, opt in optimizers.items():
+            opt.load_state_dict(state[name])
+        self.epoch = self.forward.epoch

@@ -1,0 +1,132 @@
+"""DFC: Deep Feedback Control, learning all along the simulation (Meulemans et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.methods import _dfc_reduced as reduced
+from credit.methods._controller import Snapshot
+from credit.methods._dfc import counts
+from credit.methods._dfc_clipping import added, clip_each, scaled_all
+from credit.methods._dfc_dynamic import Dynamic
+from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_gradients import TimeSum, outer, state_gradients, teaching
+from credit.methods._dfc_steady import Settled
+from credit.methods.base import Batch, State, Step
+from credit.nets.base import Net, Params
+from credit.rand import Rand
+
+
+@dataclass(frozen=True)
+class DFC(Dynamic):
+    """Average over the time points t of the teaching signals phi(v_i[t]) - phi(v_i^b[t]) times the rates below.
+
+    form: "simulation", as published; "linearised": the dynamics to first order around the feedforward state;
+    "closed": the same in closed form, if the dynamics settles before its end. Both differ from the simulation by
+    the order of the output error; they are compared with it on the first mini-batch of every epoch
+    (simulation_difference, relative), and need instant transmission, no apical filter and no noise.
+    """
+
+    cost: ClassVar[float] = 90.0
+
+    form: Literal["simulation", "linearised", "closed"] = "simulation"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        plain = self.controller().instant and self.tau_apical is None and self.noise == 0 and not self.absolute
+        if self.form != "simulation" and (not plain or self.leak != "control"):
+            raise ConfigError(
+                f"dfc.form = {self.form!r}; needs instant_transmission, tau_apical null, noise 0, absolute false and "
+                "leak 'control'"
+            )
+
+    def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
+        if self.form != "simulation":
+            return self._linear(params, frame, feedback, delta)
+        noise = self.draw_noise(frame, rand)
+        if self.efficient:
+            return self._efficient(params, frame, feedback, delta, noise)
+        total, last = self._integrate(params, frame, feedback, delta, noise, None)
+        good, bad = self.judge(frame, delta, frame.goal(delta) - last.rates[-1], last.control)
+        if not self.include_non_converged and not bool(good.all()):
+            # Who has converged is known at the end only: run again without the others.
+            total, _ = self._integrate(params, frame, feedback, delta, noise, good)
+        gradients = total.gradients(-2 / (delta.shape[-2] * self.time_points))
+        return self._step(gradients, total.signals, self.settle(frame, last), good, bad)
+
+    def _integrate(
+        self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise, keep: Tensor | None
+    ) -> tuple[TimeSum, Snapshot]:
+        """Sum over time, and the last snapshot; samples outside of `keep` (M, B) do not count."""
+        total = TimeSum(params, frame)
+        snapshots = self.course(frame, feedback, delta, noise)
+        last = next(snapshots)  # the feedforward state: nothing to learn
+        for last in snapshots:
+            signals = [
+                teaching(self.learning_rule, frame, i, base, soma - base)
+                for i, (base, soma) in enumerate(zip(last.basal, last.somatic, strict=True))
+            ]
+            rates = last.rates
+            if keep is not None:
+                mask = keep.unsqueeze(-1)
+                signals = [torch.where(mask, s, 0.0) for s in signals]
+                rates = [torch.where(mask, r, 0.0) for r in rates]
+            total.add(signals, rates)
+        return total, last
+
+    def _efficient(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise) -> Step:
+        """Published quirks: the mean is over T - 1 points, the running sum is clipped at every point, and a sample is
+        left out while it diverges instead of when it has not converged in the end."""
+        stacked, total, teaching_sum = delta.ndim > 2, {}, [0.0] * len(frame)
+        snapshots = self.course(frame, feedback, delta, noise)
+        next(snapshots)
+        for last in snapshots:
+            state = self.settle(frame, last)
+            good, bad = self.judge(frame, delta, frame.goal(delta) - last.rates[-1], last.control)
+            shift = state.shift
+            if not self.include_non_converged:
+                shift = [torch.where(bad.unsqueeze(-1), 0.0, s) for s in shift]
+            gradients, signals = state_gradients(params, frame, self.learning_rule, state.base, shift, state.rates)
+            total = clip_each(added(total, scaled_all(gradients, 1 / (self.time_points - 1))), self.clip_norm, stacked)
+            teaching_sum = [a + b for a, b in zip(teaching_sum, signals, strict=True)]
+        return self._step(total, teaching_sum, state, good, bad)
+
+    def _linear(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor) -> Step:
+        controller = self.controller()
+        if self.form == "linearised":
+            course, sums = reduced.run(frame, feedback, delta, controller), {}
+        else:
+            course, singular = reduced.settled_run(frame, feedback, delta, controller)
+            sums = counts(singular=singular)
+        good, bad = self.judge(frame, delta, course.error, course.control)
+        signals = reduced.lagged_shift(course, controller, feedback)
+        if self.learning_rule != "voltage_difference":
+            signals = [slope * signal for slope, signal in zip(frame.slopes, signals, strict=True)]
+        if not self.include_non_converged:
+            signals = [torch.where(good.unsqueeze(-1), s, 0.0) for s in signals]
+        factor = -2 / (delta.shape[-2] * self.time_points)
+        gradients = {
+            str(i): outer(params, i, signal * factor, rate)
+            for i, (signal, rate) in enumerate(zip(signals, frame.rest, strict=True))
+        }
+        return self._step(gradients, signals, reduced.linear_state(frame, course), good, bad, sums)
+
+    def _step(self, gradients: Params, signals, state: Settled, good: Tensor, bad: Tensor, sums=None) -> Step:
+        """signals: teaching signals summed over time; state: the end, with all samples."""
+        settled = state if self.include_non_converged else state.where(good)
+        teach = [s / self.time_points for s in signals]
+        info = {"control": settled.control, "teaching": teach, "settled": settled, "simulated": state}
+        found = counts(converged=good, diverged=bad, not_converged=~(good | bad))
+        return Step(gradients, info | {"converged": good, "sums": (sums or {}) | found})
+
+    def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+        found = super()._inspect(net, params, opt, state, batch, rand)
+        return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
+
+
+part = DFC

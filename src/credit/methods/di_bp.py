@@ -1,0 +1,20 @@
+"""Backpropagation as in the experiments of Podlaski & Machens (NeurIPS 2020), with their clipping and skipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from credit.methods._inversion import LayerByLayer
+
+
+@dataclass(frozen=True)
+class InversionBP(LayerByLayer):
+    """delta_low = phi' * W^T delta_up; with the default options this is `bp`."""
+
+    def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
+        return delta @ weight
+
+
+part = InversionBP

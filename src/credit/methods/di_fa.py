@@ -1,0 +1,26 @@
+"""Feedback alignment as in the experiments of Podlaski & Machens (NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from credit.methods._inversion import LayerByLayer, WithFeedback
+
+
+@dataclass(frozen=True)
+class InversionFA(WithFeedback, LayerByLayer):
+    """delta_low = phi' * B delta_up, B fixed.
+
+    With the feedback "neg_transpose", which two of the paper's models use, the hidden layers climb at first: it has
+    the sign that dynamic inversion needs, not that of a gradient.
+    """
+
+    feedback: str | dict = "random"
+
+    def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
+        return delta @ feedback.mT
+
+
+part = InversionFA

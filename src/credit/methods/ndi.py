@@ -1,0 +1,33 @@
+"""Non-dynamic inversion: the fixed point of dynamic inversion in closed form.
+
+Source: Podlaski & Machens (NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from credit.methods._inversion import LayerByLayer, WithFeedback
+from credit.methods._inversion_operators import invert
+
+
+@dataclass(frozen=True)
+class NDI(WithFeedback, LayerByLayer):
+    """delta_low = phi' * B (W B - leak I)^-1 delta_up, or (B W - leak I)^-1 B delta_up where the layer expands.
+
+    B is fixed. With B = -W^T it is a damped pseudo-inverse: leak 0 is `pbp`, a large leak `bp` divided by it. Where the
+    matrix is singular, the least-squares solution is taken, as in the paper's code.
+    """
+
+    cost: ClassVar[float] = 2.0
+
+    leak: Annotated[float, ">= 0"] = 0.01
+
+    def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
+        return invert(weight, feedback, self.leak, delta)
+
+
+part = NDI

@@ -1,0 +1,27 @@
+"""Pseudo-backpropagation: the pseudo-inverse of the weights in place of their transpose.
+
+Source: Podlaski & Machens (NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from credit.methods._inversion import LayerByLayer
+from credit.methods._inversion_operators import pseudo_invert
+
+
+@dataclass(frozen=True)
+class PBP(LayerByLayer):
+    """delta_low = phi' * W^+ delta_up, W^+ of the present weights; a singular W counts by its nonzero part."""
+
+    cost: ClassVar[float] = 2.0
+
+    def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
+        return pseudo_invert(weight, delta)
+
+
+part = PBP

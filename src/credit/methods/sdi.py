@@ -1,0 +1,93 @@
+"""Single-loop dynamic inversion: one controller at the output finds the deltas of all hidden layers at once.
+
+Source: Podlaski & Machens (NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from credit.methods._inversion import WithFeedback
+from credit.methods._inversion_dynamics import run_chain
+from credit.methods._inversion_feedback import options
+from credit.methods._stability import step_radius
+from credit.methods.base import State
+from credit.methods.di import check_growth
+from credit.nets.base import Net, Params, Trace
+from credit.rand import Rand, as_rand
+
+FLAT = ("relu", "relu_closed")  # activations with slope 0 over a whole range
+
+
+@dataclass(frozen=True)
+class SDI(WithFeedback):
+    """Deltas are the states r_1, ..., r_k of a chain driven by B u, u' = -leak u + W_k g(r_k) - delta_L, from zero.
+
+    r_1 is a true inverse, the others follow from it by the forward weights. feedback: B (M, n_1, n_L) from the output
+    to the first hidden layer is made of the product of all weights above (neg_transpose: of -(W_k ... W_1)^T);
+    "optimized" multiplies the feedback of the layer pairs, which is kept too, for probes. dynamics: g = tanh, identity,
+    or "linearized": division by phi'. No delta is multiplied by phi'. The published method has two hidden layers.
+    """
+
+    cost: ClassVar[float] = 10.0
+
+    leak: Annotated[float, ">= 0"] = 0.01
+    dt: Annotated[float, "> 0"] = 0.5
+    euler_steps: Annotated[int, ">= 0"] = 999
+    dynamics: Literal["tanh", "linear", "linearized"] = "tanh"
+
+    def init(self, net: Net, params: Params, rand: Rand) -> State:
+        """{"feedback": of the layer pairs, "direct": B}. Raises ConfigError when the dynamics runs away."""
+        state = super().init(net, params, rand)
+        weights = self._weights(params)
+        product = weights[0]
+        for weight in weights[1:]:
+            product = weight @ product
+        if options(self.feedback, f"{self.name}.feedback")[0] == "optimized":
+            direct = -((-1) ** len(weights)) * _product(list(state["feedback"].values()))
+        else:
+            direct = self.drawn(product, as_rand(rand, product), 0)
+        radius = float(step_radius(weights, direct, self.leak, self.dt).max())
+        check_growth(self.name, "0", radius, self.euler_steps, self.dt)
+        return state | {"direct": direct}
+
+    def hidden_deltas(self, net: Net, params: Params, state: State, trace: Trace, delta: Tensor) -> list[Tensor]:
+        weights, b = self._weights(params), state["direct"]
+        expected = (*delta.shape[:-2], weights[0].shape[-1], delta.shape[-1])
+        if tuple(b.shape) != expected:
+            raise ValueError(f"{self.name}: direct feedback has shape {tuple(b.shape)}; this net needs {expected}")
+        hidden = trace.blocks[:-1]
+        slopes = None
+        if self.dynamics == "linear":
+            slopes = [torch.ones_like(t.pre) for t in hidden]
+        elif self.dynamics == "linearized":
+            slopes = [net.block(i).phi.derivative(t.pre, t.act) for i, t in enumerate(hidden)]
+        deltas = run_chain(weights, b, self.leak, delta, self.dt, self.euler_steps, slopes)
+        return [d if t.mask is None else d * t.mask for d, t in zip(deltas, hidden, strict=True)]
+
+    def check_net(self, net: Net) -> None:
+        """Raises ValueError for nets other than dense, without hidden layers, and slopes that cannot divide."""
+        super().check_net(net)
+        if len(net) < 2:
+            raise ValueError("method sdi needs a net with hidden layers")
+        flat = [b.activation for b in net.blocks[:-1] if b.activation in FLAT]
+        if self.dynamics == "linearized" and flat:
+            raise ValueError(f"method sdi: dynamics 'linearized' divides by the slope, which is 0 for {flat[0]}")
+
+    @staticmethod
+    def _weights(params: Params) -> list[Tensor]:
+        return [params[str(i)]["weight"] for i in range(1, len(params))]
+
+
+def _product(matrices: list[Tensor]) -> Tensor:
+    result = matrices[0]
+    for matrix in matrices[1:]:
+        result = result @ matrix
+    return result
+
+
+part = SDI

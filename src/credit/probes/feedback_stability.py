@@ -1,0 +1,33 @@
+"""Stability of the dynamics that feedback weights make with the forward weights (Podlaski & Machens 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from credit.methods._stability import chain_lambda_max, lambda_max
+from credit.probes.base import Moment
+
+
+@dataclass(frozen=True)
+class FeedbackStability:
+    """Largest real part of the eigenvalues of [[-I, B], [W, -leak I]], for rules with feedback and a leak.
+
+    The weights are those after the update, the feedback that from before it. Metric: lambda_max of each hidden layer
+    with the one above; where one loop runs through all layers, that of the loop too, for the whole net.
+    """
+
+    def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
+        """[("lambda_max", layer, (M,))]; nothing for other rules."""
+        leak, feedback = getattr(moment.method, "leak", None), moment.state.get("feedback", {})
+        if leak is None:
+            return []
+        weights = {i: moment.after[i]["weight"] for i in feedback}
+        rows = [("lambda_max", i, lambda_max(weights[i], b, leak)) for i, b in feedback.items()]
+        if "direct" in moment.state:
+            rows.append(("lambda_max", "", chain_lambda_max(list(weights.values()), moment.state["direct"], leak)))
+        return rows
+
+
+part = FeedbackStability
