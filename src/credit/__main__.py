@@ -26,7 +26,7 @@ from pathlib import Path
 
 from credit import commands
 from credit.data.catalog import ROOT
-from credit.errors import one_line
+from credit.errors import ConfigError, one_line
 
 PLAN = """What a target will cost: jobs, networks trained, CPU time, disk; by experiment, in total, and what is still to
 run. Results on disk count as done when they belong to the present code and configuration.
@@ -79,6 +79,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         return commands.GOOD
     try:
         with one_line():
+            here = Path.cwd()
+            if here != root.resolve() and (here / "Snakefile").is_file():
+                raise ConfigError(
+                    f"{here} is another checkout than {root}, whose code this is; "
+                    f"run it as PYTHONPATH=src python -m credit, or activate that checkout's environment"
+                )
             return args.run(commands.Present(args.configfile, args.config, root), args)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from credit.records import replacing
 
 def save(path: str | Path, spec_hash: str, content: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all; an older one stays until the new one is complete."""
+    buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
+    torch.save({"spec": spec_hash, **content}, buffer)
     with replacing(path) as temporary:
-        torch.save({"spec": spec_hash, **content}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: str | Path, spec_hash: str) -> dict[str, Any] | None:

@@ -3,12 +3,12 @@
 # ruff: noqa: B023  (the checks run at once, inside the loop that names their arguments)
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from credit import hyperparameters, methods
+from credit import agreement, hyperparameters, methods
 from credit.code import REGISTRIES
 from credit.errors import ConfigError, one_of
-from credit.nets._names import check_names
+from credit.nets._names import check_names, scheme_options
 from credit.optim import config as optimizer_config
 from credit.registry import Registry
 
@@ -33,13 +33,16 @@ class PartChecker:
             return dict(settings)
         given = {k: v for k, v in settings.items() if k != name_key and k not in extra}
         try:
-            checked = hyperparameters.check(module, given, f"{self.where}: {key}", stacked=kind == "methods")
+            checked = hyperparameters.check(module, given, f"{self.where}: {key}")
         except ConfigError as error:
             self.problems += str(error).splitlines()
             return dict(settings)
-        if kind == "nets":
+        if "hidden_sizes" in checked:  # a net, or a task that draws one
             self._trying(lambda: check_names(checked, f"{self.where}: {key}"))
-        for field, of_kind in hyperparameters.constants(module).get("uses", {}).items():
+        constants = hyperparameters.constants(module)
+        for field in constants.get("schemes", ()):
+            self._trying(lambda: scheme_options(checked[field], f"{self.where}: {key}.{field}"))
+        for field, of_kind in constants.get("uses", {}).items():
             self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")
         return {name_key: name, **{k: settings[k] for k in extra}, **checked}
 
@@ -50,11 +53,24 @@ class PartChecker:
         except ConfigError as error:
             self.problems += [prefix + line for line in str(error).splitlines()]
 
-    def cadence(self, probes: list[dict], key: str) -> None:
-        """Evaluations hand out no mini-batch; only a probe that says so does without."""
-        for i, probe in enumerate(probes if not self.problems else ()):
-            module = REGISTRIES["probes"].module(probe["probe"])
-            if probe["on"] == "evaluate" and not hyperparameters.constants(module).get("weights_alone", False):
+    def _note(self, found: Iterable[str], prefix: str = "") -> None:
+        self.problems += [f"{self.where}: {prefix}{problem}" for problem in found]
+
+    def agree(self, resolved: dict, search: dict | None, image: tuple[int, int, int] | None, key: str) -> None:
+        """The parts must fit each other and the data. image: (channels, height, width) where they are images."""
+        if self.problems:
+            return
+        self._note(agreement.task_problems(resolved, image))
+        self._note(agreement.image_problems(resolved["net"], image) if image else ())
+        self._note(agreement.optimizer_problems(resolved), f"{key}: ")
+        self._note(agreement.grid_problems(resolved["vary"], (search or {}).get("vary", {})), f"{key}: ")
+
+    def cadence(self, resolved: dict, key: str) -> None:
+        """A probe must suit the rule. Evaluations hand out no mini-batch; one that says so does without."""
+        for i, probe in enumerate(resolved["probes"] if not self.problems else ()):
+            constants = hyperparameters.constants(REGISTRIES["probes"].module(probe["probe"]))
+            self._note(agreement.probe_problems(resolved, probe, constants.get("uses", {})), f"{key}[{i}].")
+            if probe["on"] == "evaluate" and not constants.get("weights_alone", False):
                 self.problems.append(
                     f"{self.where}: {key}[{i}].on = 'evaluate'; {probe['probe']} needs a mini-batch, which evaluations "
                     "do not have: leave `on` out"

@@ -19,15 +19,17 @@ REGISTRIES: dict[str, Registry] = {
 
 def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Modules of the rule, net, task and probes of a run, and of the parts that those name in turn."""
-    found = {
-        methods.registry.module(spec["rule"]["name"]),
-        nets.registry.module(spec["net"]["kind"]),
-        tasks.registry.module(spec["task"]["name"]),
-    }
-    for probe in spec.get("probes") or []:
-        module = probes.registry.module(probe["probe"])
-        uses = hyperparameters.constants(module).get("uses", {})
-        found |= {module, *(REGISTRIES[kind].module(probe[field]) for field, kind in uses.items())}
+    parts = [
+        (methods.registry.module(spec["rule"]["name"]), spec["rule"]),
+        (nets.registry.module(spec["net"]["kind"]), spec["net"]),
+        (tasks.registry.module(spec["task"]["name"]), spec["task"]),
+        *((probes.registry.module(probe["probe"]), probe) for probe in spec.get("probes") or []),
+    ]
+    found = {module for module, _ in parts}
+    for module, settings in parts:
+        known = hyperparameters.fields(module)
+        for field, kind in hyperparameters.constants(module).get("uses", {}).items():
+            found.add(REGISTRIES[kind].module(settings.get(field, known[field].default)))
     return tuple(sorted(found))
 
 

@@ -159,13 +159,15 @@ class Cell:
             "vary": parts["vary"] or {},
         }  # fmt: skip
         search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
-        checker.cadence(resolved["probes"], "probes")
+        checker.cadence(resolved, "probes")
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
         checker.criterion(resolved, search, f"methods.{method}")
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
+        image = catalog.load()[data].image if data in catalog.load() else None
+        checker.agree(resolved, search, image, f"methods.{method}")
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         checker.finish()

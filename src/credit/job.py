@@ -31,7 +31,7 @@ def train(
     if spec.get("searched"):
         if choice is None:
             raise ConfigError("this spec needs the choice.json of its search among the inputs")
-        chosen = read_choice(choice, spec["searched"])
+        chosen = read_choice(choice, spec)
     run = apply_choice(spec, chosen)
     training, found = run_training(spec, run, data, device, checkpoint, every, script)
     header = {"spec": spec, "chosen": chosen, "provenance": found}
@@ -73,6 +73,7 @@ def run_training(
     snapshot.check(spec.get("code"))
     start = time.monotonic()
     training = Training(run, data, choose_device(device))
+    snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
         training.run(checkpoint, every)
     except Interrupted as error:
@@ -100,13 +101,19 @@ def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None]:
     return (data or [None])[0], (choice or [None])[0]
 
 
-def read_choice(path: Path, searched: Sequence[str]) -> dict[str, float]:
-    """The values that a search chose, {dotted path: value}. Raises ConfigError for a file that is no choice."""
+def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
+    """The values that the search of this cell chose, {dotted path: value}. Raises ConfigError for another file."""
+    searched, cell = spec["searched"], ("paper", "experiment", "dataset", "method")
     try:
-        choice = json.loads(path.read_text(encoding="utf-8"))["choice"]
-        return {name: choice[name] for name in searched}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        chosen = {name: content["choice"][name] for name in searched}
+        owner = {key: content["spec"].get(key) for key in cell}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not the choice of a search for {', '.join(searched)}; delete it") from error
+    wanted = {key: spec.get(key) for key in cell}
+    if owner != wanted:
+        raise ConfigError(f"{path}: the choice of {'/'.join(map(str, owner.values()))}; this run is another cell")
+    return chosen
 
 
 def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:

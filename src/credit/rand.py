@@ -31,7 +31,7 @@ class Rand:
     """Named random streams of a stack of members, or of a single network.
 
     seeds: one seed per member; draws then have shape (M, *shape). A single int: draws have shape `shape`.
-    dtype: of normal, uniform and bernoulli draws. replay: see `with_replay`.
+    dtype: of normal, uniform and bernoulli draws. replay: see `with_replay`; only_replay: nothing else is drawn.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Rand:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         replay: Replay | None = None,
+        only_replay: bool = False,
     ) -> None:
         self.stacked = not isinstance(seeds, numbers.Integral)
         self.seeds = [int(s) for s in seeds] if self.stacked else [int(seeds)]
@@ -47,7 +48,7 @@ class Rand:
             raise ValueError("seeds = []; must be an int, or one int per member of the stack")
         self.device, self.dtype = torch.device(device), dtype
         self._streams: dict[str, list[torch.Generator]] = {}
-        self._replay = _Replay(replay or {})
+        self._replay = _Replay(replay or {}, only_replay)
 
     def with_replay(self, replay: Replay) -> Rand:
         """The same streams, but the named draws are given: a tensor for one draw, a list for successive ones.
@@ -113,7 +114,7 @@ class Rand:
     ) -> Tensor:
         shape = tuple(shape)
         expected = (len(self.seeds), *shape) if self.stacked else shape
-        if name in self._replay:
+        if self._replay.holds(name):
             return self._replay.next(name, expected).to(self.device, dtype)
         draws = [one(g) for g in self._generators(name)]
         return (torch.stack(draws) if self.stacked else draws[0]).to(self.device, dtype)
@@ -122,11 +123,15 @@ class Rand:
 class _Replay:
     """Draws that are given instead of drawn, each used once."""
 
-    def __init__(self, draws: Replay) -> None:
+    def __init__(self, draws: Replay, only: bool = False) -> None:
+        self._only = only  # a draw that is not given is an error
         self._draws = {name: [d] if isinstance(d, Tensor) else list(d) for name, d in draws.items()}
         self._used = dict.fromkeys(self._draws, 0)
 
-    def __contains__(self, name: str) -> bool:
+    def holds(self, name: str) -> bool:
+        """Whether a stream is replayed. Raises ValueError for another one where all must be given."""
+        if self._only and name not in self._draws:
+            raise ValueError(f"stream {name!r} is drawn, but only these draws are given: {', '.join(self._draws)}")
         return name in self._draws
 
     def next(self, name: str, expected: tuple[int, ...]) -> Tensor:
@@ -144,11 +149,15 @@ class _Replay:
 def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:
     """What a rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
 
-    Nothing is seed 0. like: a tensor whose device and dtype a new Rand takes.
+    A seed s gives the members of a stack the seeds s, s + 1, ...; nothing is seed 0. Where draws are given, all that
+    are asked for must be among them. like: a weight or an activation, whose device, dtype and stack axis a new Rand
+    takes (both have an odd number of axes in a stack, and an even one without).
     """
     if isinstance(rand, Rand):
         return rand
+    first = rand if isinstance(rand, int) else 0
+    stacked = like is not None and like.ndim % 2 == 1
+    seeds = [first + m for m in range(like.shape[0])] if stacked else first
     where = {} if like is None else {"device": like.device, "dtype": like.dtype}
-    if isinstance(rand, Mapping):
-        return Rand(0, replay=rand, **where)
-    return Rand(rand or 0, **where)
+    given = rand if isinstance(rand, Mapping) else None
+    return Rand(seeds, replay=given, only_replay=given is not None, **where)

@@ -118,10 +118,15 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         seeds=config.get("seeds"),
         seeds_per_job=config.get("seeds_per_job"),
         data_folder=data["folder"].rstrip("/"),
-        mirror=data.get("mirror"),
-        user_files=data.get("user_files"),
+        mirror=_text(data.get("mirror")),
+        user_files=_text(data.get("user_files")),
         allow_unverified=dict(data.get("allow_unverified") or {}),
     )
+
+
+def _text(value: str | None) -> str | None:
+    """A text, or None for what `--config` makes of null within a mapping."""
+    return None if value in ("null", "None", "") else value
 
 
 def _names(value: str | list[str] | None) -> tuple[str, ...] | None:

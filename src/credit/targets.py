@@ -34,6 +34,11 @@ class Artefact:
     entry: dict[str, Any]
     experiments: tuple[str, ...]
 
+    @property
+    def caption(self) -> str:
+        """Its caption's file in workflow/report."""
+        return self.entry.get("caption", f"{self.kind}.rst")
+
 
 class Workflow:
     """Everything that the configuration asks for.
@@ -56,6 +61,9 @@ class Workflow:
         self._digests: dict[tuple, dict[str, str]] = {}
         self.figures: dict[str, Artefact] = self._artefacts("figures")  # by name
         self.tables: dict[str, Artefact] = self._artefacts("tables")
+        self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
+            (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
+        }
 
     # ---- files
 
@@ -177,7 +185,24 @@ class Workflow:
 
     def artefact_spec(self, kind: str, name: str) -> dict[str, Any]:
         """Spec of a figure or a summary table."""
-        artefact = (self.figures if kind == "figure" else self.tables)[name]
+        return self._artefact_specs[kind, name]
+
+    def _checked_spec(self, artefact: Artefact) -> dict[str, Any]:
+        """Spec of an artefact. Raises ConfigError for a module that cannot be read and a caption that is not there."""
+        where = f"config/experiments/{artefact.paper}: {artefact.kind}s.{artefact.name.rpartition('/')[2]}"
+        reports = self.root / "workflow" / "report"
+        if not (reports / artefact.caption).is_file():
+            known = [p.name for p in reports.glob("*.rst")]
+            raise ConfigError(one_of(f"{where}.caption", artefact.caption, known))
+        try:
+            spec = self._artefact_spec(artefact)
+            canonical_json(spec)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        return spec
+
+    def _artefact_spec(self, artefact: Artefact) -> dict[str, Any]:
+        kind, name = artefact.kind, artefact.name
         short = name.rpartition("/")[2]
         script, modules = "summarise", ()
         spec = {

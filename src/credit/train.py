@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Training:
 
     def __init__(self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr):
         self.spec, self.log = spec, log
+        # A checkpoint belongs to a spec and to the very samples that it was trained on.
+        self.identity = spec_hash({"spec": spec, "data": content_id(data)})
         self.settings = {"evaluate": {}, **spec["train"]}
         self.stack = members(spec)
         torch.set_num_threads(int(self.settings.get("threads", 1)))
@@ -53,13 +56,14 @@ class Training:
         dtype = DTYPES[self.settings["dtype"]]
         self.device = torch.device(device)
         self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
-        context = Context(self.rand, len(self.stack), self.device, dtype, data)
+        context = Context(self.rand, len(self.stack), self.device, dtype, data, spec.get("data"))
         self.task = build_part(tasks.registry, spec["task"], "task").build(context)
         self.learner = self._learner(dtype)
         self.alive = [True] * len(self.stack)
         self.records: list[dict[str, Any]] = []
         self.position = (0, 0)  # phase, epoch within it: the next to train
         self.epoch = 0  # epochs recorded so far
+        self.evaluated_at = 0  # updates before the last evaluation
 
     def _learner(self, dtype: torch.dtype) -> Learner:
         net_config = build_part(nets.registry, self.spec["net"], "net", "kind")
@@ -103,6 +107,8 @@ class Training:
                 saved = time.monotonic()
             if stop.requested:
                 raise Interrupted(f"stopped on request after epoch {self.epoch}")
+        if self.evaluated_at != self.learner.step and any(self.alive):
+            self._evaluate(self.epoch)
         return self.records
 
     def _epoch(self, phase: Phase, index: int) -> None:
@@ -128,6 +134,7 @@ class Training:
         self._progress(phase, loss, time.monotonic() - start)
 
     def _evaluate(self, epoch: int) -> None:
+        self.evaluated_at = self.learner.step
         wanted = tuple(self.settings["evaluate"].get("splits", ("validation", "test")))
         results = self.task.evaluate(self.learner, self.learner.net.loss, wanted)
         rows = [(name, "", value) for name, value in results.items()]
@@ -171,20 +178,21 @@ class Training:
     def _save(self, path: Path) -> None:
         learner = self.learner
         content = {
-            "position": list(self.position), "epoch": self.epoch, "steps": learner.steps, "alive": self.alive,
+            "position": list(self.position), "epoch": self.epoch,
+            "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
             "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
             "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
         }  # fmt: skip
-        checkpoint.save(path, spec_hash(self.spec), content)
+        checkpoint.save(path, self.identity, content)
 
     def _resume(self, path: Path | None) -> None:
-        content = checkpoint.load(path, spec_hash(self.spec)) if path else None
+        content = checkpoint.load(path, self.identity) if path else None
         if content is None:
             return
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.alive, self.records = content["alive"], json.loads(content["records"])
-        learner.steps = content["steps"]
+        learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
         assign(learner.params, content["params"])
         learner.state = to_device(content["state"], self.device)
         learner.opt.load_state_dict(content["opt"])
@@ -192,6 +200,14 @@ class Training:
         self.task.load_state_dict(content["task"])
         print(f"resumed at epoch {self.epoch} from {path}", file=self.log)
         self.log.flush()
+
+
+def content_id(data: Path | None) -> list | None:
+    """What tells two prepared data sets apart: names, sizes and CRCs of their arrays."""
+    if data is None or not zipfile.is_zipfile(data):
+        return None  # the task says what is wrong with it
+    with zipfile.ZipFile(data) as archive:
+        return [[m.filename, m.file_size, m.CRC] for m in archive.infolist()]
 
 
 class StopRequest:

@@ -122,8 +122,8 @@ def test_evaluation_can_count_updates():
     spec = make_spec(lr=0.01)
     spec["train"]["evaluate"] = {"every": 3, "unit": "update", "splits": ["test"]}
     records = [r for r in trained(spec).records if r["metric"] == "test_loss" and r["seed"] == 0]
-    assert [r["step"] for r in records] == [0, 3, 6, 9, 12, 15]
-    assert [r["epoch"] for r in records] == [0, 1, 2, 3, 3, 4]
+    assert [r["step"] for r in records] == [0, 3, 6, 9, 12, 15, 16]
+    assert [r["epoch"] for r in records] == [0, 1, 2, 3, 3, 4, 4]
 
 
 class Remembering(Supervised):

@@ -25,4 +25,4 @@ rule run_benchmark:
         runtime=60,
         gpu=0,
     shell:
-        "credit_script bench {wildcards.name} {output} > {log} 2>&1"
+        "credit_script bench {wildcards.name} {output:q} > {log:q} 2>&1"

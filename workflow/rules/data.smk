@@ -20,7 +20,7 @@ rule fetch_dataset:
     params:
         spec=fetch_spec,
     shell:
-        "credit_script fetch {params.spec:q} {output} --mirror={resources.mirror:q} --user-files={resources.user_files:q} > {log} 2>&1"
+        "credit_script fetch {params.spec:q} {output:q} --mirror={resources.mirror:q} --user-files={resources.user_files:q} > {log:q} 2>&1"
 
 
 rule prepare_dataset:
@@ -42,4 +42,4 @@ rule prepare_dataset:
     params:
         spec=prepare_spec,
     shell:
-        "credit_script prepare {params.spec:q} {input} {output} > {log} 2>&1"
+        "credit_script prepare {params.spec:q} {input:q} {output:q} > {log:q} 2>&1"

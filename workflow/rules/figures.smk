@@ -10,7 +10,7 @@ for name, artefact in WORKFLOW.figures.items():
             pdf=ensure(f"{RESULTS}/figures/{name}.pdf", non_empty=True),
             png=report(
                 f"{RESULTS}/figures/{name}.png",
-                caption=f"../report/{artefact.entry.get('caption', 'figure.rst')}",
+                caption=f"../report/{artefact.caption}",
                 category="Figures",
                 subcategory=artefact.paper,
                 labels={"figure": name, "title": artefact.entry.get("title", name)},
@@ -30,4 +30,4 @@ for name, artefact in WORKFLOW.figures.items():
         params:
             spec=as_param(WORKFLOW.artefact_spec("figure", name)),
         shell:
-            "credit_script plot {params.spec:q} {output.pdf} {output.png} {input} > {log} 2>&1"
+            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} {input:q} > {log:q} 2>&1"

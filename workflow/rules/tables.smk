@@ -21,7 +21,7 @@ rule collect_runs:
     params:
         spec=collect_spec,
     shell:
-        "credit_script collect {params.spec:q} {output} {input} > {log} 2>&1"
+        "credit_script collect {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
 
 
 # One rule for each summary, since captions take no wildcards.
@@ -35,7 +35,7 @@ for name, artefact in WORKFLOW.tables.items():
         output:
             csv=report(
                 f"{RESULTS}/tables/{name}.csv",
-                caption=f"../report/{artefact.entry.get('caption', 'table.rst')}",
+                caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
                 labels={"table": name, "title": artefact.entry.get("title", name)},
@@ -56,7 +56,7 @@ for name, artefact in WORKFLOW.tables.items():
         params:
             spec=as_param(WORKFLOW.artefact_spec("table", name)),
         shell:
-            "credit_script summarise {params.spec:q} {output.csv} {output.md} {input} > {log} 2>&1"
+            "credit_script summarise {params.spec:q} {output.csv:q} {output.md:q} {input:q} > {log:q} 2>&1"
 
 
 rule judge_fidelity:
@@ -85,4 +85,4 @@ rule judge_fidelity:
     params:
         spec=as_param(WORKFLOW.fidelity_spec()),
     shell:
-        "credit_script fidelity {params.spec:q} {output} {input.published} -- {input.tables} > {log} 2>&1"
+        "credit_script fidelity {params.spec:q} {output:q} {input.published:q} -- {input.tables:q} > {log:q} 2>&1"

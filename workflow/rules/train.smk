@@ -19,7 +19,7 @@ rule search_settings:
     params:
         spec=search_spec,
     shell:
-        "credit_script search {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
+        "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} > {log:q} 2>&1"
 
 
 rule train:
@@ -42,4 +42,4 @@ rule train:
     params:
         spec=train_spec,
     shell:
-        "credit_script train {params.spec:q} {output} {input} --device {resources.device} > {log} 2>&1"
+        "credit_script train {params.spec:q} {output:q} {input:q} --device {resources.device} > {log:q} 2>&1"

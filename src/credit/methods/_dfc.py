@@ -23,8 +23,8 @@ from credit.methods._feedback_learning import OptimizerGroup
 from credit.methods.base import Batch, Method, Pass, Phase, State, Step, forward, member, scaled
 from credit.nets.base import Net, Params, check_input
 from credit.nets.init import init
+from credit.optim._optimizer import Optimizer
 from credit.optim.config import check
-from credit.optim.optimizer import Optimizer
 from credit.rand import Rand, as_rand
 
 RMSPROP = {"alpha": 0.95, "eps": 0.03, "centered": True}  # published, not configurable there

@@ -19,7 +19,7 @@ from credit.methods._dfc_frame import Deviation
 from credit.methods._dfc_steady import linear_control
 from credit.methods.base import member
 from credit.nets.base import Params
-from credit.optim.optimizer import Optimizer
+from credit.optim._optimizer import Optimizer
 from credit.rand import Rand
 
 SIGMA_FLOOR = 0.01  # published: the gradient is divided by max(sigma, 0.01)^2

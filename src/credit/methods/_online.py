@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from credit.nets.base import Batch, BlockTrace, Net, Params, Trace, check_input
-from credit.optim.optimizer import Affine
+from credit.optim._optimizer import Affine
 
 WIDEST = 64  # inputs: below, blocks save nothing
 

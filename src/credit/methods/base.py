@@ -129,7 +129,8 @@ class Forward:
 def forward(net: Net, params: Params, batch: Batch, rand: Rand) -> Forward:
     """Forward pass (with dropout masks where the net has them), loss and its gradient at the output."""
     check_input(net, params, batch.x)
-    return with_loss(net, net.forward(params, batch.x, net.masks(batch_size(net, params, batch), rand)), batch)
+    masks = net.masks(batch_size(net, params, batch), rand, params["0"]["weight"])
+    return with_loss(net, net.forward(params, batch.x, masks), batch)
 
 
 def with_loss(net: Net, trace: Trace, batch: Batch) -> Forward:

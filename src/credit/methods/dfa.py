@@ -25,6 +25,7 @@ class DFA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
 
     feedback: str | dict = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0

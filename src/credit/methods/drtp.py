@@ -16,11 +16,12 @@ class DRTP(Method):
     """delta_l = phi' * (B_l t) / B: hidden blocks see the *target* t (one-hot, or the regression target).
 
     Nothing waits for the output, so there is neither a backward pass nor update locking. The sign of B_l is
-    immaterial, since its distribution is symmetric. The output layer is trained with its error. The mean
-    over the batch of B samples is taken as in the loss.
+    immaterial, since its distribution is symmetric. The output layer is trained with its error. Samples are
+    averaged, or summed, as in the loss; weights of output errors weigh the targets in the same way.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
     cost: ClassVar[float] = 0.95
 
     feedback: str | dict = "xavier_normal"
@@ -34,7 +35,8 @@ class DRTP(Method):
         """info["deltas"] are the teaching signals at the pre-activations."""
         run = forward(net, params, batch, rand)
         target = net.loss.targets(batch.y, net.n_out, run.error.dtype)
-        return direct_step(net, run, state["feedback"], target / run.error.shape[-2])
+        signal = target if batch.weights is None else target * batch.weights
+        return direct_step(net, run, state["feedback"], signal if net.loss.summed else signal / run.error.shape[-2])
 
 
 part = DRTP

@@ -22,6 +22,7 @@ class FA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
 
     feedback: str | dict = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0

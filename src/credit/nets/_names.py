@@ -51,7 +51,7 @@ def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tupl
     """
     given = {"name": scheme} if isinstance(scheme, str) else dict(scheme)
     name = given.pop("name", None)
-    if name not in SCHEMES:
+    if not isinstance(name, str) or name not in SCHEMES:
         raise ConfigError(one_of(f"{where}.name", name, SCHEMES))
     allowed = {**SCHEMES[name], "bias": 0.0}  # half-width of the uniform distribution of biases
     for key, value in given.items():
@@ -69,7 +69,11 @@ def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tupl
 
 
 def check_names(net: Mapping[str, Any], where: str) -> None:
-    """Check the activations and the initialisation that a net's settings name. Raises ConfigError naming the key."""
+    """Check the activations and the initialisations that a net's settings name, how many, and the pooling.
+
+    net: checked settings, of a part of credit.nets or of a task that draws a net. Raises ConfigError naming the key.
+    """
+    _check_lengths(net, where)
     hidden = net.get("hidden", "tanh")
     named = [("hidden", name) for name in ([hidden] if isinstance(hidden, str) else hidden)]
     for key, name in [*named, ("output", net.get("output", "linear"))]:
@@ -78,3 +82,22 @@ def check_names(net: Mapping[str, Any], where: str) -> None:
     schemes = net.get("init", "xavier_normal")
     for scheme in [schemes] if isinstance(schemes, (str, Mapping)) else schemes:
         scheme_options(scheme, f"{where}.init")
+
+
+def n_blocks(net: Mapping[str, Any]) -> int:
+    """Number of layers of weights of a net with these settings."""
+    return len(net.get("channels", ())) + len(net["hidden_sizes"]) + 1
+
+
+def _check_lengths(net: Mapping[str, Any], where: str) -> None:
+    blocks = n_blocks(net)
+    for key, n, what in (("hidden", blocks - 1, "hidden layers"), ("bias", blocks, "layers"), ("init", blocks, "layers")):
+        value = net.get(key)
+        if isinstance(value, (list, tuple)) and len(value) != n:
+            raise ConfigError(f"{where}.{key} = {list(value)}; must be one value, or one for each of {n} {what}")
+    pool = net.get("pool")
+    if pool is not None and (len(pool) not in (1, 2, 3) or min(pool[:2]) < 1 or 2 * sum(pool[2:]) > pool[0]):
+        raise ConfigError(
+            f"{where}.pool = {list(pool)}; must be null or [size, stride, padding], the last two optional, with "
+            "size and stride >= 1 and padding at most half the size"
+        )

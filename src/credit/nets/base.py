@@ -122,6 +122,8 @@ class Net:
         seed: an int for one network, or a `Rand` whose members make the stack. dtype: default torch's.
         stream: name of the random streams; a second net of the same seed needs another one.
         """
+        if isinstance(seed, Rand) and dtype not in (None, seed.dtype):
+            raise ValueError(f"dtype = {dtype}; the given Rand draws {seed.dtype}")
         rand = seed if isinstance(seed, Rand) else Rand(seed, dtype=dtype or torch.get_default_dtype())
         schemes = [scheme] * len(self) if isinstance(scheme, (str, Mapping)) else list(scheme)
         if len(schemes) != len(self):
@@ -144,11 +146,14 @@ class Net:
             x = block.forward(params[str(i)], x).out
         return x
 
-    def masks(self, batch_size: int, rand: Rand) -> list[Tensor | None] | None:
-        """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped."""
+    def masks(self, batch_size: int, rand: Rand, like: Tensor | None = None) -> list[Tensor | None] | None:
+        """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped.
+
+        like: a weight, for randomness that is given as a seed or as draws (see `credit.rand.as_rand`).
+        """
         if self.keep >= 1:
             return None
-        rand = as_rand(rand)
+        rand = as_rand(rand, like)
         hidden = [
             rand.bernoulli(f"dropout.{i}", (batch_size, *b.shape_out), self.keep) / self.keep
             for i, b in enumerate(self.blocks[:-1])
@@ -174,6 +179,11 @@ def check_input(net: Net, params: Params, x: Tensor) -> None:
         raise ValueError(
             f"input has shape {tuple(x.shape)}; this {net.kind} net takes ({axes}, {', '.join(map(str, net.shape_in))})"
         )
+    weight = params["0"]["weight"]
+    if x.dtype != weight.dtype:
+        raise ValueError(f"input is {x.dtype}; the parameters are {weight.dtype}")
+    if leading and x.shape[0] not in (1, weight.shape[0]):
+        raise ValueError(f"input has {x.shape[0]} members; the parameters have {weight.shape[0]}")
 
 
 def loss_named(name: str):

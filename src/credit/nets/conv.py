@@ -207,12 +207,12 @@ def conv(
 class ConvConfig:
     """Configuration of a convolutional net; image shape and output size come from the task."""
 
-    channels: tuple[int, ...]
-    hidden_sizes: tuple[int, ...] = ()
+    channels: tuple[Annotated[int, "> 0"], ...]
+    hidden_sizes: tuple[Annotated[int, "> 0"], ...] = ()
     kernel: Annotated[int, "> 0"] = 5
     stride: Annotated[int, "> 0"] = 1
     padding: Annotated[int, ">= 0"] = 0
-    pool: tuple[int, ...] | None = (2, 2, 0)
+    pool: tuple[Annotated[int, ">= 0"], ...] | None = (2, 2, 0)
     hidden: str | tuple[str, ...] = "relu"
     output: str = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"

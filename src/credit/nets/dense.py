@@ -117,7 +117,7 @@ def each_block(bias: bool | Sequence[bool], n: int) -> list[bool]:
 class DenseConfig:
     """Configuration of a fully connected net; input and output sizes come from the task."""
 
-    hidden_sizes: tuple[int, ...]
+    hidden_sizes: tuple[Annotated[int, "> 0"], ...]
     hidden: str | tuple[str, ...] = "tanh"
     output: str = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"

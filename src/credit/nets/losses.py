@@ -83,6 +83,8 @@ class SoftmaxCrossEntropy(Loss):
             raise ValueError(
                 f"softmax_cross_entropy takes classes as int64 (M, B); target is {target.dtype} {tuple(target.shape)}"
             )
+        if target.shape[-1] != output.shape[-2]:
+            raise ValueError(f"targets of shape {tuple(target.shape)} do not fit outputs of {tuple(output.shape)}")
         return target.expand(output.shape[:-1]).unsqueeze(-1)
 
     @staticmethod

@@ -31,13 +31,17 @@ EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory
 
 @dataclass(frozen=True)
 class Context:
-    """What a task is built from. data: the prepared data set's file, for tasks that read one."""
+    """What a task is built from.
+
+    data: the prepared data set, for tasks that read one; declared: what the spec says of it ("name", "verified").
+    """
 
     rand: Rand
     members: int
     device: torch.device
     dtype: torch.dtype
     data: Path | None = None
+    declared: dict | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from credit.data.load import load, split
-from credit.errors import ConfigError
+from credit.errors import ConfigError, DataError
 from credit.tasks.base import Context, Split, Supervised
 
 
@@ -25,18 +25,24 @@ class Images:
 
     validation: Annotated[int, ">= 0"] = 5000
     mean: float | tuple[float, ...] = 0.0
-    std: float | tuple[float, ...] = 1.0
+    std: Annotated[float, "> 0"] | tuple[Annotated[float, "> 0"], ...] = 1.0
     target: Literal["class", "input"] = "class"
     batch_size: Annotated[int, "> 0"] = 128
     drop_last: bool = False
     partial: Literal["own", "nominal", "carry"] = "own"
-    train: int | None = None
+    train: Annotated[int, "> 0"] | None = None
 
     def build(self, context: Context) -> Supervised:
         """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
         if self.drop_last and self.partial != "own":
             raise ConfigError(f"task.partial = {self.partial!r}; contradicts drop_last = true")
+        if context.data is None:
+            raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
         data = load(context.data)
+        declared = context.declared or {}
+        for key, found in (("name", data.name), ("verified", data.verified)):
+            if declared.get(key, found) != found:
+                raise DataError(f"{context.data}: {key} = {found!r}; the spec was made for {declared[key]!r}")
         if not 0 <= self.validation < len(data.train_x):
             raise ConfigError(
                 f"task.validation = {self.validation}; {data.name} has {len(data.train_x)} training images"

@@ -22,7 +22,7 @@ class Teacher:
 
     n_in: Annotated[int, "> 0"] = 15
     n_out: Annotated[int, "> 0"] = 5
-    hidden_sizes: tuple[int, ...] = (1000, 1000, 1000, 1000)
+    hidden_sizes: tuple[Annotated[int, "> 0"], ...] = (1000, 1000, 1000, 1000)
     hidden: str = "relu"
     init: str | dict = "teacher"
     train: Annotated[int, "> 0"] = 5000
