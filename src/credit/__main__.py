@@ -30,7 +30,8 @@ from credit.errors import ConfigError, one_line
 
 PLAN = """What a target will cost: jobs, networks trained, CPU time, disk; by experiment, in total, and what is still to
 run. Results on disk count as done when they belong to the present code and configuration.
-TARGET is what snakemake takes: all, a paper (dfc), a figure, a table or a run; or an experiment, PAPER/NAME."""
+TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
+sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
 WHY = """What differs between a result and the present, a line each, or `up to date`.
 RESULT is a run (…/blockB.jsonl), a search (…/choice.json), or a table or figure: then every missing or stale run
 that it is made from is listed. Paths below results/quick/ are compared with the quick scale."""

@@ -77,14 +77,15 @@ def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterat
 def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
     """Layers that the optimiser names must be the net's; lists of values belong to `vary`."""
     layers = [str(i) for i in range(n_blocks(run["net"]))]
-    for key, value in run["train"]["optimizer"].items():
-        pair = key == "betas" and isinstance(value, (list, tuple))
-        for one in value if pair else [value]:
-            if isinstance(one, Mapping) and key != "schedule" and sorted(map(str, one)) != sorted(layers):
-                yield f"train.optimizer.{key} names the layers {', '.join(map(str, one))}; must name {', '.join(layers)}"
-            leaves = one.values() if isinstance(one, Mapping) and key != "schedule" else [one]
-            if any(isinstance(leaf, (list, tuple)) for leaf in leaves):
-                yield f"train.optimizer.{key} = {value}; must be one value, `vary` tries several"
+    settings = {k: v for k, v in run["train"]["optimizer"].items() if k != "schedule"}
+    for key, value in settings.items():
+        for one in value if key == "betas" else [value]:
+            by_layer = one if isinstance(one, Mapping) else {}
+            if by_layer and {str(k) for k in by_layer} != {*layers}:
+                named = ", ".join(map(str, by_layer))
+                yield f"train.optimizer.{key} names the layers {named}; must name all of {', '.join(layers)}"
+            if any(isinstance(v, (list, tuple)) for v in (one, *by_layer.values())):
+                yield f"train.optimizer.{key} = {value}; must be one value, or one for each layer; `vary` tries several"
 
 
 def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mapping[str, str]) -> Iterator[str]:

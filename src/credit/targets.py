@@ -26,13 +26,17 @@ BLOCK = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:block(\d+)\.jsonl|c
 
 @dataclass(frozen=True)
 class Artefact:
-    """A figure or a table. name: `fig3` or `dfc/fig3`, its path below figures/ or tables/ without ending."""
+    """A figure or a table. name: `fig3` or `dfc/fig3`, its path below figures/ or tables/ without ending.
+
+    path: the experiment's file that asks for it.
+    """
 
     kind: str
     name: str
     paper: str
     entry: dict[str, Any]
     experiments: tuple[str, ...]
+    path: Path
 
     @property
     def caption(self) -> str:
@@ -85,10 +89,6 @@ class Workflow:
         """Prepared data set; both scales share it."""
         return f"{self.settings.data_folder}/{dataset}.npz"
 
-    def has_no_checksum(self, dataset: str) -> bool:
-        """Whether a data set's files come from the user, without a published checksum."""
-        return catalog.dataset(dataset).source == "user"
-
     def _artefacts(self, kind: str) -> dict[str, Artefact]:
         found: dict[str, Artefact] = {}
         for key, experiment in self.experiments.items():
@@ -101,7 +101,7 @@ class Workflow:
                 if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in self.experiments):
                     raise ConfigError(f"{experiment.path}: {kind}.{short}: another {kind[:-1]} has this name")
                 if all(n in self.experiments for n in needed):
-                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, needed)
+                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, needed, experiment.path)
         return found
 
     def _check_experiment(self, key: str, where: str) -> None:
@@ -189,7 +189,7 @@ class Workflow:
 
     def _checked_spec(self, artefact: Artefact) -> dict[str, Any]:
         """Spec of an artefact. Raises ConfigError for a module that cannot be read and a caption that is not there."""
-        where = f"config/experiments/{artefact.paper}: {artefact.kind}s.{artefact.name.rpartition('/')[2]}"
+        where = f"{artefact.path}: {artefact.kind}s.{artefact.name.rpartition('/')[2]}"
         reports = self.root / "workflow" / "report"
         if not (reports / artefact.caption).is_file():
             known = [p.name for p in reports.glob("*.rst")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from small_checkout import FIT, SEARCH, Checkout, searching
 
+from credit.agreement import grid_problems
 from credit.errors import ConfigError
 
 
@@ -238,6 +239,25 @@ def test_a_method_may_search_more(checkout):
         ({"vary": {"hyper.feedback_scael": [1]}}, r"methods.fa: vary: hyper.feedback_scael = \[1\]: no such hyper"),
         ({"vary": {"train.optimizer.momentum": [0.5, 1.5]}}, r"vary: train.optimizer.momentum = 1.5; must be"),
         ({"vary": {"train.optimizer.momentum": [0.5, 0.5]}}, r"momentum = \[0.5, 0.5\]: a value appears twice"),
+        ({"vary": {"train.optimizer.momentum": [0.1]}, "search": {"vary": {"train.optimizer.momentum": [0.1]}}},
+         r"vary and search.vary both name train.optimizer.momentum"),
+        ({"methods": {"fa": {"hyper": {"feedback_scale": [1.0, 2.0]}}}}, r"feedback_scale = \[1.0, 2.0\]; must be a"),
+        ({"methods": {"fa": {"hyper": {"feedback": "xavier_norml"}}}}, r"fa.hyper.feedback.name = 'xavier_norml'"),
+        ({"methods": {"drtp": {"hyper": {"feedback": {"name": "normal"}}}}}, r"drtp.hyper.feedback.std is missing"),
+        ({"task": {"hidden": "reluu"}}, r"task.hidden = 'reluu' \(did you mean 'relu'\?\)"),
+        ({"task": {"init": "techer"}}, r"task.init.name = 'techer' \(did you mean 'teacher'\?\)"),
+        ({"probes": [{"probe": "angles", "reference": "mn", "hyper": {"dampin": 1}}]},
+         r"probes\[0\].hyper.dampin = 1: no such hyperparameter \(did you mean 'damping'\?\)"),
+        ({"probes": [{"probe": "angles", "reference": "fa"}]}, r"probes\[0\].reference = 'fa'; .* one of: bp, gn, mn"),
+        ({"probes": [{"probe": "angles", "on": "updat"}]}, r"probes\[0\].on = 'updat' .*must be one of: evaluate, upd"),
+        ({"probes": [{"probe": "angles", "on": "init"}]}, r"probes\[0\].on = 'init'"),
+        ({"train": {"optimizer": {"weight_decay": {"0": 0.1, "2": 0.1}}}}, r"layers 0, 2; must name all of 0, 1"),
+        ({"train": {"optimizer": {"momentum": [0.1, 0.2]}}}, r"momentum = \[0.1, 0.2\]; must be one value"),
+        ({"net": {"hidden": ["tanh", "relu"]}}, r"net.hidden = .*; must be one value, or one for each of 1 hidden"),
+        ({"net": {"bias": [True]}}, r"net.bias = \[True\]; must be one value, or one for each of 2 layers"),
+        ({"net": {"init": [{"name": "zeros"}] * 3}}, r"net.init = .*one for each of 2 layers"),
+        ({"net": {"hidden_sizes": [4, 0]}}, r"net.hidden_sizes = \[4, 0\]; must be a list of integers > 0"),
+        ({"net": {"loss": "softmax_cross_entropy"}}, r"net.loss = 'softmax_cross_entropy'; needs classes"),
         ({"quick": {"seeds": 0}}, r"with its quick block: seeds: 0 is less than the minimum"),
     ],
 )  # fmt: skip
@@ -267,6 +287,58 @@ def test_a_rule_that_is_not_defined_for_the_net_is_refused(tmp_path):
     del body["quick"]
     with pytest.raises(ConfigError, match=r"methods.mn: rule mn is not defined for a conv net; it takes: dense"):
         Checkout(tmp_path, {"toy/fit": body}).workflow()
+
+
+def images(tmp_path, net=None, task=None, **changes):
+    body = {
+        **{k: v for k, v in FIT.items() if k != "quick"},
+        "net": {"kind": "conv", "channels": [2], "kernel": 3, **(net or {})},
+        "task": {"name": "images", "validation": 200, **(task or {})},
+        "datasets": {"small": {"data": "digits"}},
+        **changes,
+    }
+    return Checkout(tmp_path, {"toy/fit": body}).workflow()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"net": {"kernel": 9}}, r"net.kernel = 9, .*; conv block 0 does not fit images of 8 x 8 pixels"),
+        ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 3 x 3 pixels"),
+        ({"net": {"pool": []}}, r"net.pool = \[\]; must be null or \[size, stride, padding\]"),
+        ({"net": {"pool": [2, 2, 0, 1]}}, r"net.pool = \[2, 2, 0, 1\]; must be null or"),
+        ({"net": {"pool": [2, 0]}}, r"net.pool = \[2, 0\]; must be null or"),
+        ({"task": {"target": "input"}}, r"net.loss = 'softmax_cross_entropy'; needs classes"),
+        ({"task": {"validation": 0}}, r"train.evaluate.splits names validation; with task.validation = 0"),
+        ({"task": {"train": 0}}, r"task.train = 0; must be an integer > 0 or null"),
+        ({"task": {"std": 0}}, r"task.std = 0; must be a finite number > 0"),
+        ({"task": {"std": [1.0, 0.0]}}, r"task.std = \[1.0, 0.0\]; must be"),
+        ({"task": {"mean": [0.1, 0.2, 0.3]}}, r"task.mean = .*; must be one number, or one for each of 1 channels"),
+        ({"probes": [{"probe": "angles", "reference": "mn"}]}, r"probes\[0\].reference = 'mn'; not defined for a conv"),
+    ],
+)
+def test_what_does_not_fit_the_images_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=r"toy/fit.yaml: .*" + message):
+        images(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("pool", [None, [2], [3, 2], [3, 2, 1]])
+def test_a_net_that_fits_its_images_is_accepted(tmp_path, pool):
+    assert images(tmp_path, net={"pool": pool}).experiment("toy/fit").cell("small", "bp").run["net"]["kernel"] == 3
+
+
+@pytest.mark.parametrize("on", ["feedback_pass", "pretrain", "update"])
+def test_a_probe_may_watch_any_pass_of_its_rule(checkout, on):
+    probe = {"probe": "feedback_alignment", "on": on}
+    checkout.change(methods={"dfc": {"probes": [probe]}})
+    assert fit(checkout).cell("near", "dfc").run["probes"][0]["on"] == on
+
+
+@pytest.mark.parametrize("path", ["hyper.step", "hyper.lr"])
+def test_two_columns_of_one_name_are_refused(path):
+    found = list(grid_problems({"train.optimizer.lr": [1.0], path: [1.0]}, {}))
+    assert found
+    assert path in found[-1]
 
 
 def test_all_mistakes_are_reported_at_once_and_once(checkout):

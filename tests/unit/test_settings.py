@@ -80,6 +80,8 @@ def test_the_least_experiment_is_accepted():
         ({"train": {"dtype": "float16"}}, r"train.dtype: 'float16' is not one of \['float32', 'float64'\]"),
         ({"vary": {"net.size": [1]}}, r"vary: 'net.size' does not match"),
         ({"methods": {}}, r"x.yaml: methods: "),
+        ({"probes": [{"probe": "angles", "every": -1}]}, r"probes.*every: -1 is less than the minimum of 0"),
+        ({"probes": [{"probe": "angles", "every": "5"}]}, r"probes.*every = '5': .*integer"),
     ],
 )
 def test_a_violation_names_file_and_key(changes, message):
@@ -112,6 +114,12 @@ def test_the_shipped_configuration_is_paper_scale_and_narrows_nothing():
 def test_quick_results_lie_apart_and_data_does_not():
     s = configured(**read_yaml(REPOSITORY / "config" / "quick.yaml"))
     assert (s.root, s.data_folder) == ("results/quick", "results/data")
+
+
+@pytest.mark.parametrize("value", ["null", "None", "", None])
+def test_null_within_a_mapping_on_the_command_line_is_no_folder(value):
+    s = configured(data={"mirror": value, "user_files": value})
+    assert (s.mirror, s.user_files) == (None, None)
 
 
 @pytest.mark.parametrize("value", ["bp,fa", " bp , fa,", ["bp", "fa"], ["bp ", " fa"]])

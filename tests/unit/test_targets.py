@@ -73,8 +73,26 @@ def test_an_artefact_of_an_experiment_that_does_not_exist_is_refused(tmp_path):
         Checkout(tmp_path, two(figures={"both": {"experiments": ["toy/fitt"]}})).workflow()
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"module": "credit.figures.cross.fig99"}, r"curves: credit.figures.cross.fig99: no such module"),
+        ({"module": None}, r"curves.module"),
+        (
+            {"caption": "fig99.rst"},
+            r"curves.caption = 'fig99.rst' \(did you mean '.*'\?\); must be one of: fidelity.rst",
+        ),
+        ({"options": {"window": float("nan")}}, r"curves: a spec must hold finite numbers only"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_with_file_and_key(checkout, entry, message):
+    with pytest.raises(ConfigError, match=r"toy/fit.yaml: figures." + message):
+        checkout.change(figures={"curves": entry}).workflow()
+
+
 def test_an_artefact_is_left_out_with_an_experiment_that_it_needs(tmp_path):
-    checkout = Checkout(tmp_path, two(figures={"both": {"experiments": ["toy/fit", "toy/other"]}}))
+    both = {"module": "credit.figures.cross.fig1", "experiments": ["toy/fit", "toy/other"]}
+    checkout = Checkout(tmp_path, two(figures={"both": both}))
     assert set(checkout.workflow().figures) == {"toy/curves", "toy/both"}
     assert set(checkout.workflow(experiments="toy/other").figures) == set()
 
@@ -183,7 +201,7 @@ def test_every_shipped_artefact_has_a_spec_and_a_caption(shipped):
     for kind, artefacts in (("figure", shipped.figures), ("table", shipped.tables)):
         for name, artefact in artefacts.items():
             assert as_param(shipped.artefact_spec(kind, name))
-            assert (REPOSITORY / "workflow" / "report" / artefact.entry["caption"]).is_file()
+            assert (REPOSITORY / "workflow" / "report" / artefact.caption).is_file()
 
 
 def test_the_figures_across_papers_are_shipped_at_both_scales(shipped):

@@ -21,17 +21,18 @@ TABLE = "results/tables/cross/teacher.csv"
 
 @pytest.mark.slow
 def test_an_undeclared_import_fails_its_jobs_while_others_go_on(project: Checkout):
+    (project.root / "src/credit/methods/_hidden.py").write_text("FACTOR = 1.0\n", encoding="utf-8")
     project.edit(
         "src/credit/methods/dfa.py",
         "        run = forward(net, params, batch, rand)\n",
-        '        __import__("importlib").import_module("credit.methods.mn")\n'
+        '        __import__("importlib").import_module("credit.methods._hidden")\n'
         "        run = forward(net, params, batch, rand)\n",
     )
     project.configure("teacher", lambda content: content.update(seeds=3, seeds_per_job=1))
     before = project.results("runs")
     done = project.snakemake("--cores", "2", "all")
     assert done.status != 0
-    assert "error: undeclared code dependency: credit.methods.mn, credit.nets.jacobian was loaded" in done.text
+    assert "error: undeclared code dependency: credit.methods._hidden was loaded" in done.text
     assert "Traceback" not in done.text
     after = project.results("runs")
     assert before.items() - after.items() <= {(k, v) for k, v in before.items() if "/dfa/" in k or "/teacher/" in k}

@@ -96,7 +96,7 @@ def linear_control(
 
 def loop_gain(frame: Deviation, slopes: Sequence[Tensor], feedback: Sequence[Tensor]) -> Tensor:
     """J Q (M, B, n_L, n_L), a new tensor: the columns of Q are carried forward, J itself is never formed."""
-    return carry(frame, slopes, feedback, len(feedback) - 1).mT.contiguous()
+    return carry(frame, slopes, feedback, len(feedback) - 1).mT
 
 
 def carry(frame: Deviation, slopes: Sequence[Tensor], drive: Sequence[Tensor], last: int) -> Tensor:
@@ -104,11 +104,13 @@ def carry(frame: Deviation, slopes: Sequence[Tensor], drive: Sequence[Tensor], l
 
     drive: Q_i (M, n_i, k). It is the response of the rates of layer `last` to the k columns of the drive.
     """
-    response = drive[0].mT.unsqueeze(-3) * slopes[0].unsqueeze(-2)
+    response = drive[0].mT.contiguous().unsqueeze(-3) * slopes[0].unsqueeze(-2)
     for i in range(1, last + 1):
         shape = response.shape[-3:-1]
-        product = (response.flatten(-3, -2) @ frame.weights[i].mT).unflatten(-2, shape)
-        response = (product + drive[i].mT.unsqueeze(-3)) * slopes[i].unsqueeze(-2)
+        response = (response.flatten(-3, -2) @ frame.weights[i].mT).unflatten(-2, shape)
+        response.add_(drive[i].mT.contiguous().unsqueeze(-3))
+        if not isinstance(frame.phi[i], Linear):
+            response.mul_(slopes[i].unsqueeze(-2))
     return response
 
 
@@ -133,7 +135,7 @@ def _woodbury(
         k_weight = torch.linalg.lu_solve(factors, pivots, weight)
     else:
         k_delta, k_weight = delta / scale, weight / scale
-    inner = carry(frame, slopes, [q @ k_weight for q in feedback[:-1]], last - 1).mT.contiguous()
+    inner = carry(frame, slopes, [q @ k_weight for q in feedback[:-1]], last - 1).mT
     inner.diagonal(dim1=-2, dim2=-1).add_(1)
     response = 0.0  # R K^-1 delta
     for i, q in enumerate(feedback[:-1]):

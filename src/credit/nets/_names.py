@@ -91,10 +91,11 @@ def n_blocks(net: Mapping[str, Any]) -> int:
 
 def _check_lengths(net: Mapping[str, Any], where: str) -> None:
     blocks = n_blocks(net)
-    for key, n, what in (("hidden", blocks - 1, "hidden layers"), ("bias", blocks, "layers"), ("init", blocks, "layers")):
+    for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks)):
         value = net.get(key)
         if isinstance(value, (list, tuple)) and len(value) != n:
-            raise ConfigError(f"{where}.{key} = {list(value)}; must be one value, or one for each of {n} {what}")
+            layers = "hidden layers" if key == "hidden" else "layers"
+            raise ConfigError(f"{where}.{key} = {list(value)}; must be one value, or one for each of {n} {layers}")
     pool = net.get("pool")
     if pool is not None and (len(pool) not in (1, 2, 3) or min(pool[:2]) < 1 or 2 * sum(pool[2:]) > pool[0]):
         raise ConfigError(
