@@ -17,7 +17,7 @@ from credit.checks import PartChecker
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.settings import Settings, check_schema, overlay, read_yaml
-from credit.spec import VERSION
+from credit.spec import VERSION, digest
 
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
 SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
@@ -175,7 +175,10 @@ class Cell:
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
             "method": method, **resolved,
-            "data": data and {"name": data, "sha256": accepted.raw_hash(), "verified": accepted.verified},
+            "data": data and {
+                "name": data, "sha256": accepted.raw_hash(), "verified": accepted.verified,
+                "declared": digest(accepted.spec(urls=False)),
+            },
         }  # fmt: skip
         return cls(run, search or None, data)
 

@@ -48,7 +48,7 @@ def search(
     """
     data, _ = sort_inputs(inputs)
     training, found = run_training(spec, spec, data, device, checkpoint, every, script)
-    scores = score(spec, training)
+    scores = score(spec, training) if any(training.alive) else []
     sound = [s for s in scores if s["score"] is not None]
     if not sound:
         raise ConfigError(f"search: every point of {spec['vary']} diverged; give smaller values")

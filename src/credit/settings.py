@@ -46,11 +46,13 @@ def _describe(error: jsonschema.ValidationError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a mapping that has a key twice, where YAML would silently keep the last."""
+    """Refuses a mapping that has a key twice, where YAML would silently keep the last; `on:` is a text, not true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} appears twice", key.start_mark)
             seen.add(key.value)

@@ -32,6 +32,11 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
+def digest(value: Any) -> str:
+    """First 16 hex digits of the sha256 of a value's canonical text: what stands for one spec in another."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
 def read_spec(text_or_path: str) -> dict[str, Any]:
     """A spec given as JSON text, or as the path of a file that holds it (a result's first line will do)."""
     text = text_or_path

@@ -19,7 +19,7 @@ from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.experiment import Cell, Experiment, Job, load_experiments
 from credit.settings import Settings, settings
-from credit.spec import VERSION, canonical_json
+from credit.spec import VERSION, canonical_json, digest
 
 BLOCK = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:block(\d+)\.jsonl|choice\.json)$")
 
@@ -167,8 +167,13 @@ class Workflow:
         cell, seeds = self.cell(key, dataset, method), self.experiment(key).block_seeds(block)
         if not seeds:
             raise ConfigError(f"{key}: block {block} holds no seed; there are {self.experiment(key).seeds} seeds")
-        spec = cell.train_spec(seeds)
-        return {**spec, **self._cell_digests((key, dataset, method), spec)}
+        return {**cell.train_spec(seeds), **self._trained_with(key, dataset, method)}
+
+    def _trained_with(self, key: str, dataset: str, method: str) -> dict[str, str]:
+        """Digests of a cell's training jobs, and of the search that chooses their settings."""
+        cell = self.cell(key, dataset, method)
+        digests = self._cell_digests((key, dataset, method), cell.train_spec(()))
+        return digests | ({"search": digest(self.search_spec(key, dataset, method))} if cell.search else {})
 
     def search_spec(self, key: str, dataset: str, method: str) -> dict[str, Any]:
         """Spec of a hyperparameter search."""
@@ -176,10 +181,17 @@ class Workflow:
         return {**spec, **self._cell_digests((key, dataset, method), spec)}
 
     def collect_spec(self, key: str) -> dict[str, Any]:
-        """Spec of the table that gathers an experiment's runs."""
+        """Spec of the table that gathers an experiment's runs.
+
+        `inputs` stands for the specs of all runs. Without it, a table would pass as up to date when a run below it is
+        missing because its job failed: Snakemake does not look for the inputs of what it takes for finished.
+        """
         experiment = self.experiment(key)
+        cells = [(dataset, method) for dataset in experiment.datasets for method in experiment.methods]
+        below = [{**self.cell(key, *c).train_spec(()), **self._trained_with(key, *c)} for c in cells]
         return {
             "version": VERSION, "kind": "collect", "paper": experiment.paper, "experiment": experiment.name,
+            "inputs": digest([below, experiment.seeds, experiment.seeds_per_job]),
             **self.digests("analyse", str(self.script("collect"))),
         }  # fmt: skip
 
@@ -209,6 +221,7 @@ class Workflow:
             "version": VERSION, "kind": kind, "paper": artefact.paper, "name": name,
             "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
             "experiments": list(artefact.experiments), "artefact": name,
+            "inputs": digest([self.collect_spec(key) for key in artefact.experiments]),
             "methods": list(dict.fromkeys(m for e in artefact.experiments for m in self.experiments[e].methods)),
             "rules": self._rules(artefact), "scale": self.settings.scale,
         }  # fmt: skip
@@ -225,7 +238,8 @@ class Workflow:
     def fidelity_spec(self) -> dict[str, Any]:
         """Spec of the table that holds reproduced against published numbers."""
         digests = self.digests("analyse", str(self.script("fidelity")))
-        return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, **digests}
+        below = digest([self.artefact_spec("table", name) for name in self.tables])
+        return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **digests}
 
     def fetch_spec(self, dataset: str) -> dict[str, Any]:
         """Spec of a download. Neither mirror nor code enters: checksums decide what arrived."""

@@ -51,6 +51,12 @@ def test_a_mistake_in_yaml_is_reported_with_file_and_line(tmp_path):
         read_yaml(path)
 
 
+def test_the_key_on_is_a_text_without_quotes(tmp_path):
+    path = tmp_path / "probe.yaml"
+    path.write_text("{probe: weight_norm, on: evaluate, masked: yes}")
+    assert read_yaml(path) == {"probe": "weight_norm", "on": "evaluate", "masked": True}
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.yaml: cannot be read"):
         read_yaml(tmp_path / "nowhere.yaml")

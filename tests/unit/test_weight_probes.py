@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_checkout import Checkout
 
 import credit
-from credit.checks import PartChecker
 from credit.errors import ConfigError
 from credit.probes.alignment import Alignment, product_angle
 from credit.probes.base import Moment
@@ -73,9 +73,9 @@ def test_probes_at_evaluations_measure_before_training_and_after():
     assert values(training.records, metric="weight_norm", seed=1, epoch=4) == [pytest.approx(now, rel=1e-12)]
 
 
-def test_a_probe_that_needs_a_mini_batch_is_refused_at_evaluations():
-    checker = PartChecker("file.yaml")
-    checker.cadence([{"probe": "alignment", "on": "evaluate"}, {"probe": "angles", "on": "evaluate"}], "probes")
-    assert checker.problems == [
-        "file.yaml: probes[1].on = 'evaluate'; angles needs a mini-batch, which evaluations do not have: leave `on` out"
-    ]
+def test_a_probe_that_needs_a_mini_batch_is_refused_at_evaluations(tmp_path):
+    checkout = Checkout(tmp_path).change(probes=[{"probe": "weight_norm", "on": "evaluate"}])
+    assert checkout.workflow().experiment("toy/fit").cell("near", "bp").run["probes"][0]["on"] == "evaluate"
+    checkout.change(probes=[{"probe": "angles", "on": "evaluate"}])
+    with pytest.raises(ConfigError, match=r"probes\[0\].on = 'evaluate'; angles needs a mini-batch"):
+        checkout.workflow()
