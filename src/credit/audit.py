@@ -42,7 +42,10 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     spec = workflow.run_spec(str(path))
     roots = code_roots(spec, workflow.script(spec["kind"]))
     lines = provenance.why(path, spec, provenance.module_digests(*roots))
-    return lines + (_search_reasons(workflow, Path(path)) if spec.get("searched") else [])
+    searched = _search_reasons(workflow, Path(path)) if spec.get("searched") else []
+    if searched:  # they say in words what the search's digest within the spec can only hint at
+        lines = [line for line in lines if not line.startswith("search: ")]
+    return lines + searched
 
 
 def stale_or_missing(workflow: Workflow, path: str | Path) -> list[str]:

@@ -121,8 +121,8 @@ def test_options_and_the_gain_argument_scale_the_draw():
         ({"name": "uniform", "scale": -1}, "init.scale = -1; must be a finite number >= 0"),
         ({"name": "uniform", "scale": True}, "init.scale = True"),
         ({"name": "normal", "std": float("nan")}, "init.std = nan"),
-        ({"name": "zeros", "gain": 1.0}, "has the options: none"),
-        ({"name": "teacher", "std": 1.0}, "has the options: none"),
+        ({"name": "zeros", "gain": 1.0}, "has the options: bias"),
+        ({"name": "teacher", "std": 1.0}, "has the options: bias"),
     ],
 )
 def test_a_wrong_scheme_is_refused_with_what_is_allowed(scheme, message):

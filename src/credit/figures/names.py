@@ -52,6 +52,8 @@ METHODS = {
     "ndi": Style("NDI", TEAL, "h", DASHED),
     "di": Style("DI", TEAL, "H", SOLID),
     "sdi": Style("SDI", TEAL, "8", DOTTED),
+    "di_bp": Style("BP (DI code)", BLACK, "$\\bullet$", DASHED),
+    "di_fa": Style("FA (DI code)", ORANGE, "$\\triangle$", DASHED),
     "ldrl": Style("L-DRL", WINE, "*", SOLID),
     "pdtp": Style("L-DRL parallel", WINE, "$\\parallel$", DASHED),
     "dtp": Style("DTP", ROSE, "1", SOLID),
@@ -60,6 +62,11 @@ METHODS = {
     "dtpdrl": Style("DTP-DRL", INDIGO, "4", DASHED),
     "ddtp_linear": Style("DDTP-linear", INDIGO, "+", DASHDOT),
     "pepita": Style("PEPITA", SKY, "$\\circ$", SOLID),
+    "pepita_numpy": Style("PEPITA (numpy code)", SKY, "$\\oplus$", SOLID),
+    "pepita_torch": Style("PEPITA (notebook)", SKY, "$\\otimes$", DASHED),
+    "pepita_sign": Style("PEPITA, sign", SKY, "$\\pm$", DOTTED),
+    "pepita_conv": Style("PEPITA (conv, as released)", SKY, "$\\ominus$", DASHDOT),
+    "pepita_conv_corrected": Style("PEPITA (conv, corrected)", BLUE, "$\\odot$", DASHED),
     "pc": Style("PC", INDIGO, "x", SOLID),
 }
 
