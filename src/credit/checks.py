@@ -69,6 +69,9 @@ class PartChecker:
         if self.problems:
             return
         self._note(task_problems(resolved, image))
+        if search is not None and not self.problems:
+            train = resolved["train"] | {"evaluate": {"splits": search["splits"]}}
+            self._note(task_problems(resolved | {"task": search["task"], "train": train}, image), "search: ")
         self._note(image_problems(resolved["net"], image) if image else ())
         self._note(optimizer_problems(resolved), f"{key}: ")
         self._note(grid_problems(resolved["vary"], (search or {}).get("vary", {})), f"{key}: ")
@@ -114,7 +117,7 @@ class PartChecker:
         """A search must select by something that its run measures."""
         if search is None or self.problems:
             return
-        splits = resolved["train"]["evaluate"]["splits"]
+        splits = search["splits"]
         errors = resolved["net"]["loss"] == "softmax_cross_entropy"
         known = ["train_loss", *(f"{s}_loss" for s in splits), *(f"{s}_error" for s in splits if errors)]
         if search["criterion"]["metric"] not in known:

@@ -155,10 +155,10 @@ class Cell:
                 checker.part("probes", {"every": 0, "on": "update", **p}, f"probes[{i}]", "probe", ("every", "on"))
                 for i, p in enumerate(parts["probes"] or [])
             ],
-            "train": overlay(TRAIN_DEFAULTS, parts["train"]),
+            "train": _shortened(overlay(TRAIN_DEFAULTS, parts["train"]), experiment.settings.epochs),
             "vary": parts["vary"] or {},
         }  # fmt: skip
-        search = parts["search"] and overlay(SEARCH_DEFAULTS, parts["search"])
+        search = _search(parts["search"], resolved, checker)
         checker.cadence(resolved, "probes")
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
@@ -194,11 +194,29 @@ class Cell:
         """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""
         if self.search is None:
             raise ConfigError(f"{self.run['experiment']}/{self.run['method']} has no search")
-        train = overlay(self.run["train"], {"epochs": self.search["epochs"]})
+        train = overlay(
+            self.run["train"], {"epochs": self.search["epochs"], "evaluate": {"splits": self.search["splits"]}}
+        )
         return {
-            "kind": "search", **self.run, "train": train, "vary": self.search["vary"], "probes": [],
+            "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"], "probes": [],
             "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
+
+
+def _shortened(train: dict[str, Any], longest: int | None) -> dict[str, Any]:
+    """`train` with no more epochs than the settings allow."""
+    return train if longest is None else train | {"epochs": min(train["epochs"], longest)}
+
+
+def _search(given: dict[str, Any] | None, run: dict[str, Any], checker: PartChecker) -> dict[str, Any] | None:
+    """The search with its defaults; `task` is the run's own, with what the search changes laid over it."""
+    if not given:
+        return None
+    search = overlay(SEARCH_DEFAULTS, {"splits": run["train"]["evaluate"]["splits"]}, given)
+    task = run["task"]
+    return search | {
+        "task": checker.part("tasks", overlay(task, given["task"]), "search.task") if "task" in given else task
+    }
 
 
 def _layered(key: str, layers: list[dict[str, Any]]) -> Any:

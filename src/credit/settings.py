@@ -96,6 +96,7 @@ class Settings:
     experiments: tuple[str, ...] | None = None
     seeds: int | None = None
     seeds_per_job: int | None = None
+    epochs: int | None = None
     data_folder: str = "results/data"
     mirror: str | None = None
     user_files: str | None = None
@@ -119,6 +120,7 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         experiments=_names(config.get("experiments")),
         seeds=config.get("seeds"),
         seeds_per_job=config.get("seeds_per_job"),
+        epochs=config.get("epochs"),
         data_folder=data["folder"].rstrip("/"),
         mirror=_text(data.get("mirror")),
         user_files=_text(data.get("user_files")),
