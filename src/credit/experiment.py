@@ -198,8 +198,8 @@ class Cell:
             self.run["train"], {"epochs": self.search["epochs"], "evaluate": {"splits": self.search["splits"]}}
         )
         return {
-            "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"], "probes": [],
-            "seeds": self.search["seeds"], "criterion": self.search["criterion"],
+            "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
+            "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
 
 

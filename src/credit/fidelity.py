@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 from credit.errors import DataError
-from credit.tables import SUMMARY, VERIFIED, read_csv
+from credit.summaries import SUMMARY
+from credit.tables import VERIFIED, read_csv
 
 SDS = 2.0
 KEY = ["artefact", "dataset", "method", "metric"]
@@ -61,7 +62,7 @@ def read_published(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def read_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Tables that `credit.tables.summarise` made. Raises DataError for others and for repeated rows."""
+    """Tables that `credit.summaries.summarise` made. Raises DataError for others and for repeated rows."""
     tables = []
     for path in paths:
         table = read_csv(path)

@@ -1,8 +1,7 @@
-"""From the records of training jobs to tidy tables, and from tidy tables to summaries.
+"""From the records of training jobs to tidy tables, and what is read from them.
 
-`collect` joins the result files of training jobs (`credit.records`) into one tidy table, one row per record;
-`summarise` reduces tidy tables to mean, sample standard deviation, n and a confidence interval over seeds.
-Figures and summaries read tables only, so that whatever is drawn can be read as a number too.
+`collect` joins the result files of training jobs (`credit.records`) into one tidy table, one row per record.
+Figures and summaries (`credit.summaries`) read tables only, so that whatever is drawn can be read as a number too.
 """
 
 from __future__ import annotations
@@ -16,16 +15,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from credit.errors import ConfigError, DataError, one_of
-from credit.figures.names import dataset_order, dataset_title, method_styles, metric_label
 from credit.records import read_result, write_text
 
 IDENTITY = ["paper", "experiment", "dataset", "method", "seed"]
 RECORD = ["epoch", "step", "metric", "layer", "value"]
 VERIFIED = "data_verified"
 TEXT = ["paper", "experiment", "dataset", "method", "metric", "layer"]
-SUMMARY = ["artefact", "dataset", "method", "metric", "select", "mean", "sd", "n", "diverged"]
-SUMMARY += ["ci_low", "ci_high", "unit", "epochs", VERIFIED]
-SELECT = {"final": None, "best_validation": "validation_error", "lowest_validation": "validation_loss"}
 CONFIDENCE = 0.95
 
 
@@ -129,7 +124,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
 
 
-# ---- selections and summaries ------------------------------------------------------------------------------
+# ---- selections ------------------------------------------------------------------------------------------
 
 
 def varied_columns(table: pd.DataFrame) -> list[str]:
@@ -158,138 +153,3 @@ def one_setting(table: pd.DataFrame) -> pd.DataFrame:
                     f"choose one with options.where.{column}"
                 )
     return table
-
-
-def member_values(
-    table: pd.DataFrame, metric: str, select: str = "final", validation: str | None = None
-) -> pd.DataFrame:
-    """One value per run: `metric` of the whole net at the selected epoch.
-
-    table: tidy, one setting per (dataset, method).
-    select: "final" is the last epoch; "best_validation" and "lowest_validation" take the first epoch at which
-    `validation` (default: validation_error, validation_loss) is lowest.
-    Returns columns dataset, method, seed, value (NaN where the run diverged), epochs (the last one recorded),
-    diverged, data_verified. Raises ConfigError for an unknown `select` or a metric never recorded.
-    """
-    if select not in SELECT:
-        raise ConfigError(one_of("options.select", select, SELECT))
-    chooser = metric if select == "final" else (validation or SELECT[select])
-    run = ["dataset", "method", "seed"]
-    whole = table[table["layer"] == ""]
-    for name in dict.fromkeys((metric, chooser)):
-        if not (whole["metric"] == name).any():
-            raise ConfigError(one_of("metric", name, whole["metric"].unique()) + " (of the whole net)")
-    values = []
-    for key, rows in whole.groupby(run, sort=False):
-        y, c = (_by_epoch(rows, name) for name in (metric, chooser))
-        diverged = (rows["metric"] == "diverged").any() or (len(y) > 0 and pd.isna(y.iloc[-1]))
-        if not diverged and (y.empty or c.dropna().empty):
-            continue  # this method does not have the metric: it gets no row, rather than an invented one
-        value = np.nan
-        if not diverged:
-            epoch = y.index[-1] if select == "final" else c.idxmin()
-            if epoch not in y.index:
-                raise DataError(f"{key}: {chooser} is lowest at epoch {epoch}, which has no {metric}")
-            value = y.loc[epoch]
-        values.append((*key, value, int(rows["epoch"].max()), bool(diverged), bool(rows[VERIFIED].all())))
-    return pd.DataFrame(values, columns=[*run, "value", "epochs", "diverged", VERIFIED])
-
-
-def _by_epoch(rows: pd.DataFrame, metric: str) -> pd.Series:
-    """Values of one metric of one run, indexed by epoch; the last one where an epoch has several."""
-    rows = rows[rows["metric"] == metric].sort_values(["epoch", "step"], kind="stable")
-    return rows.drop_duplicates("epoch", keep="last").set_index("epoch")["value"]
-
-
-def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Mean over seeds of every method on every dataset, with sd, n and a 95 % t interval.
-
-    options: metric, select, validation (see `member_values`), where, percent (value times 100, unit %), unit.
-    Runs that diverged are counted in `diverged` and left out of the mean. `epochs` is the length of training
-    (of the longest run). Rows come in order of appearance. Raises ConfigError for an empty selection.
-    """
-    table = one_setting(where(table, options.get("where")))
-    if table.empty:
-        raise ConfigError(f"{artefact}: no rows are left by options.where = {options.get('where')!r}")
-    metric, select = options.get("metric", "test_error"), options.get("select", "final")
-    runs = member_values(table, metric, select, options.get("validation"))
-    if runs.empty:
-        raise ConfigError(f"{artefact}: no run recorded both {metric} and what options.select = {select!r} needs")
-    scale, unit = (100.0, "%") if options.get("percent") else (1.0, options.get("unit", ""))
-    rows = []
-    for (dataset, method), run in runs.groupby(["dataset", "method"], sort=False):
-        mean, sd, n, low, high = mean_ci(scale * run["value"].dropna())
-        label = (artefact, dataset, method, metric, select)
-        state = (int(run["epochs"].max()), bool(run[VERIFIED].all()))
-        rows.append((*label, mean, sd, n, int(run["diverged"].sum()), low, high, unit, *state))
-    return pd.DataFrame(rows, columns=SUMMARY)
-
-
-# ---- readable tables ---------------------------------------------------------------------------------------
-
-
-def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
-    """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes.
-
-    options: rows and columns, one of them "method" (default: rows), the other "dataset"; those of `summarise`.
-    rules: {method: learning rule}, see `credit.figures.names.method_styles`.
-    """
-    down, across = options.get("rows", "method"), options.get("columns", "dataset")
-    if {down, across} != {"method", "dataset"}:
-        raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be 'method' and 'dataset'")
-    names = {
-        "method": {m: look.label for m, look in method_styles(summary["method"], rules).items()},
-        "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
-    }
-    cells = {(row[down], row[across]): _cell(row) for row in summary.to_dict("records")}
-    unverified = set(summary.loc[~summary[VERIFIED], "dataset"])
-    for dataset in unverified:
-        names["dataset"][dataset] += " †"
-    lines = [
-        f"# {title}",
-        "",
-        "| | " + " | ".join(names[across].values()) + " |",
-        "|---|" + "---|" * len(names[across]),
-    ]
-    lines += [
-        f"| {label} | " + " | ".join(cells.get((r, c), "not run") for c in names[across]) + " |"
-        for r, label in names[down].items()
-    ]
-    return "\n".join([*lines, "", *_footnotes(summary, options, bool(unverified))]) + "\n"
-
-
-def mean_and_sd(mean: float, sd: float) -> str:
-    """`2.08 ± 0.15`: two significant digits of the standard deviation; powers of ten where shorter."""
-    if not np.isfinite(mean):
-        return "–"
-    if not np.isfinite(sd):
-        return f"{mean:.4g}"
-    power = int(np.floor(np.log10(abs(mean)))) if mean else 0
-    if mean and not -3 <= power < 5:
-        inner = mean_and_sd(mean / 10.0**power, sd / 10.0**power)
-        return f"({inner})·10^{power}"
-    digits = 1 - int(np.floor(np.log10(float(f"{sd:.1e}")))) if sd > 0 else 2
-    digits = min(max(digits, 0), 6)
-    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
-
-
-def _cell(row: Mapping[str, Any]) -> str:
-    value = mean_and_sd(row["mean"], row["sd"])
-    lost = f", {row['diverged']} diverged" if row["diverged"] else ""
-    return f"{value} ({row['n']}{lost})"
-
-
-def _footnotes(summary: pd.DataFrame, options: Mapping[str, Any], unverified: bool) -> list[str]:
-    metric, select = options.get("metric", "test_error"), options.get("select", "final")
-    label = metric_label(metric, summary["unit"].iloc[0])
-    chooser = options.get("validation") or SELECT[select]
-    when = "after the last epoch" if select == "final" else f"at the epoch of lowest {metric_label(chooser)}"
-    notes = [
-        f"{label[:1].upper()}{label[1:]}, {when}: mean ± sample standard deviation (number of runs).",
-        "95 % t intervals of the mean are in the CSV file beside this one.",
-    ]
-    if summary["diverged"].any():
-        notes.append("Runs that diverged are counted and left out of mean and standard deviation.")
-    if unverified:
-        notes.append("† made from a copy of the data whose checksum is not the published one.")
-    return [f"- {note}" for note in notes]

@@ -208,6 +208,25 @@ def test_a_method_may_switch_the_search_off_and_name_the_value(checkout):
         cell.search_spec()
 
 
+def test_a_search_may_hold_out_a_validation_split_that_the_runs_train_on(checkout):
+    trial = {**SEARCH, "task": {"validation": 7}, "splits": ["validation"]}
+    checkout.write("toy/fit", searching(search=trial, train={"epochs": 4, "evaluate": {"splits": ["test"]}}))
+    cell = fit(checkout).cell("near", "bp")
+    search, run = cell.search_spec(), cell.train_spec((0,))
+    assert (search["task"]["validation"], search["train"]["evaluate"]["splits"]) == (7, ["validation"])
+    assert (run["task"]["validation"], run["train"]["evaluate"]["splits"]) == (FIT["task"]["validation"], ["test"])
+    checkout.write("toy/fit", searching(search={**trial, "task": {"validatoin": 7}}))
+    with pytest.raises(ConfigError, match="search.task.validatoin"):
+        fit(checkout)
+
+
+def test_the_settings_shorten_runs_but_not_searches(checkout):
+    checkout.write("toy/fit", searching(search={**SEARCH, "epochs": 3}))
+    cell = fit(checkout, epochs=2).cell("near", "bp")
+    assert (cell.run["train"]["epochs"], cell.search_spec()["train"]["epochs"]) == (2, 3)
+    assert fit(checkout, epochs=900).cell("near", "bp").run["train"]["epochs"] == 4
+
+
 def test_a_method_may_search_more(checkout):
     checkout.write("toy/fit", searching(methods={"fa": {"search": {"vary": {"hyper.feedback_scale": [0.5, 1.0]}}}}))
     spec = fit(checkout).cell("near", "fa").search_spec()

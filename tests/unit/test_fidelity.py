@@ -14,7 +14,7 @@ import pytest
 
 from credit.errors import DataError
 from credit.fidelity import PUBLISHED, VERDICTS, compare, read_published, read_summaries
-from credit.tables import SUMMARY
+from credit.summaries import SUMMARY
 
 ROOT = Path(__file__).parents[2]
 

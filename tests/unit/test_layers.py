@@ -12,7 +12,7 @@ from credit.provenance import closure
 from credit.sources import Sources
 
 LAYERS = (  # top to bottom
-    {"figures", "tables", "fidelity", "slowness"},
+    {"figures", "tables", "selection", "summaries", "fidelity", "slowness"},
     {"job"},
     {"train", "learner"},
     {"audit", "checks", "code", "commands", "experiment", "plan", "targets"},

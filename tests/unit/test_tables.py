@@ -18,14 +18,10 @@ from scipy import stats
 from credit.errors import ConfigError, DataError
 from credit.tables import (
     collect,
-    matrix,
-    mean_and_sd,
     mean_ci,
-    member_values,
     one_setting,
     read_table,
     read_tables,
-    summarise,
     where,
     write_table,
 )  # fmt: skip
@@ -177,60 +173,10 @@ def test_one_run_has_a_mean_but_no_spread():
     assert np.isnan(mean_ci([]).mean)
 
 
-def test_the_best_epoch_is_chosen_on_validation_and_ties_go_to_the_first():
-    rows = []
-    for epoch, (validation, test) in enumerate([(0.5, 0.9), (0.2, 0.4), (0.2, 0.1), (0.3, 0.05)]):
-        rows += [("bp", 0, epoch, "validation_error", validation), ("bp", 0, epoch, "test_error", test)]
-        rows += [("bp", 0, epoch, "validation_loss", -epoch)]
-    table = tidy(rows)
-    for select, expected in (("final", 0.05), ("best_validation", 0.4), ("lowest_validation", 0.05)):
-        assert member_values(table, "test_error", select)["value"].item() == expected
-    assert member_values(table, "test_error", "best_validation", "validation_loss")["value"].item() == 0.05
-
-
-def test_runs_that_diverged_are_counted_and_left_out_of_the_mean():
-    rows = [("bp", s, e, "test_error", 0.1 * (s + 1)) for s in range(3) for e in (0, 1)]
-    rows += [("bp", 3, 0, "test_error", 0.9), ("bp", 3, 0, "diverged", 17.0)]
-    rows += [("bp", 4, 0, "test_error", 0.9), ("bp", 4, 1, "test_error", np.nan)]
-    row = summarise(tidy(rows), "cross/table1", {"metric": "test_error", "percent": True}).iloc[0]
-    assert (row["n"], row["diverged"], row["unit"]) == (3, 2, "%")
-    assert row["mean"] == pytest.approx(20.0)
-    assert row["sd"] == pytest.approx(10.0)
-
-
-def test_a_method_of_which_every_run_diverged_keeps_its_row():
-    rows = [("bp", 0, 0, "test_error", 0.9), ("bp", 0, 1, "diverged", 3.0), ("fa", 0, 1, "test_error", 0.2)]
-    summary = summarise(tidy(rows), "t", {})
-    assert list(summary["n"]) == [0, 1]
-    assert "– (0, 1 diverged)" in matrix(summary, "t", {}, {})
-
-
-def test_a_grid_of_learning_rates_is_not_averaged():
-    table = tidy([("bp", 0, 1, "test_error", 0.1), ("bp", 0, 1, "test_error", 0.5)]).assign(lr=[0.1, 1.0])
-    with pytest.raises(ConfigError, match="several values of lr"):
-        summarise(table, "t", {})
-    assert summarise(table, "t", {"where": {"lr": 1.0}})["mean"].item() == 0.5
-
-
 def test_the_same_method_of_two_experiments_is_not_averaged():
     rows = [("bp", 0, 1, "test_error", 0.1)]
     with pytest.raises(ConfigError, match="several values of experiment"):
         one_setting(pd.concat([tidy(rows), tidy(rows, experiment="other")]))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"metric": "test_eror"}, "did you mean 'test_error'"),
-        ({"select": "best"}, "options.select"),
-        ({"where": {"dataste": "mnist"}}, "did you mean 'dataset'"),
-        ({"where": {"method": ["pc"]}}, "no rows are left"),
-        ({"select": "best_validation"}, "validation_error"),
-    ],
-)
-def test_wrong_options_are_named(options, message):
-    with pytest.raises(ConfigError, match=message):
-        summarise(tidy([("bp", 0, 1, "test_error", 0.1)]), "t", options)
 
 
 def test_rows_are_narrowed_by_value_or_list():
@@ -238,39 +184,6 @@ def test_rows_are_narrowed_by_value_or_list():
     assert len(where(table, {"seed": 2})) == 1
     assert len(where(table, {"seed": [1, 2, 9]})) == 2
     assert len(where(table, None)) == 4
-
-
-# ---- readable tables
-
-
-@pytest.mark.parametrize(
-    ("mean", "sd", "text"),
-    [
-        (2.0812, 0.1523, "2.08 ± 0.15"),
-        (98.634, 0.03, "98.634 ± 0.030"),
-        (1.53e-7, 0.19e-7, "(1.53 ± 0.19)·10^-7"),
-        (12.3, 25.0, "12 ± 25"),
-        (0.0, 0.0, "0.00 ± 0.00"),
-        (0.25, np.nan, "0.25"),
-        (np.nan, np.nan, "–"),
-    ],
-)
-def test_means_are_written_with_two_digits_of_their_spread(mean, sd, text):
-    assert mean_and_sd(mean, sd) == text
-
-
-def test_the_readable_table_names_what_is_missing_and_what_is_unverified():
-    rows = [("bp", s, 1, "test_error", 0.02 + 0.001 * s) for s in range(3)]
-    table = pd.concat([tidy(rows), tidy(rows, dataset="cifar10", data_verified=False)])
-    table = pd.concat([table, tidy([("novel", 0, 1, "test_error", 0.3)])])
-    options = {"metric": "test_error", "percent": True}
-    text = matrix(summarise(table, "cross/table1", options), "Test error", options, {"novel": "dfa"})
-    assert text.startswith("# Test error\n\n| | MNIST | CIFAR-10 † |\n")
-    assert "| BP | 2.10 ± 0.10 (3) | 2.10 ± 0.10 (3) |" in text
-    assert "| novel | 30 (1) | not run |" in text
-    assert "checksum is not the published one" in text
-    turned = matrix(summarise(table, "t", options), "t", {**options, "rows": "dataset", "columns": "method"}, {})
-    assert "| CIFAR-10 † | 2.10 ± 0.10 (3) | not run |" in turned
 
 
 # ---- scripts

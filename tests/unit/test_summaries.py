@@ -1,0 +1,174 @@
+"""Which number stands for a run, and what a summary says of many runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit.errors import ConfigError
+from credit.selection import Value, member_values
+from credit.slowness import fit_slowness
+from credit.summaries import matrix, mean_and_sd, summarise
+from tests.unit.test_tables import tidy
+
+# ---- one value per run
+
+
+def test_the_best_epoch_is_chosen_on_validation_and_ties_go_to_the_first():
+    rows = []
+    for epoch, (validation, test) in enumerate([(0.5, 0.9), (0.2, 0.4), (0.2, 0.1), (0.3, 0.05)]):
+        rows += [("bp", 0, epoch, "validation_error", validation), ("bp", 0, epoch, "test_error", test)]
+        rows += [("bp", 0, epoch, "validation_loss", -epoch)]
+    table = tidy(rows)
+    for select, expected in (("final", 0.05), ("best_validation", 0.4), ("lowest_validation", 0.05)):
+        assert member_values(table, "test_error", select)["value"].item() == expected
+    assert member_values(table, "test_error", "best_validation", "validation_loss")["value"].item() == 0.05
+
+
+def test_runs_that_diverged_are_counted_and_left_out_of_the_mean():
+    rows = [("bp", s, e, "test_error", 0.1 * (s + 1)) for s in range(3) for e in (0, 1)]
+    rows += [("bp", 3, 0, "test_error", 0.9), ("bp", 3, 0, "diverged", 17.0)]
+    rows += [("bp", 4, 0, "test_error", 0.9), ("bp", 4, 1, "test_error", np.nan)]
+    row = summarise(tidy(rows), "cross/table1", {"metric": "test_error", "percent": True}).iloc[0]
+    assert (row["n"], row["diverged"], row["unit"]) == (3, 2, "%")
+    assert row["mean"] == pytest.approx(20.0)
+    assert row["sd"] == pytest.approx(10.0)
+
+
+def test_a_method_of_which_every_run_diverged_keeps_its_row():
+    rows = [("bp", 0, 0, "test_error", 0.9), ("bp", 0, 1, "diverged", 3.0), ("fa", 0, 1, "test_error", 0.2)]
+    summary = summarise(tidy(rows), "t", {})
+    assert list(summary["n"]) == [0, 1]
+    assert "– (0, 1 diverged)" in matrix(summary, "t", {}, {})
+
+
+def test_a_grid_of_learning_rates_is_not_averaged():
+    table = tidy([("bp", 0, 1, "test_error", 0.1), ("bp", 0, 1, "test_error", 0.5)]).assign(lr=[0.1, 1.0])
+    with pytest.raises(ConfigError, match="several values of lr"):
+        summarise(table, "t", {})
+    assert summarise(table, "t", {"where": {"lr": 1.0}})["mean"].item() == 0.5
+
+
+def test_a_layers_value_at_an_epoch_is_found_and_a_run_without_it_gets_no_row():
+    rows = [("mn", 0, e, "angle", 10.0 * e) for e in range(4)] + [("mn", 1, 1, "angle", 1.0)]
+    table = pd.concat([tidy(rows), tidy(rows).assign(layer="2", value=lambda t: t["value"] + 1)])
+    assert list(member_values(table, Value("angle", select="at", epoch=3, layer="2"))["value"]) == [31.0]
+    found = member_values(table, Value("angle", select="at", epoch=1))
+    assert list(found["value"]) == [10.0, 1.0]
+    assert set(found["epochs"]) == {1}
+    with pytest.raises(ConfigError, match="of layer '3'"):
+        member_values(table, Value("angle", layer="3"))
+
+
+def test_several_values_of_a_run_are_told_apart_by_name():
+    rows = [
+        ("bp", s, e, m, v + s) for s in (0, 2) for e, v in ((1, 3.0), (2, 1.0), (3, 2.0)) for m in ("loss", "other")
+    ]
+    options = {
+        "metric": "loss", "unit": "nats",
+        "values": [
+            {"select": "lowest"}, {"select": "at", "epoch": 1, "name": "early"}, {"metric": "other", "unit": ""},
+            {"metric": "other", "name": "one", "where": {"seed": 0}},
+        ],
+    }  # fmt: skip
+    summary = summarise(tidy(rows), "t", options)
+    assert list(summary["metric"]) == ["loss", "early", "other", "one"]
+    assert list(summary["mean"]) == [2.0, 4.0, 3.0, 2.0]
+    assert list(summary["n"]) == [2, 2, 2, 1]
+    assert list(summary["epochs"]) == [3, 1, 3, 3]
+    assert list(summary["unit"]) == ["nats", "nats", "", "nats"]
+    text = matrix(summary, "t", options, {})
+    assert "| | MNIST: loss | MNIST: early | MNIST: other | MNIST: one |" in text
+    assert "Early: loss [nats], after epoch 1." in text
+
+
+def test_a_value_at_an_epoch_that_no_run_reached_is_left_out():
+    options = {"values": [{"metric": "loss"}, {"metric": "loss", "select": "at", "epoch": 50, "name": "late"}]}
+    table = tidy([("bp", 0, 1, "loss", 0.5)])
+    assert list(summarise(table, "t", options)["metric"]) == ["loss"]
+    only = {"values": options["values"][1:]}
+    assert summarise(table, "t", only).empty
+    assert matrix(summarise(table, "t", only), "t", only, {}).startswith("# t\n")
+
+
+def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
+    curves = {0: [0.9, 0.5, 0.3, 0.2, 0.1], 1: [0.9, 0.3, 0.2, 0.15, 0.1]}
+    table = tidy([("pepita", s, e, "test_error", v) for s, curve in curves.items() for e, v in enumerate(curve)])
+    options = {
+        "values": [
+            {"select": "slowness", "name": "slowness", "points": 4},
+            {"select": "slowness", "name": "mean_curve", "points": 4, "average": True},
+        ]
+    }
+    summary = summarise(table, "t", options).set_index("metric")
+    single = [fit_slowness(1 - np.array(c[1:]), 0.1, 4).slowness for c in curves.values()]
+    assert summary.loc["slowness", "mean"] == pytest.approx(np.mean(single))
+    average = 1 - np.mean(list(curves.values()), axis=0)[1:]
+    assert summary.loc["mean_curve", "mean"] == pytest.approx(fit_slowness(average, 0.1, 4).slowness)
+    assert summary.loc["mean_curve", "n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"values": [{"metrics": "loss"}]}, r"options.values\[0\].*did you mean 'metric'"),
+        ({"values": [{"metric": "loss"}, {"metric": "loss", "select": "lowest"}]}, "two are called 'loss'"),
+        ({"values": [{"metric": "loss", "select": "at"}]}, "options.epoch = None"),
+        ({"values": [{"metric": "loss", "epoch": 3}]}, "options.epoch = 3"),
+    ],
+)
+def test_wrong_values_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        summarise(tidy([("bp", 0, 1, "loss", 0.1)]), "t", options)
+
+
+# ---- summaries
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "test_eror"}, "did you mean 'test_error'"),
+        ({"select": "best"}, "options.select"),
+        ({"where": {"dataste": "mnist"}}, "did you mean 'dataset'"),
+        ({"where": {"method": ["pc"]}}, "no rows are left"),
+        ({"select": "best_validation"}, "validation_error"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        summarise(tidy([("bp", 0, 1, "test_error", 0.1)]), "t", options)
+
+
+# ---- readable tables
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "text"),
+    [
+        (2.0812, 0.1523, "2.08 ± 0.15"),
+        (98.634, 0.03, "98.634 ± 0.030"),
+        (1.53e-7, 0.19e-7, "(1.53 ± 0.19)·10^-7"),
+        (12.3, 25.0, "12 ± 25"),
+        (0.0, 0.0, "0.00 ± 0.00"),
+        (0.25, np.nan, "0.25"),
+        (np.nan, np.nan, "–"),
+    ],
+)
+def test_means_are_written_with_two_digits_of_their_spread(mean, sd, text):
+    assert mean_and_sd(mean, sd) == text
+
+
+def test_the_readable_table_names_what_is_missing_and_what_is_unverified():
+    rows = [("bp", s, 1, "test_error", 0.02 + 0.001 * s) for s in range(3)]
+    table = pd.concat([tidy(rows), tidy(rows, dataset="cifar10", data_verified=False)])
+    table = pd.concat([table, tidy([("novel", 0, 1, "test_error", 0.3)])])
+    options = {"metric": "test_error", "percent": True}
+    text = matrix(summarise(table, "cross/table1", options), "Test error", options, {"novel": "dfa"})
+    assert text.startswith("# Test error\n\n| | MNIST | CIFAR-10 † |\n")
+    assert "| BP | 2.10 ± 0.10 (3) | 2.10 ± 0.10 (3) |" in text
+    assert "| novel | 30 (1) | not run |" in text
+    assert "checksum is not the published one" in text
+    turned = matrix(summarise(table, "t", options), "t", {**options, "rows": "dataset", "columns": "method"}, {})
+    assert "| CIFAR-10 † | 2.10 ± 0.10 (3) | not run |" in turned
