@@ -169,7 +169,7 @@ def image_problems(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[str
     if net["kind"] != "conv":
         return
     side = list(image[1:])
-    size, stride, padding = _window(net["pool"])
+    size, stride, padding = pool_window(net["pool"])
     for i in range(len(net["channels"])):
         before = side
         side = [(n + 2 * net["padding"] - net["kernel"]) // net["stride"] + 1 for n in side]
@@ -182,7 +182,7 @@ def image_problems(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[str
             return
 
 
-def _window(pool: Sequence[int] | None) -> tuple[int, int, int]:
+def pool_window(pool: Sequence[int] | None) -> tuple[int, int, int]:
     """Size, stride and padding of the pooling; 1, 1, 0 changes nothing."""
     if pool is None:
         return 1, 1, 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit import hyperparameters, methods, provenance
+from credit.checks import pool_window
 from credit.data import catalog
 from credit.errors import ConfigError, DataError, one_of
 from credit.spec import canonical_json, members
@@ -99,7 +100,7 @@ def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -
         side = [_windows(n, k, net["stride"], net["padding"]) for n in shape[1:]]
         total += channels * math.prod(side) * shape[0] * k * k
         if net.get("pool"):
-            window, stride, padding = (*net["pool"], 0)[:3]
+            window, stride, padding = pool_window(net["pool"])
             side = [_windows(n, window, stride, padding) for n in side]
         shape = (channels, *side)
     n = math.prod(shape)

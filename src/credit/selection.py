@@ -68,7 +68,7 @@ class Value:
 def values(options: Mapping[str, Any]) -> list[Value]:
     """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
 
-    Raises ConfigError for an unknown key or select, and for two values of one name.
+    Raises ConfigError for an unknown key or select.
     """
     known = {f.name for f in fields(Value)}
     common = {k: v for k, v in options.items() if k in known - {"where"}}
@@ -78,9 +78,6 @@ def values(options: Mapping[str, Any]) -> list[Value]:
             if key not in known:
                 raise ConfigError(one_of(f"options.values[{i}]", key, known))
         chosen.append(Value(**{**common, **given}))
-    names = [v.label for v in chosen]
-    if twice := [n for n in names if names.count(n) > 1]:
-        raise ConfigError(f"options.values: two are called {twice[0]!r}; give each a `name`")
     return chosen
 
 

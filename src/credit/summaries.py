@@ -24,7 +24,7 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
     options: where, and the settings of one value or of several under `values`, see `credit.selection.Value`.
     Runs that diverged are counted in `diverged` and left out of the mean. `epochs` is the length of training
     (of the longest run), or the epoch selected with "at". Rows come in order of appearance; a value that no run has
-    gets none. Raises ConfigError for an empty selection.
+    gets none. Raises ConfigError for an empty selection, and for two values of one name.
     """
     table = where(table, options.get("where"))
     if table.empty:
@@ -35,7 +35,13 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
         raise ConfigError(
             f"{artefact}: no run recorded both {wanted[0].metric} and what options.select = {wanted[0].select!r} needs"
         )
-    return pd.DataFrame(rows, columns=SUMMARY)
+    summary = pd.DataFrame(rows, columns=SUMMARY)
+    for row in summary[summary.duplicated(["dataset", "method", "metric"])].to_dict("records"):
+        place = f"{row['method']} on {row['dataset']}"
+        raise ConfigError(
+            f"{artefact}: options.values: two of {place} are called {row['metric']!r}; give each a `name`"
+        )
+    return summary
 
 
 def _rows(table: pd.DataFrame, artefact: str, value: Value) -> list[tuple]:
@@ -136,11 +142,14 @@ def _describe(value: Value) -> str:
     """What a value is, as a sentence."""
     label = metric_label(value.metric, "%" if value.percent else value.unit)
     label += f" of layer {value.layer}" if value.layer else ""
+    if value.select == "slowness":
+        of = "the mean curve" if value.average else "single runs"
+        text = f"{metric_label(value.label)} of {of}: fit to the first {value.points} points of 1 - {value.metric}."
+        return text[:1].upper() + text[1:]
     when = {
         "final": "after the last epoch",
         "at": f"after epoch {value.epoch}",
         "lowest": "lowest of all epochs",
-        "slowness": f"epochs of the fit to its first {value.points} points",
     }.get(value.select, f"at the epoch of lowest {metric_label(value.chooser)}")
     name = f"{metric_label(value.name)}: " if value.name else ""
     text = f"{name}{label}, {when}" + (", of the mean curve." if value.average else ".")

@@ -216,7 +216,7 @@ def test_a_search_may_hold_out_a_validation_split_that_the_runs_train_on(checkou
     assert (search["task"]["validation"], search["train"]["evaluate"]["splits"]) == (7, ["validation"])
     assert (run["task"]["validation"], run["train"]["evaluate"]["splits"]) == (FIT["task"]["validation"], ["test"])
     checkout.write("toy/fit", searching(search={**trial, "task": {"validatoin": 7}}))
-    with pytest.raises(ConfigError, match="search.task.validatoin"):
+    with pytest.raises(ConfigError, match=r"search\.task\.validatoin"):
         fit(checkout)
 
 

@@ -44,7 +44,7 @@ def test_a_conv_net_multiplies_once_per_weight_and_position():
     assert plan.multiply_adds(CONV, (3, 32, 32), 10) == first + second + 16 * 64 * 32 + 32 * 10
 
 
-@pytest.mark.parametrize("pool", [None, (2, 2), (3, 2, 1)])
+@pytest.mark.parametrize("pool", [None, (2,), (2, 2), (3, 2, 1)])
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1)])
 def test_positions_agree_with_the_net_that_is_built(pool, stride, padding):
     settings = CONV | {"stride": stride, "padding": padding, "pool": pool}

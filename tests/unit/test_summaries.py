@@ -113,7 +113,10 @@ def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
     ("options", "message"),
     [
         ({"values": [{"metrics": "loss"}]}, r"options.values\[0\].*did you mean 'metric'"),
-        ({"values": [{"metric": "loss"}, {"metric": "loss", "select": "lowest"}]}, "two are called 'loss'"),
+        (
+            {"values": [{"metric": "loss"}, {"metric": "loss", "select": "lowest"}]},
+            "two of bp on mnist are called 'loss'",
+        ),
         ({"values": [{"metric": "loss", "select": "at"}]}, "options.epoch = None"),
         ({"values": [{"metric": "loss", "epoch": 3}]}, "options.epoch = 3"),
     ],

@@ -91,6 +91,10 @@ METRICS = {
     "angle_bp": "angle to BP",
     "angle_mn": "angle to MN",
     "angle_gn": "angle to GN",
+    "angle_projection": "angle to the projection",
+    "weight_norm": "norm of the weights",
+    "slowness": "slowness",
+    "slowness_of_mean": "slowness of the mean curve",
     "learning_rate": "learning rate",
 }
 
@@ -105,8 +109,10 @@ def method_style(name: str, rule: str | None = None) -> Style:
         return METHODS[name]
     base = rule if rule in METHODS else name.partition("-")[0]
     if base in METHODS:
-        style, suffix = METHODS[base], name.removeprefix(base).strip("-_")
-        label = name if not name.startswith(base) else f"{style.label} ({suffix})"
+        style, (family, _, suffix) = METHODS[base], name.partition("-")
+        known = METHODS.get(family, style if name.startswith(base) else None)
+        suffix = suffix or name.removeprefix(base).strip("_")
+        label = f"{known.label} ({suffix.replace('_', ' ')})" if known else name
         label = f"{style.label}-{suffix}" if suffix.isdigit() else label
         others = [line for line in LINES if line != style.line]
         return style._replace(label=label, line=others[_hash(name) % len(others)])

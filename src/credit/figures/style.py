@@ -115,7 +115,8 @@ def method_handles(styles: Iterable[Style]) -> list[Line2D]:
 
 def legend_below(figure: Figure, handles: list[Line2D], rows: pd.DataFrame) -> None:
     """One legend for the whole figure, below all axes; it says so where some of the data is unverified."""
-    columns = min(len(handles), max(2, int(figure.get_figwidth() / 1.15)))
+    widest = 0.55 + 0.065 * max(len(handle.get_label()) for handle in handles)  # inches, of a handle and its text
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / max(widest, 1.15))))
     note = None if rows[VERIFIED].all() else FOOTNOTE
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
 

@@ -1,0 +1,79 @@
+"""Test accuracy against epoch with the fits of slowness, as in the PEPITA paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from credit.figures import style
+from credit.figures.curves import draw_curve, mean_curve
+from credit.figures.names import Style, dataset_order, dataset_title, method_styles
+from credit.slowness import BEFORE_DECAY, fit_slowness
+
+FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """One panel per experiment (rows) and data set (columns): mean over runs with band, and A k / (s + k).
+
+    table: tidy, with test_error of the whole net as a fraction.
+    options: points, number of points that are fitted, chance level included, or {experiment: number}; chance, the
+    accuracy before training as a fraction, or {dataset: fraction}; titles, {experiment: text}; where.
+    Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. Raises ConfigError for an
+    empty selection.
+    """
+    o = style.chosen(options, "curves", points=BEFORE_DECAY, chance=0.1, titles={})
+    rows = style.selection(table, o, "curves")
+    rows = rows[rows["metric"].isin(["test_error", "diverged"])]
+    accuracy = rows.assign(value=rows["value"].where(rows["metric"] == "diverged", 1 - rows["value"]))
+    experiments, datasets = list(dict.fromkeys(rows["experiment"])), dataset_order(rows["dataset"])
+    methods = method_styles(rows["method"], o["rules"])
+    figure = Figure(figsize=(1.0 + 2.9 * len(datasets), 0.9 + 2.3 * len(experiments)), layout="constrained")
+    grid = figure.subplots(len(experiments), len(datasets), squeeze=False)
+    for line, experiment in zip(grid, experiments, strict=True):
+        for axes, dataset in zip(line, datasets, strict=True):
+            mine = accuracy[(accuracy["experiment"] == experiment) & (accuracy["dataset"] == dataset)]
+            _panel(axes, mine, methods, _of(o["points"], experiment, BEFORE_DECAY), _of(o["chance"], dataset, 0.1))
+            title = f"{dataset_title(dataset)}, {o['titles'][experiment]}" if experiment in o["titles"] else None
+            axes.set_title(title or style.panel_title(rows, dataset))
+        line[0].set_ylabel("test accuracy [%]")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    fit = Line2D([], [], **FIT, label="fit A k / (s + k)")
+    style.legend_below(figure, [*style.method_handles(methods.values()), fit], rows)
+    return figure
+
+
+def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, chance: float) -> None:
+    """Curves of one experiment on one data set; the axis leaves out what lies far below the end of the curves."""
+    present = [m for m in methods if (rows["method"] == m).any()]
+    shown = []
+    for place, method in enumerate(present):
+        curve = mean_curve(rows[rows["method"] == method], "test_error", 100.0, 1)
+        draw_curve(axes, curve, methods[method], place, len(present))
+        shown.append(curve.runs.to_numpy(float).ravel())
+        fitted = curve.middle[: points - 1]
+        if len(fitted):
+            fit = fit_slowness(fitted, 100 * chance, points)
+            epochs = np.linspace(1, len(fitted), 200)
+            axes.plot(epochs, fit.curve(epochs), **FIT, zorder=5)
+    values = np.concatenate(shown) if shown else np.array([])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="#666666")
+        axes.set_yticks([])
+        return
+    low = max(values.min(), np.quantile(values, 0.02))
+    margin = 0.05 * max(values.max() - low, 0.5)
+    axes.set_ylim(low - margin, values.max() + margin)
+    style.epoch_axis(axes.xaxis, 6)
+
+
+def _of(setting: Any, key: str, default: Any) -> Any:
+    """A setting, or its entry for `key` where it is a mapping."""
+    return setting.get(key, default) if isinstance(setting, dict) else setting
