@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import credit
+from credit.nets.conv import Conv, Pool
 from credit.nets.jacobian import output_jacobian
 from tests.conftest import small_batch, small_net
 
@@ -186,3 +187,15 @@ def test_mn_is_the_smallest_shift_that_removes_the_damped_error(damping):
     for j, dv, g in zip(jacobian, shift, error, strict=True):
         gram = j @ j.T + damping * torch.eye(4, dtype=torch.float64)
         torch.testing.assert_close(dv, j.T @ torch.linalg.solve(gram, g), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "side"), [(2, 8), (3, 8), (4, 9)])
+def test_pooling_side_by_side_is_that_of_torch_also_for_equal_activities(size, side):
+    block = Conv((2, side, side), 2, 1, "linear", pool=Pool(size))
+    act = torch.randint(0, 3, (1, 5, 2, side, side)).double().requires_grad_()
+    trace = block.activate(act.detach(), act.detach())
+    out = F.max_pool2d(act.flatten(0, 1), size)
+    assert torch.equal(trace.out[0], out)
+    grad = torch.randn_like(trace.out)
+    (expected,) = torch.autograd.grad(out, act, grad[0])
+    assert torch.equal(block.unpool(trace, grad), expected)

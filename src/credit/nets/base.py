@@ -52,7 +52,7 @@ class BlockTrace:
     pre: Tensor
     act: Tensor
     out: Tensor
-    index: Tensor | None = None  # argmax of the pooling windows, flat over height x width
+    index: Tensor | None = None  # argmax of pooling windows that overlap, flat over height x width
     mask: Tensor | None = None  # inverted-dropout mask multiplied onto `out`
 
 

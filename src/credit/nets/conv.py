@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -100,8 +101,11 @@ class Conv:
         return BlockTrace(x, pre, act, out if mask is None else out * mask, index, mask)
 
     def _pool(self, act: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pooled activities, and for windows that overlap the index of each window's largest."""
         if self.pool is None:
             return act, None
+        if self._tiled:
+            return functools.reduce(torch.maximum, self._tiles(act)), None
         p = self.pool
         flat = act.reshape(-1, *act.shape[-3:])
         out, index = F.max_pool2d(flat, p.size, p.stride, p.padding, return_indices=True)
@@ -111,11 +115,36 @@ class Conv:
     def unpool(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the pooled output -> at the activation; overlapping windows add up."""
         grad = grad.reshape(trace.out.shape)
-        if trace.index is None:
+        if self.pool is None:
             return grad
+        if self._tiled:
+            return self._untile(trace, grad)
         full = torch.zeros_like(trace.act).flatten(-2)
         full.scatter_add_(-1, trace.index.flatten(-2), grad.flatten(-2))
         return full.reshape(trace.act.shape)
+
+    @property
+    def _tiled(self) -> bool:
+        """Whether windows lie side by side; a few elementwise maxima are much faster there than torch's pooling."""
+        p = self.pool
+        return p.stride == p.size <= 4 and p.padding == 0
+
+    def _tiles(self, act: Tensor) -> list[Tensor]:
+        """Views of `act`, one for each place within a window, in reading order; without rows that fill no window."""
+        k = self.pool.size
+        h, w = (n // k * k for n in act.shape[-2:])
+        return [act[..., i:h:k, j:w:k] for i in range(k) for j in range(k)]
+
+    def _untile(self, trace: BlockTrace, grad: Tensor) -> Tensor:
+        """The gradient goes to the first of a window's largest, as in torch."""
+        act = trace.act
+        top = trace.out if trace.mask is None else self._pool(act)[0]
+        full, free = torch.zeros_like(act), torch.ones_like(top, dtype=torch.bool)
+        for piece, target in zip(self._tiles(act), self._tiles(full), strict=True):
+            hit = (piece == top).logical_and_(free)
+            free.logical_and_(hit.logical_not())
+            target.copy_(grad * hit)
+        return full
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the output, (M, B, C, H, W) or flattened -> at the pre-activation."""
