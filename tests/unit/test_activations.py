@@ -85,3 +85,9 @@ def test_every_name_that_a_configuration_may_use_exists_and_no_other():
     assert set(ACTIVATIONS) == {*REFERENCE, "softmax"}
     with pytest.raises(ConfigError, match=r"'tanhh' \(did you mean 'tanh'\?\)"):
         activations.get("tanhh")
+
+
+def test_the_step_has_the_surrogate_derivative_of_the_pepita_code():
+    phi, a = activations.get("step"), torch.tensor([-2.0, -0.0, 0.5], dtype=torch.float64)
+    assert phi.value(a).tolist() == [0.0, 0.0, 1.0]
+    torch.testing.assert_close(phi.derivative(a, phi.value(a)), 1 - torch.tanh(a) ** 2)

@@ -18,6 +18,7 @@ ACTIVATIONS = (
     "scaled_tanh",
     "sigmoid",
     "softmax",
+    "step",
     "tanh",
 )
 

@@ -119,6 +119,16 @@ class ScaledTanh(Activation):
         return torch.rsub((value / self.height).square_(), 1).mul_(self.height * self.slope)
 
 
+class Step(Activation):
+    """1 for a > 0, 0 otherwise; phi' is taken to be 1 - tanh²(a), as in PEPITA's code."""
+
+    def value(self, a: Tensor) -> Tensor:
+        return torch.sign(a).clamp_(min=0)
+
+    def derivative(self, a: Tensor, value: Tensor) -> Tensor:
+        return torch.rsub(torch.tanh(a).square_(), 1)
+
+
 class Softmax(Activation):
     """exp(a) / sum exp(a) over the last axis, for outputs; cross-entropy on top of it takes it for logits once more.
 
@@ -147,6 +157,7 @@ _BY_NAME: dict[str, Activation] = {
     "scaled_tanh": ScaledTanh(),  # PEPITA
     "sigmoid": Sigmoid(),
     "softmax": Softmax(),
+    "step": Step(),  # PEPITA
     "tanh": Tanh(),
 }
 
