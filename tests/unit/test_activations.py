@@ -82,7 +82,7 @@ def test_softmax_follows_autograd_and_has_no_derivative_of_single_elements():
 
 
 def test_every_name_that_a_configuration_may_use_exists_and_no_other():
-    assert set(ACTIVATIONS) == {*REFERENCE, "softmax"}
+    assert set(ACTIVATIONS) == {*REFERENCE, "softmax", "step"}
     with pytest.raises(ConfigError, match=r"'tanhh' \(did you mean 'tanh'\?\)"):
         activations.get("tanhh")
 
