@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from credit.settings import overlay, read_yaml
+from credit.targets import Workflow
 from tests.workflow.checkout import JOB, Checkout
 
 QUICK = ("--configfile", "config/quick.yaml")
@@ -26,6 +28,11 @@ def own(template: Checkout, tmp_path: Path) -> Checkout:
 def jobs(text: str) -> Counter[str]:
     """{rule: number of jobs} of a dry run."""
     return Counter(re.sub("^(plot|summarise)_.*", r"\1", name) for name, _ in JOB.findall(text))
+
+
+def workflow(checkout: Checkout, **config: str) -> Workflow:
+    """What the checkout's configuration asks for."""
+    return Workflow(overlay(read_yaml(checkout.root / "config" / "config.yaml"), config), checkout.root)
 
 
 def rules(checkout: Checkout) -> dict[str, str]:
@@ -52,7 +59,7 @@ def test_everything_runs_at_quick_scale_and_has_a_report(own: Checkout):
     page = own.root / "results" / "quick" / "report.html"
     own.make(*QUICK, "--report", str(page), "--", "all", cores=1)
     html = page.read_text(encoding="utf-8")
-    assert html.count("data:image/png;") == 3
+    assert html.count("data:image/png;") == len(workflow(own, scale="quick").figures)
     wanted = [
         "Learning curves: test error", "Error [%] of every method on every data set",
         "The student–teacher task of Figure 3",
@@ -67,17 +74,29 @@ def test_everything_runs_at_quick_scale_and_has_a_report(own: Checkout):
 
 
 def test_everything_is_planned_at_paper_scale(own: Checkout):
-    """Two data sets, five methods, five seeds, a job each; student and teacher: five methods, all seeds in one job."""
     done = own.snakemake("--dry-run", "all")
     assert done.status == 0, done.text
+    whole = workflow(own)
+    experiments = whole.experiments.values()
+    cells = [e.cell(d, m) for e in experiments for d in e.datasets for m in e.methods]
+    data = {cell.data for cell in cells if cell.data}
     assert jobs(done.text) == {
-        "fetch_dataset": 2, "prepare_dataset": 2, "search_settings": 2 * 5 + 5, "train": 2 * 5 * 5 + 5,
-        "collect_runs": 2, "summarise": 1, "plot": 3, "judge_fidelity": 1, "all": 1,
+        "fetch_dataset": len(data), "prepare_dataset": len(data),
+        "search_settings": sum(cell.search is not None for cell in cells),
+        "train": sum(len(list(e.jobs())) for e in experiments), "collect_runs": len(experiments),
+        "summarise": len(whole.tables), "plot": len(whole.figures), "judge_fidelity": 1, "all": 1,
     }  # fmt: skip
 
 
+def test_the_comparison_across_papers_is_planned_seed_by_seed(own: Checkout):
+    """Two data sets, five methods, five seeds, a job each; student and teacher: five methods, all seeds in one job."""
+    done = own.snakemake("--dry-run", "--config", "experiments=cross/images,cross/student_teacher", "--", "all")
+    found = jobs(done.text)
+    assert (found["search_settings"], found["train"], found["fetch_dataset"]) == (2 * 5 + 5, 2 * 5 * 5 + 5, 2)
+
+
 def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: Checkout):
-    asked = ("--config", "methods=bp,dfa", "datasets=mnist", "seeds=2")
+    asked = ("--config", "experiments=cross/images", "methods=bp,dfa", "datasets=mnist", "seeds=2")
     planned = own.planned(*asked, "--", "all")
     runs = {f"{m}/{name}" for m in ("bp", "dfa") for name in ("choice.json", "block0.jsonl", "block1.jsonl")}
     assert {p for p in planned if p.startswith("runs/")} == {f"runs/cross/images/mnist/{run}" for run in runs}
@@ -95,7 +114,10 @@ def test_figure_3_needs_no_data_set(own: Checkout):
 
 
 def test_the_target_of_a_paper_is_its_figures_and_tables(own: Checkout):
-    assert own.planned("cross") == own.planned("all") - {"tables/fidelity.csv"}
+    papers = workflow(own).papers
+    assert own.planned(*papers) == own.planned("all") - {"tables/fidelity.csv"}
+    runs = {name.split("/")[1] for name in own.planned("cross") if name.startswith("runs/")}
+    assert runs == {"cross"}
 
 
 def test_the_workflow_runs_from_another_folder(own: Checkout, tmp_path: Path):
