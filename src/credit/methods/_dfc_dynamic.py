@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,13 +11,15 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.methods import _feedback_learning as learning
-from credit.methods._controller import Controller, Snapshot, combine, converged, simulate
+from credit.methods._controller import Controller, Snapshot, combine, converged
 from credit.methods._dfc import DeepFeedbackControl
+from credit.methods._dfc_arrays import Noise
 from credit.methods._dfc_clipping import norms
 from credit.methods._dfc_frame import Deviation
 from credit.methods._dfc_reduced import layer_gains, spectral_radius
+from credit.methods._dfc_simulation import Simulation
 from credit.methods._dfc_steady import Settled
-from credit.methods.base import Batch, State, member
+from credit.methods.base import Batch, State
 from credit.nets.base import Net, Params
 from credit.rand import Rand, as_rand
 
@@ -57,16 +58,18 @@ class Dynamic(DeepFeedbackControl):
             self.instant_system, self.proactive, self.leak,
         )  # fmt: skip
 
-    def draw_noise(self, frame: Deviation, rand: Rand) -> list[Tensor] | None:
-        """Increments of the apical voltages by layer, from the streams apical_noise.0, ...; None without noise."""
+    def draw_noise(self, frame: Deviation, rand: Rand) -> Noise | None:
+        """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
         if np.max(self.noise) == 0:
             return None
         draws = learning.draw(as_rand(rand, frame.act[-1]), "apical_noise", frame, self.time_points - 1)
-        return [xi * member(self.controller().noise_gain(self.noise), xi) for xi in draws]
+        return Noise(draws, [self.controller().noise_gain(self.noise)] * len(frame))
 
-    def course(self, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise) -> Iterator[Snapshot]:
-        """The simulation, snapshot by snapshot."""
-        return simulate(frame, feedback, frame.goal(delta), self.controller(), noise)
+    def simulation(
+        self, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise: Noise | None = None
+    ) -> Simulation:
+        """The dynamics towards a target at the distance `delta` (M, B, n_L) from the feedforward output."""
+        return Simulation(frame, feedback, frame.goal(delta), self.controller(), noise)
 
     def judge(self, frame: Deviation, delta: Tensor, error: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
         """(converged, diverged) of every sample, bool (M, B)."""

@@ -62,13 +62,13 @@ class TimeSum:
     def __init__(self, params: Params, frame: Deviation) -> None:
         self.params, self.frame = params, frame
         self.signals = [torch.zeros_like(v) for v in frame.act]
-        self._crossed = [torch.zeros_like(w) for w in frame.weights[1:]]
+        self.crossed = [torch.zeros_like(w) for w in frame.weights[1:]]
 
     def add(self, signals: Sequence[Tensor], rates: Sequence[Tensor]) -> None:
         """One time point; rates in the frame. The clamped input needs no product here."""
         for total, signal in zip(self.signals, signals, strict=True):
             total.add_(signal)
-        for total, signal, rate in zip(self._crossed, signals[1:], rates[:-1], strict=True):
+        for total, signal, rate in zip(self.crossed, signals[1:], rates[:-1], strict=True):
             (total.addmm_ if total.ndim == 2 else total.baddbmm_)(signal.mT, rate)
 
     def gradients(self, factor: float) -> Params:
@@ -77,7 +77,7 @@ class TimeSum:
         for i, (signal, rest) in enumerate(zip(self.signals, self.frame.rest, strict=True)):
             signal = signal * factor
             weight = 0.0 if rest is None else signal.mT @ rest
-            result[str(i)] = {"weight": weight + factor * self._crossed[i - 1] if i > 0 else weight}
+            result[str(i)] = {"weight": weight + factor * self.crossed[i - 1] if i > 0 else weight}
             if "bias" in self.params[str(i)]:
                 result[str(i)]["bias"] = signal.sum(-2)
         return result

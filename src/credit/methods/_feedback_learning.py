@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from credit.errors import CheckpointError
-from credit.methods._controller import Controller, Number, combine, simulate
+from credit.methods._controller import Controller, Number, combine
+from credit.methods._dfc_arrays import Noise
 from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_simulation import Simulation
 from credit.methods._dfc_steady import linear_control
 from credit.methods.base import member
 from credit.nets.base import Params
@@ -37,15 +39,9 @@ def controller_rule(
     sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer. s = max(sigmas[0], 0.01). The
     apical voltage is paired with the next control, which is the first to contain its effect on the error.
     """
-    noise = [xi * member(controller.noise_gain(s), xi) for xi, s in zip(draws, sigmas, strict=True)]
+    noise = Noise(draws, [controller.noise_gain(s) for s in sigmas])
     goal = frame.goal(torch.zeros_like(frame.act[-1]))
-    sums = [torch.zeros_like(q) for q in feedback]
-    apical: list[Tensor] | None = None
-    for snapshot in simulate(frame, feedback, goal, controller, noise):
-        if apical is not None:
-            for i, v in enumerate(apical):
-                sums[i] = sums[i] + v.mT @ snapshot.control
-        apical = snapshot.apical
+    sums = Simulation(frame, feedback, goal, controller, noise).correlated()
     count = goal.shape[-2] * (controller.steps - 1)
     return [g / (_floor(sigmas[0], g) * count) for g in sums]
 

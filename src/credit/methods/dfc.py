@@ -10,12 +10,12 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.methods import _dfc_reduced as reduced
-from credit.methods._controller import Snapshot
 from credit.methods._dfc import counts
 from credit.methods._dfc_clipping import added, clip_each, scaled_all
 from credit.methods._dfc_dynamic import Dynamic
 from credit.methods._dfc_frame import Deviation
-from credit.methods._dfc_gradients import TimeSum, outer, state_gradients, teaching
+from credit.methods._dfc_gradients import outer, state_gradients
+from credit.methods._dfc_simulation import Simulation
 from credit.methods._dfc_steady import Settled
 from credit.methods.base import Batch, State, Step
 from credit.nets.base import Net, Params
@@ -48,42 +48,22 @@ class DFC(Dynamic):
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         if self.form != "simulation":
             return self._linear(params, frame, feedback, delta)
-        noise = self.draw_noise(frame, rand)
+        run = self.simulation(frame, feedback, delta, self.draw_noise(frame, rand))
         if self.efficient:
-            return self._efficient(params, frame, feedback, delta, noise)
-        total, last = self._integrate(params, frame, feedback, delta, noise, None)
-        good, bad = self.judge(frame, delta, frame.goal(delta) - last.rates[-1], last.control)
+            return self._efficient(params, frame, delta, run)
+        total, last = run.taught(params, self.learning_rule)
+        good, bad = self.judge(frame, delta, run.goal - last.rates[-1], last.control)
         if not self.include_non_converged and not bool(good.all()):
             # Who has converged is known at the end only: run again without the others.
-            total, _ = self._integrate(params, frame, feedback, delta, noise, good)
+            total, _ = run.taught(params, self.learning_rule, good)
         gradients = total.gradients(-2 / (delta.shape[-2] * self.time_points))
         return self._step(gradients, total.signals, self.settle(frame, last), good, bad)
 
-    def _integrate(
-        self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise, keep: Tensor | None
-    ) -> tuple[TimeSum, Snapshot]:
-        """Sum over time, and the last snapshot; samples outside of `keep` (M, B) do not count."""
-        total = TimeSum(params, frame)
-        snapshots = self.course(frame, feedback, delta, noise)
-        last = next(snapshots)  # the feedforward state: nothing to learn
-        for last in snapshots:
-            signals = [
-                teaching(self.learning_rule, frame, i, base, soma - base)
-                for i, (base, soma) in enumerate(zip(last.basal, last.somatic, strict=True))
-            ]
-            rates = last.rates
-            if keep is not None:
-                mask = keep.unsqueeze(-1)
-                signals = [torch.where(mask, s, 0.0) for s in signals]
-                rates = [torch.where(mask, r, 0.0) for r in rates]
-            total.add(signals, rates)
-        return total, last
-
-    def _efficient(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise) -> Step:
+    def _efficient(self, params: Params, frame: Deviation, delta: Tensor, run: Simulation) -> Step:
         """Published quirks: the mean is over T - 1 points, the running sum is clipped at every point, and a sample is
         left out while it diverges instead of when it has not converged in the end."""
         stacked, total, teaching_sum = delta.ndim > 2, {}, [0.0] * len(frame)
-        snapshots = self.course(frame, feedback, delta, noise)
+        snapshots = run.snapshots()
         next(snapshots)
         for last in snapshots:
             state = self.settle(frame, last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -45,8 +44,8 @@ class DFCSS(Dynamic):
         self, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand
     ) -> tuple[Settled, Tensor, dict[str, Tensor]]:
         if self.form == "simulation":
-            course = self.course(frame, feedback, delta, self.draw_noise(frame, rand))
-            state, sums = self.settle(frame, deque(course, maxlen=1).pop()), {}
+            run = self.simulation(frame, feedback, delta, self.draw_noise(frame, rand))
+            state, sums = self.settle(frame, run.last()), {}
         else:
             leak, chord = self.controller().steady_leak(), self.form == "chord"
             state, singular = newton(frame, feedback, delta, leak, self.newton_steps, chord, self.solver)

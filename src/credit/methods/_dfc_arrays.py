@@ -1,0 +1,111 @@
+"""A simulation as the compiled loops take it, and what they return: everything with the stack axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit.methods import _dfc_elementwise as elementwise
+from credit.methods._controller import Controller, Number
+from credit.methods._dfc_frame import Deviation
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Of the apical voltages. draws: standard normal, (M, T - 1, B, n_i) by layer; gains: their factors by layer."""
+
+    draws: Sequence[Tensor]
+    gains: Sequence[Number]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """See `credit.methods._dfc_small.loop`."""
+
+    kinds: np.ndarray
+    leaks: np.ndarray
+    weights: list[Tensor]
+    feedback: list[Tensor]
+    pre: list[Tensor]
+    act: list[Tensor]
+    slopes: list[Tensor]
+    goal: Tensor
+    noise: list[np.ndarray]
+    gains: np.ndarray
+    keep: np.ndarray
+    settings: np.ndarray
+    constants: np.ndarray
+    instant: bool
+    proactive: bool
+    integral_leaks: bool
+    filtered: bool
+    steps: int
+
+    def kept_goal(self) -> Tensor:
+        """The goal, zero for samples that are not kept: in deviations they then stay where they are."""
+        return torch.where(torch.from_numpy(self.keep).unsqueeze(-1), self.goal, 0.0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end by layer (M, B, n_i), control (M, B, n_L), summed teaching signals by layer, and sums of products."""
+
+    apical: list[Tensor]
+    basal: list[Tensor]
+    somatic: list[Tensor]
+    rates: list[Tensor]
+    control: Tensor
+    signals: list[Tensor]
+    sums: list[Tensor]
+
+    def unstacked(self) -> Result:
+        """The same without the stack axis."""
+        lists = (self.apical, self.basal, self.somatic, self.rates, self.signals, self.sums)
+        apical, basal, somatic, rates, signals, sums = ([x.squeeze(0) for x in xs] for xs in lists)
+        return Result(apical, basal, somatic, rates, self.control.squeeze(0), signals, sums)
+
+
+def compilable(frame: Deviation) -> bool:
+    """Whether the compiled loops can run this: deviations in memory of the CPU, activations that they know."""
+    first = frame.act[0]
+    known = type(frame) is Deviation and all(elementwise.code(phi) is not None for phi in frame.phi)
+    return known and first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
+
+
+def prepare(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    goal: Tensor,
+    controller: Controller,
+    noise: Noise | None,
+    keep: Tensor | None,
+) -> Arrays:
+    """goal (M, B, n_L) or (B, n_L); keep: samples that count, bool (M, B)."""
+    stacked = goal.ndim > 2
+
+    def lift(tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [(t if stacked else t.unsqueeze(0)).detach().contiguous() for t in tensors]
+
+    dtype = goal.detach().numpy().dtype
+    goal, first = lift([goal])[0], lift(frame.act[:1])[0]
+    members, layers = goal.shape[0], len(frame)
+    c = controller
+    settings = (c.alpha, c.k_p, c.dt, c.soma_gain, c.apical_gain)
+    draws = [np.zeros((0, 0, 0, 0), dtype)] * layers if noise is None else [x.numpy() for x in lift(noise.draws)]
+    return Arrays(
+        elementwise.codes(frame), elementwise.leaks(frame, dtype), lift(frame.weights), lift(feedback), lift(frame.pre),
+        lift(frame.act), lift(frame.slopes), goal, draws,
+        _table([0.0] * layers if noise is None else noise.gains, members, dtype),
+        np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), _table(settings, members, dtype),
+        elementwise.CONSTANTS.astype(dtype), c.instant, c.proactive, c.leak != "control",
+        c.tau_apical is not None or noise is not None, c.steps,
+    )  # fmt: skip
+
+
+def _table(values: Sequence[Number], members: int, dtype) -> np.ndarray:
+    """(M, number of values)."""
+    return np.stack([np.broadcast_to(np.asarray(v, dtype), members) for v in values], -1)
