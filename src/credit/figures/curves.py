@@ -1,4 +1,4 @@
-"""Curves over epochs: one value per run and epoch, smoothed, summarised over runs, drawn with a band."""
+"""Curves over epochs (or steps): one value per run and epoch, smoothed, summarised over runs, drawn with a band."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 class Curve(NamedTuple):
     """Middle line and band over runs, each (epochs,), and what became of the runs."""
 
-    epoch: np.ndarray
+    epoch: np.ndarray  # or step
     middle: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -27,14 +27,16 @@ class Curve(NamedTuple):
     diverged: pd.DataFrame  # (epochs, runs that did not)
 
 
-def runs_over_epochs(rows: pd.DataFrame, metric: str, layer: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Values of one metric of one method on one data set: index epoch, one column per seed.
+def runs_over_epochs(
+    rows: pd.DataFrame, metric: str, layer: str = "", over: str = "epoch"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Values of one metric of one method on one data set: index epoch (or step), one column per seed.
 
     Several values within an epoch are averaged. Returns the runs that reached the end, and the diverged ones.
     """
     lost = set(rows.loc[rows["metric"] == "diverged", "seed"])
     rows = rows[(rows["metric"] == metric) & (rows["layer"] == layer)]
-    wide = rows.pivot_table(index="epoch", columns="seed", values="value", aggfunc="mean", dropna=False)
+    wide = rows.pivot_table(index=over, columns="seed", values="value", aggfunc="mean", dropna=False)
     gone = [seed for seed in wide if seed in lost]
     return wide.drop(columns=gone).dropna(how="all"), wide[gone].dropna(how="all")
 
@@ -48,9 +50,9 @@ def smooth(wide: pd.DataFrame, window: int) -> pd.DataFrame:
     return days.rolling(f"{window}D", min_periods=1).mean().set_axis(wide.index).where(wide.notna())
 
 
-def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0) -> Curve:
+def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0, over: str = "epoch") -> Curve:
     """Mean over runs with the 95 % t interval of the mean; with fewer than FEW runs, their range."""
-    wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric))
+    wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric, over=over))
     middle, n = wide.mean(axis=1), wide.notna().sum(axis=1)
     if wide.shape[1] < FEW:
         low, high = wide.min(axis=1), wide.max(axis=1)
@@ -60,9 +62,9 @@ def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch:
     return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in (middle, low, high)), wide, gone)
 
 
-def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> Curve:
+def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1, over: str = "epoch") -> Curve:
     """Median over runs with the band between the quartiles, after smoothing each run."""
-    wide, gone = (smooth(w, window) for w in runs_over_epochs(rows, metric, layer))
+    wide, gone = (smooth(w, window) for w in runs_over_epochs(rows, metric, layer, over))
     # pandas knows no quantile of no runs
     quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
     return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone)

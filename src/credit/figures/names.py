@@ -77,6 +77,10 @@ DATASETS = {
     "cifar100": "CIFAR-100",
     "imagenet32": "ImageNet 32×32",
     "digits": "digits 8×8",
+    "normal": "small random weights",
+    "orthogonal": "orthogonal weights",
+    "digits_normal": "digits, small random weights",
+    "digits_orthogonal": "digits, orthogonal weights",
     "student_teacher": "student–teacher",
     "teacher": "student–teacher",
 }
@@ -96,6 +100,12 @@ METRICS = {
     "slowness": "slowness",
     "slowness_of_mean": "slowness of the mean curve",
     "learning_rate": "learning rate",
+    "test_mse": "test error, squared, mean over pixels",
+    "log10_nse": "log₁₀ normalised squared error",
+    "lambda_max": "largest Re λ",
+    "angle_feedback": "∠(B, −Wᵀ)",
+    "angle_ndi": "angle to NDI",
+    "angle_pbp": "angle to PBP",
 }
 
 

@@ -170,14 +170,18 @@ class Supervised(Task):
         """
         results: dict[str, Tensor] = {}
         for name in splits:
-            split, total, wrong = self.splits[name], 0.0, 0.0
+            split, sums = self.splits[name], {}
             for x, y in split.slices(EVALUATION_BATCH):
                 output = learner.predict(x)
                 y = y.expand(output.shape[0], *y.shape[1:])
-                total = total + loss.value(output, y) * (1 if loss.summed else y.shape[1])
-                count = loss.error_count(output, y)
-                wrong = None if count is None else wrong + count
-            results[f"{name}_loss"] = total if loss.summed else total / len(split)
-            if wrong is not None:
-                results[f"{name}_error"] = wrong / len(split)
+                for key, value in self.measures(loss, output, y).items():
+                    sums[key] = sums.get(key, 0) + value
+            for key, total in sums.items():
+                results[f"{name}_{key}"] = total if key == "loss" and loss.summed else total / len(split)
         return results
+
+    def measures(self, loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """What an evaluation reports, summed over some samples: {"loss": (M,), "error": (M,) for classes}."""
+        sums = {"loss": loss.value(output, y) * (1 if loss.summed else y.shape[1])}
+        wrong = loss.error_count(output, y)
+        return sums if wrong is None else sums | {"error": wrong}

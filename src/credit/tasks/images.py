@@ -7,10 +7,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from credit.data.load import load, split
 from credit.errors import ConfigError, DataError
+from credit.nets.losses import get as get_loss
 from credit.tasks.base import Context, Split, Supervised
+
+
+class Reconstruction(Supervised):
+    """Autoencoders: beside the loss that they descend, evaluations report "mse", the mean squared error per pixel."""
+
+    def measures(self, loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return super().measures(loss, output, y) | {"mse": get_loss("mse").value(output, y) * y.shape[1]}
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,10 @@ class Images:
         }
         splits["test"] = self._split(data.test_x, data.test_y, data.scale, context)
         shape = tuple(data.train_x.shape[1:])
-        n_out = data.n_classes if self.target == "class" else int(np.prod(shape))
-        return Supervised(splits, shape, n_out, context.members, self.batch_size, self.drop_last, self.partial)
+        loop = (context.members, self.batch_size, self.drop_last, self.partial)
+        if self.target == "input":
+            return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
+        return Supervised(splits, shape, data.n_classes, *loop)
 
     def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
         images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)

@@ -1,0 +1,22 @@
+"""How the models of dynamic inversion's figures look: the line says the rule, the colour its leak and feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from credit.figures.names import BLUE, METHODS, PURPLE, VERMILION, Style, method_styles
+
+SETTINGS = {"2": VERMILION, "3": BLUE, "undamped": PURPLE}
+INVERSIONS = ("ndi", "di", "sdi")
+
+
+def model_styles(methods: Iterable[str], rules: Mapping[str, str]) -> dict[str, Style]:
+    """Styles of methods, in the order of legends; variants of the inversions have a colour for each setting."""
+    return {name: _style(name, look) for name, look in method_styles(methods, rules).items()}
+
+
+def _style(name: str, look: Style) -> Style:
+    rule, _, setting = name.partition("-")
+    if rule not in INVERSIONS or setting not in SETTINGS:
+        return look
+    return look._replace(colour=SETTINGS[setting], line=METHODS[rule].line, marker=METHODS[rule].marker)
