@@ -198,6 +198,10 @@ def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterat
         yield f"net.loss = 'softmax_cross_entropy'; needs classes, the targets of this task ({task['name']}) are values"
     if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:
         yield "train.evaluate.splits names validation; with task.validation = 0 there is no such split, leave it out"
+    known = hyperparameters.constants(REGISTRIES["tasks"].module(task["name"])).get("evaluated")
+    for name in run["train"]["evaluate"]["splits"] if known else ():
+        if name not in known:
+            yield one_of("train.evaluate.splits", name, known)
     for key in ("mean", "std"):
         value = task.get(key)
         if image is not None and isinstance(value, tuple) and len(value) not in (1, image[0]):

@@ -126,8 +126,9 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
         n_out = entry.classes if task.get("target", "class") == "class" else math.prod(entry.image)
         shape = tuple(entry.image)
     else:
-        train = task.get("train") or 1000
-        counts = {"train": train, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
+        whole = task.get("samples") or task.get("train") or 1000
+        train = task.get("per_epoch") or whole
+        counts = {"train": whole, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
         shape, n_out = (task.get("n_in", 1),), task.get("n_out", 1)
     return train, sum(counts[name] for name in splits), shape, n_out
 
@@ -152,7 +153,8 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
     updates = math.ceil(train / spec["task"].get("batch_size", 128))
-    evaluations = 1 + math.ceil(epochs / evaluate.get("every", 1))
+    turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
+    evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
     factor = hyperparameters.constants(methods.registry.module(spec["rule"]["name"])).get("cost", 1.0)
     macs = multiply_adds(spec["net"], shape, n_out)
     operations = networks * macs * (6 * train * epochs * factor + 2 * evaluated * evaluations) + drawing(spec)
