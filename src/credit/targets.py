@@ -6,6 +6,7 @@ what Snakemake would run.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from credit.experiment import Cell, Experiment, Job, load_experiments
 from credit.settings import Settings, settings
 from credit.spec import VERSION, canonical_json, digest
 
+CURVES = "config/published/curves"
 BLOCK = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:block(\d+)\.jsonl|choice\.json)$")
 
 
@@ -42,6 +44,11 @@ class Artefact:
     def caption(self) -> str:
         """Its caption's file in workflow/report."""
         return self.entry.get("caption", f"{self.kind}.rst")
+
+    @property
+    def references(self) -> list[str]:
+        """Published curves that the figure lays over its own."""
+        return [f"{CURVES}/{name}" for name in self.entry.get("references", ())]
 
 
 class Workflow:
@@ -206,6 +213,12 @@ class Workflow:
         if not (reports / artefact.caption).is_file():
             known = [p.name for p in reports.glob("*.rst")]
             raise ConfigError(one_of(f"{where}.caption", artefact.caption, known))
+        curves = [p.name for p in (self.root / CURVES).glob("*.csv")]
+        for name in artefact.entry.get("references", ()):
+            if artefact.kind != "figure":
+                raise ConfigError(f"{where}.references: figures only; a table is held against config/published")
+            if name not in curves:
+                raise ConfigError(one_of(f"{where}.references", name, curves))
         try:
             spec = self._artefact_spec(artefact)
             canonical_json(spec)
@@ -226,6 +239,7 @@ class Workflow:
             "rules": self._rules(artefact), "scale": self.settings.scale,
         }  # fmt: skip
         if kind == "figure":
+            spec["references"] = {name: file_digest(self.root / name) for name in artefact.references}
             spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
             script, modules = "plot", (spec["module"],)
         return {**spec, **self.digests("analyse", str(self.script(script)), *modules)}
@@ -260,6 +274,11 @@ class Workflow:
         if block is None:
             return self.search_spec(key, dataset, method)
         return self.train_spec(key, dataset, method, int(block))
+
+
+def file_digest(path: Path) -> str:
+    """First 16 hex digits of the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def as_param(spec: Mapping[str, Any]) -> str:

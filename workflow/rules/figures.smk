@@ -5,7 +5,8 @@ for name, artefact in WORKFLOW.figures.items():
         name:
             "_".join(["plot", *Path(name).parts])
         input:
-            [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+            tables=[f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+            references=artefact.references,
         output:
             pdf=ensure(f"{RESULTS}/figures/{name}.pdf", non_empty=True),
             png=report(
@@ -30,4 +31,4 @@ for name, artefact in WORKFLOW.figures.items():
         params:
             spec=as_param(WORKFLOW.artefact_spec("figure", name)),
         shell:
-            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} {input:q} > {log:q} 2>&1"
+            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"

@@ -30,10 +30,12 @@ def main() -> None:
     parser.add_argument("pdf")
     parser.add_argument("png")
     parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
+    parser.add_argument("--references", nargs="*", default=[], help="published curves, tidy tables too")
     args = parser.parse_args()
     spec = read_spec(args.spec)
     figure = load(spec.get("module", ""))
-    options = {"rules": spec.get("rules", {}), **spec.get("options", {})}
+    references = read_tables(args.references) if args.references else None
+    options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
     save(figure.draw(read_tables(args.tables), options), args.pdf, args.png)
 
 

@@ -79,8 +79,12 @@ def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
 
 
 def chosen(options: Mapping[str, Any], figure: str, **defaults: Any) -> dict[str, Any]:
-    """Options with defaults filled in; every figure also knows `where` and `rules`. ConfigError for others."""
-    known = {"where": {}, "rules": {}, **defaults}
+    """Options with defaults filled in; every figure also knows those below. ConfigError for others.
+
+    where: rows to draw, see `selection`. rules: {method: learning rule}. references: published curves, a tidy table,
+    or None.
+    """
+    known = {"where": {}, "rules": {}, "references": None, **defaults}
     for name in options:
         if name not in known:
             raise ConfigError(one_of(f"{figure}: option", name, known))

@@ -1,0 +1,88 @@
+"""What the two regression figures share: medians with bands, one run of ours, and the official runs as points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from credit.errors import ConfigError
+from credit.figures.curves import Curve, draw_curve, median_curve
+from credit.figures.names import Style
+
+ERROR = "nse"  # made of log10_nse
+SINGLE = {"linewidth": 0.5, "alpha": 0.8, "zorder": 2.5}
+OFFICIAL = {"marker": ".", "markersize": 2.2, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.75}
+
+
+def normalised(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """Rows with log10_nse made "nse": divided by the largest value of all models and steps of a data set and seed.
+
+    That is how the paper normalises; the tables divide by the error before training. Raises ConfigError without any.
+    """
+    errors = rows[rows["metric"] == "log10_nse"]
+    if errors.empty:
+        raise ConfigError(f"{figure}: no log10_nse was recorded; nothing to draw")
+    largest = errors.groupby(["dataset", "seed"])["value"].transform("max")
+    made = errors.assign(metric=ERROR, value=10.0 ** (errors["value"] - largest))
+    return pd.concat([rows[rows["metric"] != "log10_nse"], made], ignore_index=True)
+
+
+def draw_models(
+    axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, layer: str = "", official=None
+) -> list[Curve]:
+    """One curve per model, with its first run as a thin line; official runs (a tidy table or None) as points.
+
+    rows, official: of one data set. Returns the curves.
+    """
+    curves = []
+    for place, (method, look) in enumerate(styles.items()):
+        mine = rows[rows["method"] == method]
+        curve = median_curve(mine, metric, layer, over="step")
+        curves.append(curve)
+        if not len(curve.epoch):
+            continue
+        draw_curve(axes, curve, look, place, len(styles))
+        if curve.runs.shape[1]:
+            axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE)
+        if official is not None:
+            theirs = official[
+                (official["method"] == method)
+                & (official["metric"] == metric)
+                & (official["layer"] == layer)
+                & (official["step"] <= curve.epoch.max())
+            ]
+            axes.plot(theirs["step"], theirs["value"], color=look.colour, **OFFICIAL, zorder=2.6)
+    return curves
+
+
+def of_dataset(official: pd.DataFrame | None, dataset: str) -> pd.DataFrame | None:
+    """The official runs of one data set, their log10_nse made "nse" as well; None without any."""
+    if official is None:
+        return None
+    mine = official[official["dataset"] == dataset]
+    errors = mine["metric"] == "log10_nse"
+    return mine.assign(
+        metric=mine["metric"].where(~errors, ERROR), value=mine["value"].where(~errors, 10.0 ** mine["value"])
+    )
+
+
+def explanations(official: pd.DataFrame | None) -> list:
+    """Legend entries of what is drawn beside the medians."""
+    grey = "#444444"
+    entries = [Patch(color=grey, alpha=0.25, lw=0, label="quartiles"), Line2D([], [], color=grey, lw=0.5)]
+    entries[1].set_label("one run")
+    if official is not None:
+        shown = {**OFFICIAL, "markersize": 5}
+        entries.append(Line2D([], [], color=grey, label="official runs", **shown))
+    return entries
+
+
+def degrees(axes, ceiling: float | None = None) -> None:
+    """An axis of angles from just below 0 to `ceiling`, or as far as the medians and bands go."""
+    drawn = [np.nanmax(line.get_ydata(), initial=0.0) for line in axes.lines]
+    top = ceiling or max([5.0, *drawn])
+    axes.set_ylim(-0.04 * top, 1.05 * top)
