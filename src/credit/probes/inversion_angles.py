@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from credit.methods.base import method
+from credit.methods.ndi import NDI
+from credit.methods.pbp import PBP
 from credit.probes.angles import angle, vector_angle
 from credit.probes.base import Moment
 
@@ -29,7 +30,7 @@ class InversionAngles:
         if "deltas" not in moment.info:
             return rows
         *ours, top = moment.info["deltas"]
-        for name, rule in (("ndi", method("ndi", leak=leak)), ("pbp", method("pbp"))):
+        for name, rule in (("ndi", NDI(leak=leak)), ("pbp", PBP())):
             exact = rule.hidden_deltas(moment.net, moment.after, moment.state, moment.info["trace"], top)
             pairs = enumerate(zip(ours, exact, strict=True), 1)
             rows += [(f"angle_{name}", str(i), vector_angle(a, b).mean(-1)) for i, (a, b) in pairs]
