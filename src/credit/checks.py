@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ class PartChecker:
         constants = hyperparameters.constants(module)
         for field in constants.get("schemes", ()):
             self._trying(lambda: scheme_options(checked[field], f"{self.where}: {key}.{field}"))
+        for field, names in constants.get("named", {}).items():  # a module without torch with `options(value, where)`
+            self._trying(lambda: importlib.import_module(names).options(checked[field], f"{self.where}: {key}.{field}"))
         for field, of_kind in constants.get("uses", {}).items():
             self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")
         return {name_key: name, **{k: settings[k] for k in extra}, **checked}

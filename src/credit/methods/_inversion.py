@@ -30,7 +30,7 @@ class Inversion(Method):
     (both regressions).
     """
 
-    steps_at_once: ClassVar[int] = 50  # divides the intervals at which online runs are evaluated
+    steps_at_once: ClassVar[int] = 100  # divides the intervals at which online runs are evaluated
 
     clip: Annotated[float, "> 0"] | None = None
     normalize: bool = False
@@ -167,6 +167,8 @@ class WithFeedback(Inversion):
     step length, largest and smallest number of steps of the descent that makes feedback stable (linear regression;
     the nonlinear one has 0.5, 2000, 100).
     """
+
+    named: ClassVar[dict[str, str]] = {"feedback": "credit.methods._inversion_names"}  # fields with names of their own
 
     feedback: str | dict = "neg_transpose"
     feedback_scale: Annotated[float, "> 0"] = 1.0

@@ -62,7 +62,9 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas) -> Te
             for name, gradient in gradients.items():
                 _step(params[str(j)][name], gradient, *affine[str(j)][name])
     left = keep ** (count - 1 - index).unsqueeze(-1)
-    weight.mul_(keep**count).sub_(rate * ((first * left).mT @ x))
+    change = (first * (rate * left)).mT
+    weight.mul_(keep**count)
+    (weight.baddbmm_ if axis else weight.addmm_)(change, x, alpha=-1)
     return torch.stack(losses)
 
 

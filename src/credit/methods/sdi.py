@@ -13,7 +13,7 @@ from torch import Tensor
 
 from credit.methods._inversion import WithFeedback
 from credit.methods._inversion_dynamics import run_chain
-from credit.methods._inversion_feedback import options
+from credit.methods._inversion_names import options
 from credit.methods._stability import step_radius
 from credit.methods.base import State
 from credit.methods.di import check_growth
