@@ -105,8 +105,8 @@ class Rand:
 
     def _generators(self, name: str) -> list[torch.Generator]:
         if name not in self._streams:
-            generators = [torch.Generator().manual_seed(stream_seed(s, name)) for s in self.seeds]
-            self._streams[name] = generators
+            distinct = {s: torch.Generator().manual_seed(stream_seed(s, name)) for s in self.seeds}
+            self._streams[name] = [distinct[s] for s in self.seeds]
         return self._streams[name]
 
     def _draw(
@@ -116,7 +116,9 @@ class Rand:
         expected = (len(self.seeds), *shape) if self.stacked else shape
         if self._replay.holds(name):
             return self._replay.next(name, expected).to(self.device, dtype)
-        draws = [one(g) for g in self._generators(name)]
+        generators = dict(zip(self.seeds, self._generators(name), strict=True))
+        drawn = {s: one(g) for s, g in generators.items()}  # members with the same seed share their draws
+        draws = [drawn[s] for s in self.seeds]
         return (torch.stack(draws) if self.stacked else draws[0]).to(self.device, dtype)
 
 

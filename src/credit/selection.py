@@ -26,7 +26,8 @@ class Value:
     select: "final" is the last epoch, "at" the given `epoch`, "lowest" the smallest value of all epochs;
     "best_validation" and "lowest_validation" take the first epoch at which `validation` (default: validation_error,
     validation_loss) is lowest; "slowness" is that of `credit.slowness`, of the accuracy 1 - metric.
-    points, chance: of the slowness fit. average: average the curves of all runs before selecting.
+    window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
+    within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs before selecting.
     where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
     """
 
@@ -36,6 +37,7 @@ class Value:
     select: str = "final"
     epoch: int | None = None
     validation: str | None = None
+    window: int = 1
     points: int = BEFORE_DECAY
     chance: float = 0.1
     average: bool = False
@@ -48,6 +50,8 @@ class Value:
             raise ConfigError(one_of("options.select", self.select, SELECT))
         if (self.select == "at") != (self.epoch is not None):
             raise ConfigError(f"options.epoch = {self.epoch}; give it together with select: at, and only then")
+        if self.window < 1 or (self.window > 1 and self.select not in ("final", "at")):
+            raise ConfigError(f"options.window = {self.window}; must be >= 1, and 1 unless select is final or at")
 
     @property
     def label(self) -> str:
@@ -106,7 +110,7 @@ def member_values(table: pd.DataFrame, value: Value | str, select: str = "final"
 
 def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple) -> tuple[float, int, bool] | None:
     """(value, epochs, diverged) of one run, None where it has no such value."""
-    curve = by_epoch(rows, wanted.metric, wanted.layer)
+    curve = by_epoch(rows, wanted.metric, wanted.layer, wanted.window)
     chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
     last = int(rows["epoch"].max()) if wanted.epoch is None else wanted.epoch
     if (rows["metric"] == "diverged").any() or (len(curve) > 0 and pd.isna(curve.iloc[-1])):
@@ -128,7 +132,12 @@ def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -
     return curve.loc[epoch]
 
 
-def by_epoch(rows: pd.DataFrame, metric: str, layer: str = "") -> pd.Series:
-    """Values of one metric of one run, indexed by epoch; the last one where an epoch has several."""
+def by_epoch(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> pd.Series:
+    """Values of one metric of one run, indexed by epoch; the last one where an epoch has several.
+
+    window: trailing mean over so many records.
+    """
     rows = rows[(rows["metric"] == metric) & (rows["layer"] == layer)].sort_values(["epoch", "step"], kind="stable")
+    if window > 1:
+        rows = rows.assign(value=rows["value"].rolling(window, min_periods=1).mean())
     return rows.drop_duplicates("epoch", keep="last").set_index("epoch")["value"]

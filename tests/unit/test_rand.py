@@ -112,3 +112,13 @@ def test_a_replay_of_another_shape_names_stream_and_shapes():
 def test_a_stack_without_members_is_an_error():
     with pytest.raises(ValueError, match="seeds"):
         Rand([])
+
+
+def test_members_with_one_seed_draw_the_same_numbers_again_and_again():
+    together, alone = Rand([4, 7, 4]), Rand([4, 7])
+    for _ in range(2):
+        drawn, expected = together.normal("noise", (3,)), alone.normal("noise", (3,))
+        assert torch.equal(drawn, expected[[0, 1, 0]])
+    resumed = Rand([4, 7, 4])
+    resumed.load_state_dict(together.state_dict())
+    assert torch.equal(resumed.normal("noise", (3,)), together.normal("noise", (3,)))

@@ -175,3 +175,18 @@ def test_the_readable_table_names_what_is_missing_and_what_is_unverified():
     assert "checksum is not the published one" in text
     turned = matrix(summarise(table, "t", options), "t", {**options, "rows": "dataset", "columns": "method"}, {})
     assert "| CIFAR-10 † | 2.10 ± 0.10 (3) | not run |" in turned
+
+
+def test_a_window_is_the_mean_of_the_last_records_also_within_an_epoch():
+    curve = tidy([("mn", 0, e, "angle", float(e * e)) for e in range(6)])
+    for value, expected in (
+        (Value("angle", window=3), (9 + 16 + 25) / 3),
+        (Value("angle", select="at", epoch=1, window=3), 0.5),
+        (Value("angle", select="at", epoch=4, window=2), 12.5),
+    ):
+        assert member_values(curve, value)["value"].item() == pytest.approx(expected)
+    within = curve.assign(epoch=0, step=[3, 1, 2, 0, 5, 4])
+    assert member_values(within, Value("angle", window=2))["value"].item() == pytest.approx((25 + 16) / 2)
+    for wrong in ({"window": 0}, {"window": 3, "select": "lowest"}):
+        with pytest.raises(ConfigError, match="options.window"):
+            Value("angle", **wrong)
