@@ -27,7 +27,8 @@ class Value:
     "best_validation" and "lowest_validation" take the first epoch at which `validation` (default: validation_error,
     validation_loss) is lowest; "slowness" is that of `credit.slowness`, of the accuracy 1 - metric.
     window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
-    within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs before selecting.
+    within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs
+    before selecting.
     where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
     """
 

@@ -151,6 +151,7 @@ def _describe(value: Value) -> str:
         "at": f"after epoch {value.epoch}",
         "lowest": "lowest of all epochs",
     }.get(value.select, f"at the epoch of lowest {metric_label(value.chooser)}")
+    when += f", mean of the last {value.window} records" if value.window > 1 else ""
     name = f"{metric_label(value.name)}: " if value.name else ""
     text = f"{name}{label}, {when}" + (", of the mean curve." if value.average else ".")
     return text[:1].upper() + text[1:]

@@ -188,5 +188,5 @@ def test_a_window_is_the_mean_of_the_last_records_also_within_an_epoch():
     within = curve.assign(epoch=0, step=[3, 1, 2, 0, 5, 4])
     assert member_values(within, Value("angle", window=2))["value"].item() == pytest.approx((25 + 16) / 2)
     for wrong in ({"window": 0}, {"window": 3, "select": "lowest"}):
-        with pytest.raises(ConfigError, match="options.window"):
+        with pytest.raises(ConfigError, match=r"options\.window"):
             Value("angle", **wrong)

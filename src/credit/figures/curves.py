@@ -1,4 +1,4 @@
-"""Curves over epochs (or steps): one value per run and epoch, smoothed, summarised over runs, drawn with a band."""
+"""Curves over epochs: one value per run and epoch, smoothed, summarised over runs, drawn with a band."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 
 
 class Curve(NamedTuple):
-    """Middle line and band over runs, each (epochs,), and what became of the runs."""
+    """Middle line and band over runs, each (epochs,), and what became of the runs.
 
-    epoch: np.ndarray  # or step
+    epoch: where they were measured; steps, if they were asked for.
+    """
+
+    epoch: np.ndarray
     middle: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -30,7 +33,7 @@ class Curve(NamedTuple):
 def runs_over_epochs(
     rows: pd.DataFrame, metric: str, layer: str = "", over: str = "epoch"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Values of one metric of one method on one data set: index epoch (or step), one column per seed.
+    """Values of one metric of one method on one data set: index `over`, "epoch" or "step", one column per seed.
 
     Several values within an epoch are averaged. Returns the runs that reached the end, and the diverged ones.
     """
@@ -41,10 +44,15 @@ def runs_over_epochs(
     return wide.drop(columns=gone).dropna(how="all"), wide[gone].dropna(how="all")
 
 
-def smooth(wide: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined."""
+def smooth(wide: pd.DataFrame, window: int, over: str = "epoch") -> pd.DataFrame:
+    """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined.
+
+    x: what the table is indexed by; a window of steps counts measurements.
+    """
     if window <= 1 or wide.empty:
         return wide
+    if x == "step":
+        return wide.rolling(window, min_periods=1).mean().where(wide.notna())
     # as days, because pandas counts a window of numbers in rows, and not every epoch need have one
     days = wide.set_axis(pd.to_timedelta(wide.index, unit="D"))
     return days.rolling(f"{window}D", min_periods=1).mean().set_axis(wide.index).where(wide.notna())
@@ -64,7 +72,7 @@ def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch:
 
 def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1, over: str = "epoch") -> Curve:
     """Median over runs with the band between the quartiles, after smoothing each run."""
-    wide, gone = (smooth(w, window) for w in runs_over_epochs(rows, metric, layer, over))
+    wide, gone = (smooth(w, window, over) for w in runs_over_epochs(rows, metric, layer, over))
     # pandas knows no quantile of no runs
     quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
     return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone)
