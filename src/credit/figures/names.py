@@ -81,6 +81,9 @@ DATASETS = {
     "orthogonal": "orthogonal weights",
     "digits_normal": "digits, small random weights",
     "digits_orthogonal": "digits, orthogonal weights",
+    "mnist_train": "MNIST (training loss)",
+    "mnist_autoencoder": "MNIST autoencoder",
+    "digits_autoencoder": "digits 8×8 autoencoder",
     "student_teacher": "student–teacher",
     "teacher": "student–teacher",
 }

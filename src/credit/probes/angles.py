@@ -56,20 +56,21 @@ class Angles:
     """Angle between the update that the optimiser was handed and a reference rule's, on the same mini-batch.
 
     reference: name of a rule without state, such as bp or mn. hyper: the reference's hyperparameters.
-    Metric: angle_REFERENCE.
+    metric: what it is recorded as, angle_REFERENCE if empty.
     """
 
     uses: ClassVar[dict[str, str]] = {"reference": "methods"}  # fields that name parts, for the code digest
 
     reference: str = "bp"
     hyper: dict = field(default_factory=dict)
+    metric: str = ""
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[(metric, layer, degrees (M,))]."""
         rule = method(self.reference, **self.hyper)
         step = rule.gradients(moment.net, moment.params, {}, moment.batch, moment.rand)
         angles = update_angles(moment.info["gradients"], step.gradients)
-        return [(f"angle_{self.reference}", layer, value) for layer, value in angles.items()]
+        return [(self.metric or f"angle_{self.reference}", layer, value) for layer, value in angles.items()]
 
 
 part = Angles

@@ -1,0 +1,58 @@
+"""Figure 1D of the DFC paper: the controller drives the output of single samples to its target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from credit.errors import ConfigError
+from credit.figures import style
+from credit.figures.names import BLUE, VERMILION
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """One column for each sample: above, output and target; below, output and control from the first step on.
+
+    table: with course_output_S, course_control_S by time point (in the column layer) and course_target_S, of the
+    probe controller_course. options: where. Several seeds: the first is drawn.
+    """
+    o = style.chosen(options, "fig1d")
+    rows = style.selection(table, o, "fig1d")
+    rows = rows[rows["seed"] == rows["seed"].min()]
+    samples = sorted(m.rpartition("_")[2] for m in rows["metric"].unique() if m.startswith("course_target_"))
+    if not samples:
+        raise ConfigError("fig1d: no course_target_… was recorded; nothing to draw")
+    figure = Figure(figsize=(0.8 + 2.5 * len(samples), 4.0), layout="constrained")
+    grid = figure.subplots(2, len(samples), sharex=True, squeeze=False)
+    for (top, bottom), sample in zip(grid.T, samples, strict=True):
+        time, output = _course(rows, f"course_output_{sample}")
+        _, control = _course(rows, f"course_control_{sample}")
+        target = rows.loc[rows["metric"] == f"course_target_{sample}", "value"].iloc[0]
+        top.axhline(target, color="black", linestyle="--", label="target")
+        top.plot(time, output, color=BLUE, label="output")
+        top.set_title(f"sample {sample}")
+        bottom.plot(time[1:], output[1:], color=BLUE)
+        other = bottom.twinx()
+        other.spines["right"].set_visible(True)
+        other.grid(visible=False)
+        other.plot(time[1:], control[1:], color=VERMILION, linestyle="-.", label="control")
+        other.tick_params(axis="y", colors=VERMILION)
+        bottom.set_xlabel("time steps")
+        if sample == samples[-1]:
+            other.set_ylabel("control u", color=VERMILION)
+            handles = top.get_legend_handles_labels()[0] + other.get_legend_handles_labels()[0]
+    for axes in grid[:, 0]:
+        axes.set_ylabel("output value")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _course(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """(time points, values) in order."""
+    mine = rows[rows["metric"] == metric]
+    course = pd.Series(mine["value"].to_numpy(), mine["layer"].astype(int)).sort_index()
+    return course.index.to_numpy(), course.to_numpy()

@@ -1,0 +1,113 @@
+"""Measured quantities against training, one panel each: Figures 3, S1 and S5 to S12 of the DFC paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from credit.errors import ConfigError, one_of
+from credit.figures import style
+from credit.figures.curves import draw_curve, median_curve
+from credit.figures.names import DASHED, METHODS, SOLID, Style, method_styles, metric_label
+
+AXES = {"epoch": "epoch", "step": "mini-batches"}
+
+
+class Panel(NamedTuple):
+    """What one panel shows.
+
+    metric, layer: as recorded. title; label of the y axis, by default from the metric; limits of it; line: a value to
+    be marked; log: logarithmic; x: "epoch", or "step" for each measurement by itself; on: "pretrain" for what was
+    measured before the first epoch, by default what was measured later.
+    """
+
+    metric: str
+    layer: str = ""
+    title: str = ""
+    label: str | None = None
+    limits: tuple[float, float] | None = None
+    line: float | None = None
+    log: bool = False
+    x: str = "epoch"
+    on: str = "train"
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """Median over runs with quartiles, after a trailing mean of each run.
+
+    table: tidy, one data set. options: panels, a list of the settings of `Panel`; columns, panels in a line (3), or
+    groups, lists of methods, each of which gets a line of all panels; window, of the trailing mean, in epochs or, for
+    panels against steps, in measurements; where. A method without a quantity has no curve there. As in the paper, lines of
+    variants with fixed feedback are dashed, all others solid.
+    """
+    o = style.chosen(options, "panels", panels=[], groups=None, columns=3, window=1)
+    rows = style.selection(table, o, "panels")
+    panels = [_panel(i, p) for i, p in enumerate(o["panels"])]
+    if not panels or not set(rows["metric"]) & {p.metric for p in panels}:
+        raise ConfigError(f"panels: {', '.join(p.metric for p in panels)}: none was recorded; nothing to draw")
+    looks = {
+        m: look._replace(line=SOLID if m in METHODS else DASHED)
+        for m, look in method_styles(rows["method"], o["rules"]).items()
+    }
+    groups = [[m for m in looks if m in group] for group in o["groups"] or [list(looks)]]
+    groups = [group for group in groups if group]
+    columns = len(panels) if o["groups"] else min(o["columns"], len(panels))
+    lines = len(groups) if o["groups"] else -(-len(panels) // columns)
+    figure = Figure(figsize=(0.6 + 2.3 * columns, 0.8 + 1.75 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    places = iter(grid.flat)
+    for number, group in enumerate(groups):
+        for panel in panels:
+            axes = next(places)
+            _draw_panel(axes, panel, rows, {m: looks[m] for m in group}, o["window"])
+            axes.set_title(panel.title if number == 0 else "")
+    for axes in places:
+        axes.remove()
+    figure.align_ylabels(grid)
+    style.legend_below(figure, style.method_handles(looks.values()), rows)
+    return figure
+
+
+def _panel(number: int, settings: Mapping[str, Any]) -> Panel:
+    for key in settings:
+        if key not in Panel._fields:
+            raise ConfigError(one_of(f"panels: options.panels[{number}]", key, Panel._fields))
+    if "metric" not in settings:
+        raise ConfigError(f"panels: options.panels[{number}].metric is missing")
+    return Panel(**settings)
+
+
+def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Style], window: int) -> None:
+    mine = rows[(rows["epoch"] == 0) == (panel.on == "pretrain")] if panel.x == "step" else rows
+    if panel.line is not None:
+        axes.axhline(panel.line, color="#7f7f7f", linewidth=2.0, zorder=1.5)
+    for place, (method, look) in enumerate(looks.items()):
+        curve = median_curve(mine[mine["method"] == method], panel.metric, panel.layer, window, panel.x)
+        draw_curve(axes, curve, look, place, len(looks))
+    if not axes.lines or not any(len(line.get_xdata()) for line in axes.lines):
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#666666")
+    if panel.limits is not None:
+        axes.set_ylim(*_widened(axes, panel.limits))
+    if panel.log:
+        axes.set_yscale("log")
+    axes.set_ylabel(
+        metric_label(panel.metric, "°" if "angle" in panel.metric else "") if panel.label is None else panel.label
+    )
+    axes.set_xlabel(AXES[panel.x])
+
+
+def _widened(axes, limits: tuple[float, float]) -> tuple[float, float]:
+    """The published limits, or further ones where curves would leave them."""
+    drawn = [y for _, y in _points(axes)]
+    return min([limits[0], *drawn]), max([limits[1], *drawn])
+
+
+def _points(axes) -> Iterator[tuple[float, float]]:
+    for line in axes.lines:
+        x, y = line.get_data()
+        if len(x) == len(y) and line.get_transform() == axes.transData:
+            yield from ((a, b) for a, b in zip(x, y, strict=True) if b == b)
