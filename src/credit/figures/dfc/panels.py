@@ -41,8 +41,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, one data set. options: panels, a list of the settings of `Panel`; columns, panels in a line (3), or
     groups, lists of methods, each of which gets a line of all panels; window, of the trailing mean, in epochs or, for
-    panels against steps, in measurements; where. A method without a quantity has no curve there. As in the paper, lines of
-    variants with fixed feedback are dashed, all others solid.
+    panels against steps, in measurements; where. A method without a quantity has no curve there. As in the paper,
+    lines of variants with fixed feedback are dashed, all others solid.
     """
     o = style.chosen(options, "panels", panels=[], groups=None, columns=3, window=1)
     rows = style.selection(table, o, "panels")
@@ -94,9 +94,8 @@ def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Styl
         axes.set_ylim(*_widened(axes, panel.limits))
     if panel.log:
         axes.set_yscale("log")
-    axes.set_ylabel(
-        metric_label(panel.metric, "°" if "angle" in panel.metric else "") if panel.label is None else panel.label
-    )
+    label = metric_label(panel.metric, "°" if "angle" in panel.metric else "") if panel.label is None else panel.label
+    axes.set_ylabel(label)
     axes.set_xlabel(AXES[panel.x])
 
 
