@@ -70,6 +70,12 @@ def test_everything_runs_at_quick_scale_and_has_a_report(own: Checkout):
     assert "Nothing to be done" in own.snakemake("--dry-run", *QUICK, "--", "all").text
 
 
+def test_a_figure_of_the_dfc_paper_is_made_at_quick_scale(own: Checkout):
+    """Nothing is trained for it: a probe measures the net as it was drawn."""
+    own.make(*QUICK, "--", "results/quick/figures/dfc/fig2.pdf")
+    assert (own.root / "results" / "quick" / "figures" / "dfc" / "fig2.png").stat().st_size > 10_000
+
+
 # ---- paper scale
 
 
@@ -89,10 +95,10 @@ def test_everything_is_planned_at_paper_scale(own: Checkout):
 
 
 def test_the_comparison_across_papers_is_planned_seed_by_seed(own: Checkout):
-    """Two data sets, five methods, five seeds, a job each; student and teacher: five methods, all seeds in one job."""
+    """Two data sets, five methods, five seeds, a job each; student and teacher: seven methods, all seeds in one job."""
     done = own.snakemake("--dry-run", "--config", "experiments=cross/images,cross/student_teacher", "--", "all")
     found = jobs(done.text)
-    assert (found["search_settings"], found["train"], found["fetch_dataset"]) == (2 * 5 + 5, 2 * 5 * 5 + 5, 2)
+    assert (found["search_settings"], found["train"], found["fetch_dataset"]) == (2 * 5 + 7, 2 * 5 * 5 + 7, 2)
 
 
 def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: Checkout):

@@ -1,0 +1,149 @@
+"""Figures of the DFC paper show the numbers of their tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from credit.errors import ConfigError
+from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
+from credit.figures.names import METHODS
+from tests.unit.test_figures import points, texts, tidy
+
+CURVES = ("dfc", "dfc-fixed", "dfa")
+RULES = {"dfc-fixed": "dfc"}
+
+
+def measured(epochs=6, seeds=3):
+    """Random conditions and angles; DFA has angles alone, and its last layer another one."""
+    rng, rows = np.random.default_rng(2), []
+    for method in CURVES:
+        for seed in range(seeds):
+            for epoch in range(1, epochs + 1):
+                rows += [("teacher", method, seed, epoch, "angle_mn", x, rng.uniform(10, 60)) for x in ("", "1")]
+                if method != "dfa":
+                    rows.append(("teacher", method, seed, epoch, "condition2", "", rng.uniform(0.75, 0.95)))
+    return tidy(rows)
+
+
+def test_each_panel_shows_the_median_of_its_quantity_in_the_rule_s_colour():
+    table = measured()
+    chosen = [{"metric": "condition2", "limits": [0.7, 1.0]}, {"metric": "angle_mn", "layer": "1", "line": 0.0}]
+    figure = panels.draw(table, {"panels": chosen, "rules": RULES})
+    first, second = figure.axes
+    assert (len(first.lines), len(second.lines)) == (2, 4), "DFA has no condition 2; a line marks 0"
+    assert tuple(first.get_ylim()) == (0.7, 1.0)
+    for line, method, style in zip(first.lines, CURVES, ("-", "--"), strict=False):
+        mine = table[(table["method"] == method) & (table["metric"] == "condition2")]
+        expected = mine.groupby("epoch")["value"].median()
+        np.testing.assert_allclose(line.get_ydata(), expected)
+        assert to_rgb(line.get_color()) == to_rgb(METHODS["dfc"].colour)
+        assert line.get_linestyle() == style
+    assert "angle to MN [°]" in texts(figure)
+
+
+def test_limits_widen_rather_than_hide_a_curve():
+    figure = panels.draw(measured(), {"panels": [{"metric": "angle_mn", "limits": [30, 40]}], "rules": RULES})
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    drawn = points(axes)[:, 1]
+    assert low <= drawn.min()
+    assert drawn.max() <= high
+
+
+def test_a_group_of_methods_gets_a_line_of_panels():
+    chosen = [{"metric": "condition2"}, {"metric": "angle_mn"}]
+    options = {"panels": chosen, "groups": [["dfc", "dfc-fixed"], ["dfa"], ["gn"]], "rules": RULES}
+    counts = [len(a.lines) for a in panels.draw(measured(), options).axes]
+    assert counts == [2, 2, 0, 1], "a group of which nothing was run has no panels"
+    assert "not recorded" in texts(panels.draw(measured(), options))
+
+
+def test_measurements_before_and_after_the_first_epoch_are_told_apart():
+    rows = [("mnist", "dfc", 0, int(step > 4), "condition2", "", 0.1 * step) for step in range(9)]
+    table = tidy(rows).assign(step=[0, 1, 2, 3, 4, 0, 1, 2, 3])
+    for on, expected in (("pretrain", [0.0, 0.1, 0.2, 0.3, 0.4]), ("train", [0.5, 0.6, 0.7, 0.8])):
+        figure = panels.draw(table, {"panels": [{"metric": "condition2", "x": "step", "on": on}]})
+        np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), expected)
+
+
+@pytest.mark.parametrize(
+    ("panel", "message"),
+    [({"metrik": "condition2"}, "metrik"), ({"layer": "1"}, "metric is missing"), ({"metric": "gone"}, "none was rec")],
+)
+def test_panels_that_cannot_be_drawn_are_named(panel, message):
+    with pytest.raises(ConfigError, match=message):
+        panels.draw(measured(), {"panels": [panel]})
+
+
+def swept(column=None):
+    rng, rows = np.random.default_rng(3), []
+    for value in (0.0, 0.5, 1.0) if column else (0.0,):
+        for seed in range(3):
+            for step in range(0, 40, 5):
+                for metric in ("angle_feedback_pinv_5", "angle_feedback_pinv_0", "angle_feedback_transpose"):
+                    rows.append((value, step, seed, metric, rng.uniform(0, 60)))
+                rows.append((value, step, seed, "condition2", rng.uniform(0.6, 1)))
+    frame = pd.DataFrame(rows, columns=["setting", "step", "seed", "metric", "value"])
+    table = tidy([("tanh", "dfc_ssa", s, 0, m, "", v) for s, m, v in frame[["seed", "metric", "value"]].to_numpy()])
+    table = table.assign(step=frame["step"].to_numpy())
+    return table.assign(**{column: frame["setting"].to_numpy()}) if column else table
+
+
+def test_feedback_learning_has_a_curve_for_every_value_of_the_setting():
+    table = swept("feedback_alpha")
+    figure = feedback_learning.draw(table, {"by": "feedback_alpha", "damping": 5})
+    assert [len(a.lines) for a in figure.axes] == [3, 3, 3]
+    mine = table.query("feedback_alpha == 0.5 and metric == 'angle_feedback_pinv_5'")
+    line = figure.axes[0].lines[1]
+    np.testing.assert_allclose(line.get_ydata(), mine.groupby("step")["value"].median())
+    assert line.get_label() == "0.5"
+    assert "α of the controller" in texts(figure)
+
+
+def test_without_a_setting_feedback_learning_has_a_curve_for_every_damping():
+    figure = feedback_learning.draw(swept(), {})
+    assert [line.get_label() for line in figure.axes[0].lines] == ["0", "5"]
+    assert [len(a.lines) for a in figure.axes] == [2, 1, 1]
+    with pytest.raises(ConfigError, match="no angle_feedback_pinv"):
+        feedback_learning.draw(swept().query("metric == 'condition2'"), {})
+
+
+def course(samples=2, time=12):
+    rows = []
+    for s in range(1, samples + 1):
+        rows.append(("teacher", "dfc", 0, 1, f"course_target_{s}", "", float(s)))
+        for t in reversed(range(time)):  # the order of the table must not matter
+            rows.append(("teacher", "dfc", 0, 1, f"course_output_{s}", str(t), s * (1 - 0.5**t)))
+            rows.append(("teacher", "dfc", 0, 1, f"course_control_{s}", str(t), 0.1 * s * t))
+    return tidy(rows)
+
+
+def test_the_course_of_every_sample_is_drawn_in_time():
+    figure = fig1d.draw(course(), {})
+    top = figure.axes[1]
+    np.testing.assert_allclose(top.lines[0].get_ydata(), 2.0)
+    np.testing.assert_array_equal(top.lines[1].get_xdata(), range(12))
+    np.testing.assert_allclose(top.lines[1].get_ydata(), 2 * (1 - 0.5 ** np.arange(12)))
+    control = figure.axes[-1].lines[0]
+    np.testing.assert_allclose(control.get_ydata(), 0.2 * np.arange(1, 12))
+    with pytest.raises(ConfigError, match="course_target"):
+        fig1d.draw(measured(), {})
+
+
+def test_every_point_of_the_plane_is_drawn():
+    rng, rows = np.random.default_rng(4), []
+    for name in [f"random.{k}" for k in range(30)] + [f"damped.{k}" for k in range(4)] + ["pseudoinverse", "transpose"]:
+        rows += [("teacher", "mn", 0, 0, f"pc{c}", name, rng.normal()) for c in (1, 2)]
+    table = tidy(rows)
+    axes = fig2.draw(table, {}).axes[0]
+    clouds = [
+        c for c in axes.collections if len(c.get_offsets()) > 1 or c.get_label() in ("pseudoinverse", "transpose")
+    ]
+    assert [len(c.get_offsets()) for c in clouds] == [30, 4, 1, 1]
+    transpose = table[table["layer"] == "transpose"].sort_values("metric")["value"]
+    np.testing.assert_allclose(np.ravel(clouds[-1].get_offsets()), transpose)
+    with pytest.raises(ConfigError, match="no pc1 and pc2"):
+        fig2.draw(measured(), {})
