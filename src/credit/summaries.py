@@ -78,28 +78,29 @@ def _of_mean_curve(table: pd.DataFrame, value: Value, dataset: str, method: str)
 def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
     """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes.
 
-    options: rows and columns, one of them "method" (default: rows), the other "dataset"; those of `summarise`. Where
-    there are several values, each column stands for one of them.
+    options: rows and columns, two of "method" (default: rows), "dataset" (default: columns) and "metric"; those of
+    `summarise`. Where there are several of the third, each column stands for one of them.
     rules: {method: learning rule}, see `credit.figures.names.method_styles`.
     """
     down, across = options.get("rows", "method"), options.get("columns", "dataset")
-    if {down, across} != {"method", "dataset"}:
-        raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be 'method' and 'dataset'")
+    kinds = ("method", "dataset", "metric")
+    if down == across or not {down, across} <= set(kinds):
+        raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be two of: {', '.join(kinds)}")
+    (third,) = set(kinds) - {down, across}
     names = {
         "method": {m: look.label for m, look in method_styles(summary["method"], rules).items()},
         "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
+        "metric": {m: metric_label(m) for m in dict.fromkeys(summary["metric"])},
     }
     unverified = set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
     for dataset in unverified:
         names["dataset"][dataset] += " †"
-    cells = {(row[down], row[across], row["metric"]): _cell(row) for row in summary.to_dict("records")}
-    metrics = list(dict.fromkeys(summary["metric"]))
-    columns = [(c, m) for c in names[across] for m in metrics if any((r, c, m) in cells for r in names[down])]
-    several = len(metrics) > 1
-    heads = [names[across][c] + (f": {metric_label(m)}" if several else "") for c, m in columns]
+    cells = {(row[down], row[across], row[third]): _cell(row) for row in summary.to_dict("records")}
+    columns = [(c, t) for c in names[across] for t in names[third] if any((r, c, t) in cells for r in names[down])]
+    heads = [names[across][c] + (f": {names[third][t]}" if len(names[third]) > 1 else "") for c, t in columns]
     lines = [f"# {title}", "", "| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(columns)]
     lines += [
-        f"| {label} | " + " | ".join(cells.get((r, c, m), "not run") for c, m in columns) + " |"
+        f"| {label} | " + " | ".join(cells.get((r, c, t), "not run") for c, t in columns) + " |"
         for r, label in names[down].items()
     ]
     return "\n".join([*lines, "", *_footnotes(summary, values(options), bool(unverified))]) + "\n"

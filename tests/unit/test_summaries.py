@@ -190,3 +190,13 @@ def test_a_window_is_the_mean_of_the_last_records_also_within_an_epoch():
     for wrong in ({"window": 0}, {"window": 3, "select": "lowest"}):
         with pytest.raises(ConfigError, match=r"options\.window"):
             Value("angle", **wrong)
+
+
+def test_numbers_can_be_the_lines_of_the_readable_table():
+    rows = [(m, s, 1, metric, 2.0 + s) for m in ("bp", "fa") for s in (0, 1) for metric in ("train_loss", "test_loss")]
+    summary = summarise(tidy(rows), "t", {"values": [{"metric": "train_loss"}, {"metric": "test_loss"}]})
+    text = matrix(summary, "t", {"rows": "metric", "columns": "method"}, {})
+    assert text.splitlines()[2] == "| | BP | FA |"
+    assert text.splitlines()[4] == "| training loss | 2.50 ± 0.71 (2) | 2.50 ± 0.71 (2) |"
+    with pytest.raises(ConfigError, match="two of: method, dataset, metric"):
+        matrix(summary, "t", {"rows": "metric", "columns": "metric"}, {})

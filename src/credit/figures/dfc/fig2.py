@@ -20,7 +20,8 @@ MARKED |= {"transpose": ("transpose", VERMILION, "X")}
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
-    """Points in the plane of the first two principal components, with the kernel density of the random ones.
+    """Points in the plane of the first two principal components, with the kernel density of the random ones; beside it
+    the part that holds the pseudoinverses.
 
     table: pc1 and pc2 of the probe admissible_feedback, its column layer naming the points. options: where. Several
     seeds: the first is drawn.
@@ -32,30 +33,32 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         raise ConfigError("fig2: no pc1 and pc2 were recorded; nothing to draw")
     points = rows.pivot_table(index="layer", columns="metric", values="value")
     kind = points.index.str.partition(".").get_level_values(0)
-    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(7.0, 3.3), layout="constrained")
+    whole, near = figure.subplots(1, 2, width_ratios=[1.35, 1.0])
     random = points[kind == "random"]
-    filled = axes.contourf(*_density(random.to_numpy().T), levels=LEVELS, cmap="Blues", zorder=1)
-    figure.colorbar(filled, ax=axes, label="probability density")
-    axes.scatter(random["pc1"], random["pc2"], s=3, color="#0b2a5b", lw=0, zorder=2, label="random")
-    for name, (label, colour, marker) in MARKED.items():
-        mine = points[kind == name]
-        size, width = (22, 1.0) if name == "damped" else (60, 0.6)
-        edge = {} if name == "damped" else {"edgecolors": "white"}
-        axes.scatter(
-            mine["pc1"],
-            mine["pc2"],
-            s=size,
-            color=colour,
-            marker=marker,
-            linewidths=width,
-            zorder=3,
-            label=label,
-            **edge,
-        )
-    axes.set(xlabel="PC 1", ylabel="PC 2", xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5], aspect="equal")
-    figure.legend(loc="outside lower center", ncols=2)
+    filled = whole.contourf(*_density(random.to_numpy().T), levels=LEVELS, cmap="Blues", zorder=1)
+    figure.colorbar(filled, ax=whole, label="probability density")
+    for axes, scale in ((whole, 1.0), (near, 3.0)):
+        axes.scatter(random["pc1"], random["pc2"], s=3 * scale, color="#0b2a5b", lw=0, zorder=2, label="random")
+        for name, (label, colour, marker) in MARKED.items():
+            mine = points[kind == name]
+            axes.scatter(
+                mine["pc1"], mine["pc2"], s=12 * scale, color=colour, marker=marker, lw=1.0, zorder=3, label=label
+            )
+        axes.set(xlabel="PC 1", ylabel="PC 2", aspect="equal")
+    whole.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
+    _zoom(near, points[kind != "random"])
+    figure.legend(*near.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
+
+
+def _zoom(axes, points: pd.DataFrame) -> None:
+    """A square around the points."""
+    low, high = points.min().to_numpy(), points.max().to_numpy()
+    middle, half = (low + high) / 2, 0.75 * (high - low).max() + 1e-3
+    axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
+    axes.locator_params(nbins=4)
+    axes.set_title("around the pseudoinverses")
 
 
 def _density(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
