@@ -20,8 +20,8 @@ class Panel(NamedTuple):
     """What one panel shows.
 
     metric, layer: as recorded. title; label of the y axis, by default from the metric; limits of it; line: a value to
-    be marked; log: logarithmic; x: "epoch", or "step" for each measurement by itself; on: "pretrain" for what was
-    measured before the first epoch, by default what was measured later.
+    be marked; log: logarithmic; window: of the trailing mean, by default the figure's; x: "epoch", or "step" for each
+    measurement by itself; on: "pretrain" for what was measured before the first epoch, by default what was later.
     """
 
     metric: str
@@ -31,6 +31,7 @@ class Panel(NamedTuple):
     limits: tuple[float, float] | None = None
     line: float | None = None
     log: bool = False
+    window: int | None = None
     x: str = "epoch"
     on: str = "train"
 
@@ -68,7 +69,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     for axes in places:
         axes.remove()
     figure.align_ylabels(grid)
-    style.legend_below(figure, style.method_handles(looks.values()), rows)
+    drawn = [looks[m] for m in looks if any(m in group for group in groups)]
+    style.legend_below(figure, style.method_handles(drawn), rows)
     return figure
 
 
@@ -86,14 +88,18 @@ def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Styl
     if panel.line is not None:
         axes.axhline(panel.line, color="#7f7f7f", linewidth=2.0, zorder=1.5)
     for place, (method, look) in enumerate(looks.items()):
-        curve = median_curve(mine[mine["method"] == method], panel.metric, panel.layer, window, panel.x)
+        curve = median_curve(mine[mine["method"] == method], panel.metric, panel.layer, panel.window or window, panel.x)
         draw_curve(axes, curve, look, place, len(looks))
     if not axes.lines or not any(len(line.get_xdata()) for line in axes.lines):
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#666666")
     if panel.limits is not None:
         axes.set_ylim(*_widened(axes, panel.limits))
-    if panel.log:
-        axes.set_yscale("log")
+    if panel.log and min((y for _, y in _points(axes)), default=0.0) > 0:
+        style.log_axis(axes.yaxis)
+    if panel.x == "epoch":
+        style.epoch_axis(axes.xaxis, 4)
+    else:
+        axes.locator_params(axis="x", nbins=4)
     label = metric_label(panel.metric, "°" if "angle" in panel.metric else "") if panel.label is None else panel.label
     axes.set_ylabel(label)
     axes.set_xlabel(AXES[panel.x])
@@ -101,8 +107,10 @@ def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Styl
 
 def _widened(axes, limits: tuple[float, float]) -> tuple[float, float]:
     """The published limits, or further ones where curves would leave them."""
-    drawn = [y for _, y in _points(axes)]
-    return min([limits[0], *drawn]), max([limits[1], *drawn])
+    (low, high), drawn = limits, [y for _, y in _points(axes)]
+    margin = 0.04 * (high - low)
+    below, above = min(drawn, default=low), max(drawn, default=high)
+    return (below - margin if below < low else low), (above + margin if above > high else high)
 
 
 def _points(axes) -> Iterator[tuple[float, float]]:
