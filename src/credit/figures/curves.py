@@ -47,11 +47,11 @@ def runs_over_epochs(
 def smooth(wide: pd.DataFrame, window: int, over: str = "epoch") -> pd.DataFrame:
     """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined.
 
-    x: what the table is indexed by; a window of steps counts measurements.
+    over: what the table is indexed by; a window of steps counts measurements.
     """
     if window <= 1 or wide.empty:
         return wide
-    if x == "step":
+    if over == "step":
         return wide.rolling(window, min_periods=1).mean().where(wide.notna())
     # as days, because pandas counts a window of numbers in rows, and not every epoch need have one
     days = wide.set_axis(pd.to_timedelta(wide.index, unit="D"))
