@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import credit
+from credit.checks import PartChecker
 from credit.errors import ConfigError
 from credit.methods import _inversion_compiled
 from credit.methods._inversion_dynamics import gain, run_chain, run_linear, run_loop
@@ -530,6 +531,17 @@ def test_dynamics_that_overflows_is_not_finite_rather_than_wrong():
 def test_wrong_feedback_is_named(feedback, message):
     with pytest.raises(ConfigError, match=message):
         prepared("ndi", feedback=feedback)
+
+
+@pytest.mark.parametrize("rule", ["di_fa", "ndi", "di", "sdi"])
+@pytest.mark.parametrize("feedback", ["neg_transposed", {"name": "random", "width": 1}, {"name": "normal"}])
+def test_wrong_feedback_is_named_with_the_configuration(rule, feedback):
+    checker = PartChecker("file.yaml")
+    checker.part("methods", {"name": rule, "feedback": feedback}, "methods.x.hyper")
+    assert len(checker.problems) == 1
+    assert checker.problems[0].startswith("file.yaml: methods.x.hyper.feedback")
+    for good in ("optimized", {"name": "random", "scale": 0.1}, {"name": "normal", "std": 0.1}):
+        PartChecker("file.yaml").part("methods", {"name": rule, "feedback": good}, "methods.x.hyper")
 
 
 def test_an_expanding_layer_without_leak_cannot_be_optimized():

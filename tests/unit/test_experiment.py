@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_checkout import FIT, SEARCH, Checkout, searching
 
-from credit.checks import grid_problems
+from credit.checks import grid_problems, task_problems
 from credit.errors import ConfigError
 
 
@@ -373,3 +373,12 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
     checkout.change(methods={"bpp": {}})
     with pytest.raises(ConfigError, match="bpp"):
         checkout.workflow(methods="bp")
+
+
+def test_splits_that_a_task_does_not_have_are_refused():
+    run = {
+        "net": {"loss": "mse"},
+        "task": {"name": "regression", "n_out": 2},
+        "train": {"evaluate": {"splits": ["train", "test"]}},
+    }
+    assert list(task_problems(run, None)) == ["train.evaluate.splits = 'test'; must be one of: train"]

@@ -331,6 +331,22 @@ def test_files_are_the_same_bytes_in_every_process_and_name_no_version(tmp_path)
     assert b"/Type3" not in pdf
 
 
+def test_published_curves_reach_a_figure_as_a_table(tmp_path, monkeypatch):
+    for name, seeds in (("tidy", 2), ("one", 1), ("two", 3)):
+        write_table(tmp_path / f"{name}.csv", images(("mnist",), ("bp",), seeds=seeds))
+    spec = json.dumps({"version": 1, "module": "credit.figures.cross.fig1", "options": {"metric": "test_error"}})
+    monkeypatch.syspath_prepend(ROOT / "workflow" / "scripts")
+    script, seen = importlib.import_module("plot"), []
+    monkeypatch.setattr(fig1, "draw", lambda table, options: seen.append((table, options)) or fig1.Figure())
+    files = [str(tmp_path / name) for name in ("f.pdf", "f.png", "tidy.csv")]
+    for references in ([], [str(tmp_path / "one.csv"), str(tmp_path / "two.csv")]):
+        monkeypatch.setattr(sys, "argv", ["plot.py", spec, *files, "--references", *references])
+        script.main()
+    assert seen[0][1]["references"] is None
+    assert len(seen[1][1]["references"]) == 2 * len(seen[1][0])
+    assert style.chosen({"references": None}, "fig1")["references"] is None
+
+
 def test_a_figure_that_does_not_exist_ends_the_script_in_one_line(tmp_path):
     spec = json.dumps({"version": 1, "module": "credit.figures.cross.fig99"})
     done = plot(spec, tmp_path / "f.pdf", tmp_path / "f.png", tmp_path / "none.csv")

@@ -90,6 +90,33 @@ def test_a_figure_that_cannot_be_drawn_is_refused_with_file_and_key(checkout, en
         checkout.change(figures={"curves": entry}).workflow()
 
 
+def test_published_curves_are_inputs_of_a_figure_and_part_of_its_spec(checkout):
+    curves = checkout.root / "config" / "published" / "curves"
+    curves.mkdir(parents=True)
+    (curves / "official.csv").write_text("a\n1\n")
+    changed = checkout.change(figures={"curves": {"references": ["official.csv"]}})
+    artefact = changed.workflow().figures["toy/curves"]
+    assert artefact.references == ["config/published/curves/official.csv"]
+    before = changed.workflow().artefact_spec("figure", "toy/curves")["references"]
+    assert list(before) == artefact.references
+    (curves / "official.csv").write_text("a\n2\n")
+    assert changed.workflow().artefact_spec("figure", "toy/curves")["references"] != before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("figures", "curves", r"figures.curves.references = 'offical.csv' \(did you mean 'official.csv'\?\)"),
+        ("tables", "table1", r"tables.table1.references: figures only"),
+    ],
+)
+def test_published_curves_that_are_not_there_are_refused(checkout, kind, name, message):
+    (checkout.root / "config" / "published" / "curves").mkdir(parents=True)
+    (checkout.root / "config" / "published" / "curves" / "official.csv").touch()
+    with pytest.raises(ConfigError, match=message):
+        checkout.change(**{kind: {name: {"references": ["offical.csv"]}}}).workflow()
+
+
 def test_an_artefact_is_left_out_with_an_experiment_that_it_needs(tmp_path):
     both = {"module": "credit.figures.cross.fig1", "experiments": ["toy/fit", "toy/other"]}
     checkout = Checkout(tmp_path, two(figures={"both": both}))

@@ -131,7 +131,7 @@ def method_style(name: str, rule: str | None = None) -> Style:
         known = METHODS.get(family, style if name.startswith(base) else None)
         suffix = suffix or name.removeprefix(base).strip("_")
         label = f"{known.label} ({suffix.replace('_', ' ')})" if known else name
-        label = f"{style.label}-{suffix}" if suffix.isdigit() else label
+        label = f"{(known or style).label}-{suffix}" if suffix.isdigit() else label
         others = [line for line in LINES if line != style.line]
         return style._replace(label=label, line=others[_hash(name) % len(others)])
     h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"

@@ -11,8 +11,12 @@ INVERSIONS = ("ndi", "di", "sdi")
 
 
 def model_styles(methods: Iterable[str], rules: Mapping[str, str]) -> dict[str, Style]:
-    """Styles of methods, in the order of legends; variants of the inversions have a colour for each setting."""
-    return {name: _style(name, look) for name, look in method_styles(methods, rules).items()}
+    """Styles of methods, in the order of legends; variants of the inversions have a colour for each setting.
+
+    The script's own forms of BP and FA, with its clipping, look like BP and FA. rules: {method: learning rule}.
+    """
+    plain = {name: rule for name, rule in rules.items() if name.partition("-")[0] not in METHODS}
+    return {name: _style(name, look) for name, look in method_styles(methods, plain).items()}
 
 
 def _style(name: str, look: Style) -> Style:

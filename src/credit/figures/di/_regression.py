@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from credit.figures.names import Style
 
 ERROR = "nse"  # made of log10_nse
 SINGLE = {"linewidth": 0.5, "alpha": 0.8, "zorder": 2.5}
-OFFICIAL = {"marker": ".", "markersize": 2.2, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.75}
+OFFICIAL = {"marker": ".", "markersize": 3.0, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.75}
 
 
 def normalised(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
@@ -81,8 +81,7 @@ def explanations(official: pd.DataFrame | None) -> list:
     return entries
 
 
-def degrees(axes, ceiling: float | None = None) -> None:
-    """An axis of angles from just below 0 to `ceiling`, or as far as the medians and bands go."""
-    drawn = [np.nanmax(line.get_ydata(), initial=0.0) for line in axes.lines]
-    top = ceiling or max([5.0, *drawn])
-    axes.set_ylim(-0.04 * top, 1.05 * top)
+def degrees(axes, curves: Iterable[Curve]) -> None:
+    """An axis of angles from just below 0 as far as medians and bands go; single runs do not stretch it."""
+    top = max([5.0, *(np.nanmax(curve.high, initial=0.0) for curve in curves)])
+    axes.set_ylim(-0.04 * top, 1.08 * top)

@@ -46,12 +46,12 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     official = regression.of_dataset(o["references"], datasets[0])
     for k, (metric, label) in enumerate(PANELS.items()):
         axes = figure.add_subplot(grid[1, k])
-        regression.draw_models(axes, first, probed, metric, "1", official)
+        curves = regression.draw_models(axes, first, probed, metric, "1", official)
         axes.set(title="cdef"[k], xlabel="samples", ylabel=label)
         if metric == "lambda_max":
             axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
         else:
-            regression.degrees(axes)
+            regression.degrees(axes, curves)
     handles = style.method_handles(styles.values()) + regression.explanations(o["references"])
     style.legend_below(figure, handles, rows)
     return figure

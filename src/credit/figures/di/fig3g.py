@@ -67,7 +67,7 @@ def _panel(axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, o
         if axes.get_yscale() == "log":
             axes.invert_yaxis()
         return
-    regression.degrees(axes)
+    regression.degrees(axes, curves)
 
 
 def _rates(rows: pd.DataFrame) -> pd.DataFrame:
