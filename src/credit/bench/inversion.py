@@ -81,6 +81,10 @@ def classifier(samples: int, repeats: int) -> list[Row]:
         f"test {m}": lambda s=s: task.evaluate(s, loss, ("test",)) for m, s in stacks.items()
     }
     seconds = medians(runs, max(repeats // 3, 1))
+    for name, theirs in CLASSIFIER.items():
+        ours = statistics.median(seconds[name]) / samples / SEEDS
+        gain = official(theirs, here) / ours
+        rows.append(Row("inversion", f"classifier, {SEEDS} nets as a stack, official / {name}", gain, "ratio", ">= 20"))
     total = sum(
         statistics.median(seconds[m]) / samples * EPOCH + EVALUATIONS * statistics.median(seconds[f"test {m}"])
         for m in MODELS

@@ -32,40 +32,50 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas) -> Te
     (M, 1, n_i) each, computed with the present params.
     """
     check_input(net, params, batch.x)
-    weight = params["0"]["weight"]
+    weight, bias = params["0"]["weight"], params["0"].get("bias")
     axis = weight.ndim - 2
     x = batch.x.flatten(axis + 1)
-    keep, rate = (v.reshape(-1, 1, 1) if axis else v.reshape(1, 1) for v in affine["0"]["weight"])
     count = x.shape[axis]
-    index = torch.arange(count, device=x.device)
-    powers = keep ** (index.unsqueeze(-1) - 1 - index).clamp(min=0)
-    mixing = (-rate * powers * (x @ x.mT)).tril_(-1)  # (M, K, K), row i: what sample i sees of the deltas before it
-    resting = x @ weight.mT * keep ** index.unsqueeze(-1)
+    index = torch.arange(count, device=x.device).unsqueeze(-1)
+    factors = {i: {n: _shaped(params[i][n], *pair) for n, pair in block.items()} for i, block in affine.items()}
+    keep, rate = factors["0"]["weight"]
+    mixing = _seen(keep, rate, index) * (x @ x.mT)  # (M, K, K), row i: what sample i sees of the deltas before it
+    resting = x @ weight.mT * keep**index
+    if bias is not None:  # the weight of an input that is always 1
+        keep_b, rate_b = (v.unsqueeze(-1) for v in factors["0"]["bias"])
+        mixing += _seen(keep_b, rate_b, index)
+        resting += bias.unsqueeze(-2) * keep_b**index
+    mixing.tril_(-1)
     first = torch.zeros_like(resting)
     upper = {i: block for i, block in params.items() if i != "0"}
+    add_product = torch.baddbmm if axis else torch.addmm
     losses = []
     for i in range(count):
-        pre = resting[..., i : i + 1, :]
+        pre = resting.narrow(axis, i, 1)
         if i:
-            pre = pre + mixing[..., i : i + 1, :i] @ first[..., :i, :]
-        if "bias" in params["0"]:
-            pre = pre + params["0"]["bias"].unsqueeze(-2)
-        trace = _forward(net, upper, x[..., i : i + 1, :], pre)
+            pre = add_product(pre, mixing.narrow(axis, i, 1)[..., :i], first.narrow(axis, 0, i))
+        trace = _forward(net, upper, x.narrow(axis, i, 1), pre)
         loss, error = net.loss.value_and_gradient(trace.output, batch.y.narrow(axis, i, 1))
         below, *others = deltas(trace, error)
-        first[..., i : i + 1, :] = below
+        first.narrow(axis, i, 1).copy_(below)
         losses.append(loss)
-        if "bias" in params["0"]:
-            _step(params["0"]["bias"], below.squeeze(-2), *affine["0"]["bias"])
         for j, delta in enumerate(others, 1):
             gradients = net.block(j).weight_gradient(trace.blocks[j], delta)
             for name, gradient in gradients.items():
-                _step(params[str(j)][name], gradient, *affine[str(j)][name])
-    left = keep ** (count - 1 - index).unsqueeze(-1)
-    change = (first * (rate * left)).mT
+                keep_j, rate_j = factors[str(j)][name]
+                params[str(j)][name].mul_(keep_j).addcmul_(gradient, rate_j, value=-1)
+    left = count - 1 - index
+    change = (first * (rate * keep**left)).mT
     weight.mul_(keep**count)
     (weight.baddbmm_ if axis else weight.addmm_)(change, x, alpha=-1)
+    if bias is not None:
+        bias.mul_(factors["0"]["bias"][0] ** count).sub_((first * (rate_b * keep_b**left)).sum(-2))
     return torch.stack(losses)
+
+
+def _seen(keep: Tensor, rate: Tensor, index: Tensor) -> Tensor:
+    """-rate keep^(i - 1 - j), (M, K, K), below the diagonal: the weight in sample i's pre-activation of delta j."""
+    return -rate * keep ** (index - 1 - index.mT).clamp(min=0)
 
 
 def _forward(net: Net, upper: dict[str, Any], x: Tensor, pre: Tensor) -> Trace:
@@ -76,7 +86,7 @@ def _forward(net: Net, upper: dict[str, Any], x: Tensor, pre: Tensor) -> Trace:
     return Trace(blocks)
 
 
-def _step(p: Tensor, gradient: Tensor, keep: Tensor, rate: Tensor) -> None:
-    """p <- keep p - rate gradient, in place; keep, rate: (M,)."""
+def _shaped(p: Tensor, keep: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """keep and rate (M,) with the axes that p <- keep p - rate gradient needs."""
     shape = (-1, *[1] * (p.ndim - 1)) if len(keep) > 1 else (1,) * p.ndim
-    p.mul_(keep.reshape(shape)).sub_(gradient * rate.reshape(shape))
+    return keep.reshape(shape), rate.reshape(shape)
