@@ -354,6 +354,21 @@ def test_the_spectral_radius_tells_whether_the_simulation_blows_up():
     assert fates == {True, False}
 
 
+def test_many_unknowns_grow_by_the_spectral_radius(monkeypatch):
+    frame, feedback, _, _ = state_at("dfc_ssa")
+    gains, unstable = reduced.layer_gains(frame, feedback), set()
+    for dt in (0.02, 0.3, 1.0):
+        controller = Controller(0.1, 5.0, dt, 100, 0.2)
+        exact = reduced.spectral_radius(gains, controller)
+        with monkeypatch.context() as patch:
+            patch.setattr(reduced, "LARGE", 0)
+            estimate = reduced.spectral_radius(gains, controller)
+        torch.testing.assert_close(estimate, exact, rtol=0, atol=reduced.SLACK)
+        assert torch.equal(estimate > 1, exact > 1)
+        unstable.add(bool((exact > 1).any()))
+    assert unstable == {True, False}
+
+
 @pytest.mark.parametrize("name", ["dfc", "dfc_ss"])
 def test_a_time_step_that_is_too_long_is_named_before_anything_is_learned(name):
     net, rule, params, state, batch = start(name, dt=1.0, k_p=5.0, tau=1.0)

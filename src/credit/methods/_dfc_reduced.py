@@ -23,6 +23,9 @@ from credit.methods._dfc_steady import Settled, linear_control
 from credit.methods.base import member
 from credit.nets.jacobian import chain
 
+LARGE = 1000  # unknowns
+ROUNDS, SLACK = 300, 0.01
+
 
 def layer_gains(frame: Deviation, feedback: Sequence[Tensor], slopes: Sequence[Tensor] | None = None) -> list[Tensor]:
     """M_i = J_i Q_i, (M, B, n_L, n_L) by layer, at the feedforward state or at other slopes."""
@@ -58,11 +61,15 @@ class _State:
 def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
     """Largest absolute eigenvalue of the linear recursion, (M, B); above 1 the simulation blows up.
 
-    inf for samples whose gains are not finite.
+    inf for samples whose gains are not finite. With more than LARGE unknowns, eigenvalues would take minutes; it is
+    then how much a random state grows in a step, good to SLACK, and 1 where it is within SLACK of 1.
     """
     n, count = gains[0].shape[-1], len(gains) + 3
     finite = torch.stack([g.isfinite().all(-1).all(-1) for g in gains]).all(0)
     gains = [torch.where(finite[..., None, None], g, 0.0) for g in gains]
+    if count * n > LARGE:
+        growth = _growth(gains, controller)
+        return torch.where(finite, torch.where((growth - 1).abs() < SLACK, 1.0, growth), torch.inf)
     eye = torch.eye(count * n, dtype=gains[0].dtype, device=gains[0].device)
     parts = [p.expand(*gains[0].shape[:-2], n, count * n) for p in eye.split(n)]
     state = _State(list(parts[:-3]), *parts[-3:])
@@ -70,6 +77,25 @@ def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
     matrix = torch.cat([*state.x, state.integral, state.control, state.filtered], -2)
     radius = torch.linalg.eigvals(matrix).abs().amax(-1)
     return torch.where(finite, radius, torch.inf)
+
+
+def _growth(gains: Sequence[Tensor], controller: Controller) -> Tensor:
+    """Mean growth per step of a random state over ROUNDS steps, after as many to forget where it began, (M, B)."""
+    generator = torch.Generator().manual_seed(0)
+    shape, like = (*gains[0].shape[:-1], 1), gains[0]
+    *x, integral, control, filtered = (
+        torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device) for _ in range(len(gains) + 3)
+    )
+    state, total = _State(x, integral, control, filtered), torch.zeros(shape[:-2], dtype=like.dtype, device=like.device)
+    for t in range(2 * ROUNDS):
+        state.step(gains, controller, torch.zeros_like(filtered))
+        parts = [*state.x, state.integral, state.control, state.filtered]
+        norm = torch.linalg.vector_norm(torch.cat(parts, -2), dim=(-2, -1))
+        *x, integral, control, filtered = (p / norm[..., None, None] for p in parts)
+        state = _State(x, integral, control, filtered)
+        if t >= ROUNDS:
+            total += norm.log()
+    return (total / ROUNDS).exp()
 
 
 @dataclass(frozen=True)
