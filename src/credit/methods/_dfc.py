@@ -7,6 +7,7 @@ its Figure 3.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +18,7 @@ from torch import Tensor
 from credit.errors import ConfigError
 from credit.methods import _feedback_learning as learning
 from credit.methods._controller import Controller
-from credit.methods._dfc_clipping import clip_each, clip_jointly, with_norm
+from credit.methods._dfc_clipping import clip_each, clip_jointly, norms, with_norm
 from credit.methods._dfc_frame import Absolute, Deviation
 from credit.methods._feedback_learning import OptimizerGroup
 from credit.methods.base import Batch, Method, Pass, Phase, State, Step, forward, member, scaled
@@ -47,7 +48,9 @@ class DeepFeedbackControl(Method):
     pretrain_epochs passes before, one pass before and extra_feedback_passes after every epoch.
     train_output_feedback: Q_L too. reset_feedback: initialise Q anew before every epoch.
 
-    feedback_rule: "controller" (published runs), "forward", "steady", see `_feedback_learning`. feedback_alpha, ...
+    feedback_rule: "controller" (published runs), "forward", "steady", see `_feedback_learning`. feedback_form, of the
+    controller rule: "simulation", as published, or "linearised", to first order in the noise (instant transmission
+    only), which is compared with it on the first mini-batch of every epoch (feedback_difference). feedback_alpha, ...
     feedback_instant_system: constants of its dynamics, see `Controller`. feedback_sigma, feedback_sigma_output:
     noise in hidden layers and in the output; None: the same. feedback_optimizer, feedback_lr, pretrain_lr,
     feedback_betas, feedback_eps, feedback_decay (L2, after clipping), feedback_clip_norm (joint): its optimiser.
@@ -71,6 +74,7 @@ class DeepFeedbackControl(Method):
     pretrain_epochs: Annotated[int, ">= 0"] = 10
     extra_feedback_passes: Annotated[int, ">= 0"] = 2
     feedback_rule: Literal["controller", "forward", "steady"] = "controller"
+    feedback_form: Literal["simulation", "linearised"] = "simulation"
     feedback_alpha: Annotated[float, ">= 0"] = 0.25
     feedback_k_p: Annotated[float, ">= 0"] = 0.1
     feedback_dt: Annotated[float, "> 0"] = 0.002
@@ -97,6 +101,12 @@ class DeepFeedbackControl(Method):
         for key in ("time_points", "feedback_time_points", "pretrain_epochs", "extra_feedback_passes"):
             if not isinstance(getattr(self, key, 0), int):
                 raise ConfigError(f"{name}.{key} = {getattr(self, key)}; must be one integer, the same for all members")
+        plain = self.feedback_rule == "controller" and self.feedback_controller().instant and not self.absolute
+        if self.feedback_form != "simulation" and not plain:
+            raise ConfigError(
+                f"{name}.feedback_form = {self.feedback_form!r}; needs feedback_rule 'controller', "
+                "feedback_instant_transmission and absolute false"
+            )
 
     # ---- what the rule keeps
 
@@ -194,9 +204,14 @@ class DeepFeedbackControl(Method):
         return self._learn(net, params, opt, state, batch, rand, "pretrain")
 
     def feedback_pass(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
-        """One step of Q. info: feedback_gradients."""
+        """One step of Q. info: feedback_gradients. First in an epoch, where another form than the simulation is used:
+        info["means"] has feedback_difference, its relative difference from the simulation with the same noise, (M,)."""
         self._begin_epoch(net, params, opt, state, rand)
-        return self._learn(net, params, opt, state, batch, rand, "feedback")
+        means = {}
+        if self.feedback_form != "simulation" and opt.first_of_epoch("feedback"):
+            means = self.compare_feedback(net, params, state, batch, rand)
+        params, opt, state, info = self._learn(net, params, opt, state, batch, rand, "feedback")
+        return params, opt, state, info | {"means": means}
 
     def feedback_extra(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
         """As `feedback_pass`, after the forward pass of an epoch; not measured in the published runs."""
@@ -237,11 +252,27 @@ class DeepFeedbackControl(Method):
             return learning.steady_rule(frame, feedback, self.feedback_sigma, self.alpha, draws)
         output = self.feedback_sigma if self.feedback_sigma_output is None else self.feedback_sigma_output
         sigmas = [self.feedback_sigma] * (len(frame) - 1) + [output]
-        controller = Controller(
+        linear = self.feedback_form == "linearised"
+        return learning.controller_rule(frame, feedback, self.feedback_controller(), sigmas, draws, linear)
+
+    def feedback_controller(self) -> Controller:
+        """The constants of the dynamics in which Q learns."""
+        return Controller(
             self.feedback_alpha, self.feedback_k_p, self.feedback_dt, self.feedback_time_points, self.feedback_tau,
             self.feedback_tau_apical, self.feedback_instant_transmission, self.feedback_instant_system,
         )  # fmt: skip
-        return learning.controller_rule(frame, feedback, controller, sigmas, draws)
+
+    def compare_feedback(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+        """{"feedback_difference": relative difference of the raw feedback gradients from the simulation's, (M,)}."""
+        frame = self._frame(net, params, net.forward(params, batch.x))
+        feedback, stacked = self.feedback_weights(net, params, state), params["0"]["weight"].ndim > 2
+        steps = self.feedback_time_points - 1
+        noise = learning.draw(as_rand(rand, params["0"]["weight"]), "feedback_comparison", frame, steps)
+        given = {f"feedback_noise.{i}": xi for i, xi in enumerate(noise)}
+        plain = dataclasses.replace(self, feedback_form="simulation")
+        ours, exact = (r._raw_feedback_gradients(frame, feedback, as_rand(given, frame.act[0])) for r in (self, plain))
+        difference = norms([a - b for a, b in zip(ours, exact, strict=True)], stacked) / norms(exact, stacked)
+        return {"feedback_difference": difference}
 
     def _trained(self, net: Net) -> list[str]:
         """Layers whose Q learns."""

@@ -99,13 +99,13 @@ def prepare(
     return Arrays(
         elementwise.codes(frame), elementwise.leaks(frame, dtype), lift(frame.weights), lift(feedback), lift(frame.pre),
         lift(frame.act), lift(frame.slopes), goal, draws,
-        _table([0.0] * layers if noise is None else noise.gains, members, dtype),
-        np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), _table(settings, members, dtype),
+        table([0.0] * layers if noise is None else noise.gains, members, dtype),
+        np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), table(settings, members, dtype),
         elementwise.CONSTANTS.astype(dtype), c.instant, c.proactive, c.leak != "control",
         c.tau_apical is not None or noise is not None, c.steps,
     )  # fmt: skip
 
 
-def _table(values: Sequence[Number], members: int, dtype) -> np.ndarray:
-    """(M, number of values)."""
+def table(values: Sequence[Number], members: int, dtype) -> np.ndarray:
+    """Hyperparameters of all members, (M, number of values)."""
     return np.stack([np.broadcast_to(np.asarray(v, dtype), members) for v in values], -1)

@@ -58,6 +58,15 @@ class Dynamic(DeepFeedbackControl):
             self.instant_system, self.proactive, self.leak,
         )  # fmt: skip
 
+    def check_linear(self) -> None:
+        """Raise ConfigError where the linear forms do not describe the dynamics."""
+        plain = self.controller().instant and self.tau_apical is None and self.noise == 0 and not self.absolute
+        if not plain or self.leak != "control":
+            raise ConfigError(
+                f"{type(self).__module__.rpartition('.')[2]}.form = {self.form!r}; needs instant_transmission, "
+                "tau_apical null, noise 0, absolute false and leak 'control'"
+            )
+
     def draw_noise(self, frame: Deviation, rand: Rand) -> Noise | None:
         """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
         if np.max(self.noise) == 0:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from credit.methods._controller import Controller, combine
 from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_linear import linear_run
 from credit.methods._dfc_steady import Settled, linear_control
 from credit.methods.base import member
 from credit.nets.jacobian import chain
@@ -109,22 +110,12 @@ class Course:
 
 
 def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller) -> Course:
-    """The linearised simulation, step by step."""
-    gains = layer_gains(frame, feedback)
-    goal = delta.unsqueeze(-1)
-    zero = torch.zeros_like(goal)
-    state = _State([zero] * len(gains), zero, zero, zero)
-    soma = member(controller.soma_gain, goal)
-    filters, total = [zero] * len(gains), zero  # filters: k-fold filtered control, k = 1 ... L
-    for _ in range(controller.steps - 1):
-        applied = state.step(gains, controller, goal)
-        total = total + applied
-        for k, z in enumerate(filters):
-            applied = _blend(z, applied, soma)
-            filters[k] = applied
-    voltages = _respond(frame, feedback, [z.squeeze(-1) for z in filters])
-    error = (goal - state.x[-1]).squeeze(-1)
-    return Course(total.squeeze(-1), voltages, error, state.control.squeeze(-1))
+    """The linearised simulation."""
+    lift = (lambda t: t) if delta.ndim > 2 else (lambda t: t.unsqueeze(0))
+    lower = (lambda t: t) if delta.ndim > 2 else (lambda t: t.squeeze(0))
+    done = linear_run([lift(gain) for gain in layer_gains(frame, feedback)], lift(delta), controller)
+    voltages = _respond(frame, feedback, [lower(z) for z in done.filters])
+    return Course(lower(done.control_sum), voltages, delta - lower(done.output), lower(done.control))
 
 
 def settled_run(

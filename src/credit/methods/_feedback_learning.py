@@ -17,6 +17,7 @@ from credit.errors import CheckpointError
 from credit.methods._controller import Controller, Number, combine
 from credit.methods._dfc_arrays import Noise
 from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_linear import correlated
 from credit.methods._dfc_simulation import Simulation
 from credit.methods._dfc_steady import linear_control
 from credit.methods.base import member
@@ -33,15 +34,20 @@ def controller_rule(
     controller: Controller,
     sigmas: Sequence[Number],
     draws: Sequence[Tensor],
+    linear: bool = False,
 ) -> list[Tensor]:
     """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
 
     sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer. s = max(sigmas[0], 0.01). The
-    apical voltage is paired with the next control, which is the first to contain its effect on the error.
+    apical voltage is paired with the next control, which is the first to contain its effect on the error. linear: to
+    first order in the noise.
     """
     noise = Noise(draws, [controller.noise_gain(s) for s in sigmas])
     goal = frame.goal(torch.zeros_like(frame.act[-1]))
-    sums = Simulation(frame, feedback, goal, controller, noise).correlated()
+    if linear:
+        sums = correlated(frame, feedback, controller, noise)
+    else:
+        sums = Simulation(frame, feedback, goal, controller, noise).correlated()
     count = goal.shape[-2] * (controller.steps - 1)
     return [g / (_floor(sigmas[0], g) * count) for g in sums]
 

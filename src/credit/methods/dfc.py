@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from credit.errors import ConfigError
 from credit.methods import _dfc_reduced as reduced
 from credit.methods._dfc import counts
 from credit.methods._dfc_clipping import added, clip_each, scaled_all
@@ -38,12 +37,8 @@ class DFC(Dynamic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        plain = self.controller().instant and self.tau_apical is None and self.noise == 0 and not self.absolute
-        if self.form != "simulation" and (not plain or self.leak != "control"):
-            raise ConfigError(
-                f"dfc.form = {self.form!r}; needs instant_transmission, tau_apical null, noise 0, absolute false and "
-                "leak 'control'"
-            )
+        if self.form != "simulation":
+            self.check_linear()
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         if self.form != "simulation":

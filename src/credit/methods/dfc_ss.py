@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
+from credit.methods import _dfc_reduced as reduced
 from credit.methods._dfc import counts
 from credit.methods._dfc_dynamic import Dynamic
 from credit.methods._dfc_frame import Deviation
@@ -24,12 +25,19 @@ class DFCSS(Dynamic):
     form: "simulation", as published; "newton" or "chord": the steady state itself, by newton_steps iterations from
     the linear solution, with the matrix of every iterate or of the first. They equal the simulation once it has
     settled, and are compared with it on the first mini-batch of every epoch (simulation_difference, relative).
+    "linearised": the dynamics to first order around the feedforward state, compared in the same way, for the same
+    dynamics as in `credit.methods.dfc`; it need not have settled.
     """
 
     cost: ClassVar[float] = 60.0
 
-    form: Literal["simulation", "newton", "chord"] = "simulation"
+    form: Literal["simulation", "newton", "chord", "linearised"] = "simulation"
     newton_steps: Annotated[int, ">= 0"] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form == "linearised":
+            self.check_linear()
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         state, good, sums = self._state(frame, feedback, delta, rand)
@@ -46,6 +54,9 @@ class DFCSS(Dynamic):
         if self.form == "simulation":
             run = self.simulation(frame, feedback, delta, self.draw_noise(frame, rand))
             state, sums = self.settle(frame, run.last()), {}
+        elif self.form == "linearised":
+            course, sums = reduced.run(frame, feedback, delta, self.controller()), {}
+            state = reduced.linear_state(frame, course)
         else:
             leak, chord = self.controller().steady_leak(), self.form == "chord"
             state, singular = newton(frame, feedback, delta, leak, self.newton_steps, chord, self.solver)
@@ -55,9 +66,10 @@ class DFCSS(Dynamic):
         return state, good, sums | counts(converged=good, diverged=bad, not_converged=~(good | bad))
 
     def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
-        if self.form == "simulation":
-            return super()._inspect(net, params, opt, state, batch, rand)
-        return self.compare(net, params, state, batch, rand)
+        if self.form in ("newton", "chord"):
+            return self.compare(net, params, state, batch, rand)
+        found = super()._inspect(net, params, opt, state, batch, rand)
+        return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
 
 
 part = DFCSS

@@ -1,0 +1,111 @@
+"""The linearised dynamics of DFC in its phases: exact in linear nets, of first order in others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import credit
+from credit.errors import ConfigError
+from credit.methods import _dfc_linear as linear
+from credit.methods._dfc_reduced import layer_gains
+from tests.unit.test_dfc import SEEDS, apart, gradients, start
+from tests.unit.test_dfc_engines import problem
+
+FLAGS = [
+    {},
+    {"proactive": True},
+    {"tau_apical": 0.3},
+    {"instant_system": True, "tau_apical": 0.3},
+    {"leak": "integral"},
+    {"k_p": (0.0, 2.0), "dt": (0.02, 0.03), "tau_apical": (0.2, 0.4)},
+]
+
+
+def relative(ours, exact):
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, exact, strict=True))
+
+
+def at_rest(run):
+    """The same dynamics with the feedforward output as the target, as in the feedback phase."""
+    return dataclasses.replace(run, goal=torch.zeros_like(run.goal))
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_the_linearised_feedback_phase_is_exact_in_a_linear_net(flags):
+    run = at_rest(problem("linear", noisy=True, **flags)[0])
+    ours = linear.correlated(run.frame, run.feedback, run.controller, run.noise)
+    assert relative(ours, run.correlated()) < 1e-11
+
+
+def test_the_linearised_feedback_phase_differs_by_the_order_of_the_noise():
+    run = at_rest(problem("tanh", noisy=True)[0])
+    found = []
+    for size in (1e-2, 1e-4):
+        weak = dataclasses.replace(run, noise=dataclasses.replace(run.noise, gains=[size] * 3))
+        found.append(
+            relative(linear.correlated(run.frame, run.feedback, run.controller, weak.noise), weak.correlated())
+        )
+    assert found[0] < 0.1
+    assert found[1] < 0.02 * found[0]
+
+
+@pytest.mark.parametrize("flags", [f for f in FLAGS if f])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_compiled_recursion_is_the_one_for_every_device(flags, noisy):
+    run, _ = problem(**flags)
+    gains = layer_gains(run.frame, run.feedback)
+    noise = torch.randn(2, 37, 3, 24, 4, dtype=torch.float64) if noisy else None
+    args = (gains, run.goal, run.controller, noise, True)
+    ours, plain = linear.linear_run(*args), linear._stepwise(*args)
+    for name, value in vars(plain).items():
+        found = getattr(ours, name)
+        pairs = (found, value) if isinstance(value, list) else ([found], [value])
+        assert relative(*pairs) < 1e-12, name
+
+
+def test_a_net_without_stack_axis_has_the_same_linearised_feedback_phase():
+    net, rule, params, state, batch = start("dfc_ssa", seeds=[3], feedback_form="linearised")
+    drawn = credit.Rand([3], dtype=torch.float64)
+    expected, _ = rule.feedback_gradients(net, params, state, batch, drawn)
+    one = {i: {k: v[0] for k, v in block.items()} for i, block in params.items()}
+    lone = {"feedback": {i: v[0] for i, v in state["feedback"].items()}}
+    single = dataclasses.replace(batch, x=batch.x[0], y=batch.y[0])
+    ours, _ = rule.feedback_gradients(net, one, lone, single, credit.Rand(3, dtype=torch.float64))
+    assert relative(ours.values(), [g[0] for g in expected.values()]) < 1e-12
+
+
+def test_the_linearised_dfc_ss_is_exact_in_a_linear_net_and_close_elsewhere():
+    flags = {"time_points": 40, "target_stepsize": 0.01}
+    exact = gradients("dfc_ss", hidden="linear", **flags)
+    assert apart(gradients("dfc_ss", hidden="linear", form="linearised", **flags), exact) < 1e-11
+    exact = gradients("dfc_ss", **flags)
+    assert 0 < apart(gradients("dfc_ss", form="linearised", **flags), exact) < 0.01
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"feedback_rule": "forward"}, {"feedback_instant_transmission": False}, {"absolute": True}],
+)
+def test_the_linearised_feedback_phase_refuses_what_it_does_not_describe(change):
+    with pytest.raises(ConfigError, match="feedback_form = 'linearised'; needs"):
+        credit.method("dfc_ssa", feedback_form="linearised", **change)
+
+
+@pytest.mark.parametrize("change", [{"noise": 0.1}, {"tau_apical": 0.3}, {"leak": "integral"}])
+def test_the_linearised_dfc_ss_refuses_dynamics_that_it_does_not_describe(change):
+    with pytest.raises(ConfigError, match=r"dfc_ss.form = 'linearised'; needs"):
+        credit.method("dfc_ss", form="linearised", **change)
+
+
+def test_the_linearised_feedback_phase_is_compared_with_the_simulation_once_an_epoch():
+    net, rule, params, state, batch = start("dfc_ssa", feedback_form="linearised")
+    opt, rand = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1}), credit.Rand(SEEDS, dtype=torch.float64)
+    infos = [rule.feedback_pass(net, params, opt, state, batch, rand)[3] for _ in range(2)]
+    assert (infos[0]["means"]["feedback_difference"] < 0.1).all()
+    assert (infos[0]["means"]["feedback_difference"] > 0).all()
+    assert "feedback_difference" not in infos[1]["means"]
+    opt.set_epoch(1)
+    assert "feedback_difference" in rule.feedback_pass(net, params, opt, state, batch, rand)[3]["means"]
