@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 
@@ -49,9 +48,21 @@ def problem(hidden="tanh", batch=37, size=0.3, noisy=False, dtype=DOUBLE, seeds=
     return Simulation(frame, feedback, goal, controller, noise, "plain"), params
 
 
-def each_tensor(frame, change):
+class Plain(Deviation):
+    """Deviations without compiled parts."""
+
+    def rate(self, i, voltage):
+        return difference(self.phi[i], self.pre[i], self.act[i], voltage)
+
+    def step(self, i, base, shift):
+        pre = self.pre[i] + base
+        return difference(self.phi[i], pre, self.phi[i].value(pre), shift)
+
+
+def each_tensor(frame, change, kind=Deviation):
     """The frame with all its tensors changed."""
-    other = copy.copy(frame)
+    other = object.__new__(kind)
+    other.phi = frame.phi
     for name, value in vars(frame).items():
         if isinstance(value, torch.Tensor):
             setattr(other, name, change(value))
@@ -68,6 +79,8 @@ def together(*lists):
 def outcome(simulation, params, engine, rule="nonlinear_difference", keep=None):
     """Everything that can be asked of a simulation, as vectors."""
     run = dataclasses.replace(simulation, engine=engine)
+    if engine == "plain":
+        run = dataclasses.replace(run, frame=each_tensor(run.frame, lambda t: t, Plain))
     total, last = run.taught(params, rule, keep)
     end = run.last()
     points = [last, end] if keep is None else [end]

@@ -181,7 +181,7 @@ def test_the_jacobian_is_the_derivative_of_the_output_by_the_pre_activations():
 def test_mn_is_the_smallest_shift_that_removes_the_damped_error(damping):
     net, params, batch = setup("dense", "mse")
     step = credit.method("mn", damping=damping, nonlinear=False).gradients(net, params, {}, batch, credit.Rand(0))
-    jacobian = torch.cat(step.info["jacobian"], -1)
+    jacobian = torch.cat(output_jacobian(net, params, step.info["trace"]), -1)
     shift = torch.cat(step.info["deltas"], -1)
     error = step.info["error"]
     for j, dv, g in zip(jacobian, shift, error, strict=True):

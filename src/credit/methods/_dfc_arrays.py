@@ -71,9 +71,9 @@ class Result:
 
 def compilable(frame: Deviation) -> bool:
     """Whether the compiled loops can run this: deviations in memory of the CPU, activations that they know."""
-    first = frame.act[0]
-    known = type(frame) is Deviation and all(elementwise.code(phi) is not None for phi in frame.phi)
-    return known and first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
+    return type(frame) is Deviation and all(
+        elementwise.fits(phi, v) for phi, v in zip(frame.phi, frame.act, strict=True)
+    )
 
 
 def prepare(
@@ -97,11 +97,13 @@ def prepare(
     settings = (c.alpha, c.k_p, c.dt, c.soma_gain, c.apical_gain)
     draws = [np.zeros((0, 0, 0, 0), dtype)] * layers if noise is None else [x.numpy() for x in lift(noise.draws)]
     return Arrays(
-        elementwise.codes(frame), elementwise.leaks(frame, dtype), lift(frame.weights), lift(feedback), lift(frame.pre),
+        np.array([elementwise.code(phi) for phi in frame.phi]),
+        np.array([elementwise.slope_below(phi) for phi in frame.phi], dtype),
+        lift(frame.weights), lift(feedback), lift(frame.pre),
         lift(frame.act), lift(frame.slopes), goal, draws,
         table([0.0] * layers if noise is None else noise.gains, members, dtype),
         np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), table(settings, members, dtype),
-        elementwise.CONSTANTS.astype(dtype), c.instant, c.proactive, c.leak != "control",
+        elementwise.constants(goal), c.instant, c.proactive, c.leak != "control",
         c.tau_apical is not None or noise is not None, c.steps,
     )  # fmt: skip
 

@@ -10,8 +10,9 @@ Arrays are flat, contiguous, of one length and dtype; `constants` are CONSTANTS 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from credit.methods._dfc_frame import Deviation
 from credit.nets.activations import Activation, LeakyReLU, Linear, ReLU, Tanh
 from credit.optim._compiled import compiled
 
@@ -21,21 +22,13 @@ RULES = {"nonlinear_difference": DIFFERENCE, "voltage_difference": VOLTAGE, "der
 # P = x (1 + s (p1 + s (p2 + s p3))), Q = 1 + s (q1 + s (q2 + s q3)), s = x^2
 CONSTANTS = np.array([0, 0.5, 1, 17325 / 135135, 378 / 135135, 1 / 135135, 62370 / 135135, 3150 / 135135, 28 / 135135])
 
+_BY_TYPE = {torch.float32: CONSTANTS.astype(np.float32), torch.float64: CONSTANTS.astype(np.float64)}
+
 
 def code(phi: Activation) -> int | None:
     """The number of an activation in this module; None: it has no compiled form."""
     kinds = {Linear: LINEAR, Tanh: TANH, ReLU: RELU, LeakyReLU: LEAKY}
     return next((number for kind, number in kinds.items() if isinstance(phi, kind)), None)
-
-
-def codes(frame: Deviation) -> np.ndarray:
-    """The numbers of all activations of a frame, -1 for one without a compiled form."""
-    return np.array([-1 if code(phi) is None else code(phi) for phi in frame.phi])
-
-
-def leaks(frame: Deviation, dtype) -> np.ndarray:
-    """Slopes of the layers below zero (leaky relu), 0 for other activations."""
-    return np.array([phi.slope if isinstance(phi, LeakyReLU) else 0.0 for phi in frame.phi], dtype=dtype)
 
 
 @compiled
@@ -45,6 +38,30 @@ def _large(x, constants):
     for j in range(x.shape[0]):
         small &= abs(x[j]) <= half
     return not small
+
+
+def slope_below(phi: Activation) -> float:
+    """The slope below zero of a leaky relu, 0 for other activations."""
+    return phi.slope if isinstance(phi, LeakyReLU) else 0.0
+
+
+def constants(like: Tensor) -> np.ndarray:
+    """CONSTANTS in the precision of a tensor."""
+    return _BY_TYPE[like.dtype]
+
+
+@compiled
+def each_row(kind, leak, x, pre, act, slope, out, constants):
+    """`rates` of every row; arrays (rows, n)."""
+    for k in range(x.shape[0]):
+        rates(kind, leak, x[k], pre[k], act[k], slope[k], out[k], constants)
+
+
+@compiled
+def each_row_signals(rule, kind, leak, base, shift, pre, act, slope, out, constants):
+    """`signals` of every row; arrays (rows, n)."""
+    for k in range(base.shape[0]):
+        signals(rule, kind, leak, base[k], shift[k], pre[k], act[k], slope[k], out[k], constants)
 
 
 @compiled
@@ -74,26 +91,24 @@ def rates(code, leak, x, pre, act, slope, out, constants):
 
 
 @compiled
-def signals(rule, code, leak, base, soma, pre, act, slope, out, constants):
-    """out = what a layer shall add to its rate, see `credit.methods._dfc_gradients.teaching`; shift = soma - base."""
+def signals(rule, code, leak, base, shift, pre, act, slope, out, constants):
+    """out = what a layer shall add to its rate, see `credit.methods._dfc_gradients.teaching`."""
     zero, one = constants[0], constants[2]
     if rule == 1 or code == 0:
         for j in range(base.shape[0]):
-            out[j] = soma[j] - base[j]
+            out[j] = shift[j]
     elif rule == 2:
         for j in range(base.shape[0]):
-            out[j] = slope[j] * (soma[j] - base[j])
+            out[j] = slope[j] * shift[j]
     elif code == 1:
-        if _large(base, constants) or _large(soma, constants):
+        if _large(base, constants) or _large(shift, constants):
             for j in range(base.shape[0]):
                 a = pre[j] + base[j]
-                h = soma[j] - base[j]
-                out[j] = np.tanh(h) * (one - np.tanh(a) * np.tanh(a + h))
+                out[j] = np.tanh(shift[j]) * (one - np.tanh(a) * np.tanh(a + shift[j]))
             return
         p1, p2, p3, q1, q2, q3 = constants[3], constants[4], constants[5], constants[6], constants[7], constants[8]
         for j in range(base.shape[0]):
-            b, r = base[j], act[j]
-            h = soma[j] - b
+            b, h, r = base[j], shift[j], act[j]
             s = b * b
             p = b * (one + s * (p1 + s * (p2 + s * p3)))
             q = one + s * (q1 + s * (q2 + s * q3))
@@ -104,9 +119,62 @@ def signals(rule, code, leak, base, soma, pre, act, slope, out, constants):
             out[j] = ph * slope[j] * (q * q - p * p) / (d * (qh * d + (r * q + p) * ph))
     else:
         for j in range(base.shape[0]):
-            a = pre[j] + base[j]
-            h = soma[j] - base[j]
+            a, h = pre[j] + base[j], shift[j]
             lifted = h + min(a, zero)
             floor = -max(a, zero)
             rectified = floor if lifted < floor else lifted
             out[j] = leak * h + (one - leak) * rectified
+
+
+def change(phi: Activation, x: Tensor, pre: Tensor, act: Tensor, slope: Tensor) -> Tensor:
+    """phi(pre + x) - phi(pre), where `fits` says so; act = phi(pre), slope = phi'(pre)."""
+    out = torch.empty_like(x)
+    each_row(code(phi), _below(phi, x), *map(_rows, (x, pre, act, slope, out)), constants(x))
+    return out
+
+
+def step(phi: Activation, base: Tensor, shift: Tensor, pre: Tensor, act: Tensor, slope: Tensor) -> Tensor:
+    """phi(pre + base + shift) - phi(pre + base), where `fits` says so; act = phi(pre), slope = phi'(pre)."""
+    out = torch.empty_like(shift)
+    rows = map(_rows, (base, shift, pre, act, slope, out))
+    each_row_signals(DIFFERENCE, code(phi), _below(phi, shift), *rows, constants(shift))
+    return out
+
+
+def push(response: Tensor, drive: Tensor, slope: Tensor) -> None:
+    """response = (response + drive) * slope in place: (M, B, k, n), (M, k, n), (M, B, n)."""
+    n = response.shape[-1]
+    arrays = (response.numpy().reshape(-1, *response.shape[-3:]), drive.numpy().reshape(-1, *drive.shape[-2:]))
+    _push(*arrays, slope.numpy().reshape(-1, slope.shape[-2], n))
+
+
+@compiled
+def _push(response, drive, slope):
+    for m in range(response.shape[0]):
+        for b in range(response.shape[1]):
+            s = slope[m, b]
+            for k in range(response.shape[2]):
+                x, q = response[m, b, k], drive[m, k]
+                for j in range(x.shape[0]):
+                    x[j] = (x[j] + q[j]) * s[j]
+
+
+def in_memory(*tensors: Tensor) -> bool:
+    """Whether the compiled loops can take these tensors: contiguous, of one precision, on the CPU, outside autograd."""
+    first = tensors[0]
+    if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
+        return False
+    return all(t.dtype == first.dtype and t.is_contiguous() and not t.requires_grad for t in tensors)
+
+
+def fits(phi: Activation, pre: Tensor, *others: Tensor) -> bool:
+    """Whether `change` and `step` can be used: for an activation that they know and arrays of one shape."""
+    return code(phi) is not None and all(t.shape == pre.shape for t in others) and in_memory(pre, *others)
+
+
+def _below(phi: Activation, like: Tensor):
+    return constants(like).dtype.type(slope_below(phi))
+
+
+def _rows(tensor: Tensor) -> np.ndarray:
+    return tensor.numpy().reshape(-1, tensor.shape[-1])

@@ -6,6 +6,7 @@ largest of most nets, is not needed. An output feedback Q_L that is the identity
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from credit.methods._dfc_arrays import Arrays, Result
@@ -38,6 +39,7 @@ def _advance(
 
     Without a filter, drive is the apical voltage. noise: standard normal (M, T - 1, B, n_i), empty without.
     """
+    shift = np.empty(soma.shape[2], soma.dtype)
     for sample in range(first, last):
         m, b = divmod(sample, soma.shape[1])
         va, vb, v = apical[m, b], basal[m, b], soma[m, b]
@@ -55,7 +57,9 @@ def _advance(
         rates(kind, leak, v, pre[m, b], act[m, b], slope[m, b], rate[m, b], constants)
         if collect == 1:
             one, sums = signal[m, b], total[m, b]
-            signals(rule, kind, leak, vb, v, pre[m, b], act[m, b], slope[m, b], one, constants)
+            for j in range(v.shape[0]):
+                shift[j] = v[j] - vb[j]
+            signals(rule, kind, leak, vb, shift, pre[m, b], act[m, b], slope[m, b], one, constants)
             for j in range(v.shape[0]):
                 sums[j] += one[j]
 

@@ -115,6 +115,13 @@ def _blend_sum(state, aim, other, gain):
 
 
 @compiled
+def _subtract(a, b, out):
+    """out = a - b; flat arrays."""
+    for k in range(out.shape[0]):
+        out[k] = a[k] - b[k]
+
+
+@compiled
 def _add(total, values):
     """total += values; flat arrays."""
     for k in range(total.shape[0]):
@@ -184,11 +191,12 @@ def loop(
                 _blend_sum(somas[a:b], apicals[a:b], basals[a:b], soma_gain)
                 rates(kinds[i], leaks[i], somas[a:b], v0s[a:b], r0s[a:b], slopess[a:b], rates_[a:b], constants)
             if collect == 1:
+                _subtract(somas, basals, drives)
                 done = 0
                 for i in range(layers):
                     a, b = at[i] * LANES, at[i + 1] * LANES
                     signals(
-                        rule, kinds[i], leaks[i], basals[a:b], somas[a:b], v0s[a:b], r0s[a:b], slopess[a:b],
+                        rule, kinds[i], leaks[i], basals[a:b], drives[a:b], v0s[a:b], r0s[a:b], slopess[a:b],
                         signals_[a:b], constants,
                     )  # fmt: skip
                     if i > 0:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from credit.methods import _dfc_elementwise as elementwise
 from credit.methods._controller import Number
 from credit.methods._dfc_frame import Deviation
 from credit.methods.base import member
 from credit.nets.activations import Linear
+
+CHUNK = 2**16  # numbers in memory that is near
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,29 @@ def linear_control(
         solver = "woodbury" if narrower and isinstance(frame.phi[-1], Linear) else "direct"
     if solver == "woodbury":
         return _woodbury(frame, slopes, feedback, delta, leak)
-    matrix = loop_gain(frame, slopes, feedback)
-    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-    diagonal.add_(member(leak, diagonal))
-    return _solve(matrix, delta)
+
+    def solve(part: slice) -> tuple[Tensor, Tensor]:
+        matrix = loop_gain(frame, [s[..., part, :] for s in slopes], feedback)
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(member(leak, diagonal))
+        return _solve(matrix, delta[..., part, :])
+
+    return _joined([solve(part) for part in chunks(delta, delta.shape[-1] * _widest(feedback))])
+
+
+def chunks(like: Tensor, size: int) -> list[slice]:
+    """The samples of like (M, B, n) in portions whose intermediates, `size` numbers a sample, fit into a CPU cache."""
+    batch = like.shape[-2]
+    step = max(1, CHUNK // size) if like.device.type == "cpu" else batch
+    return [slice(a, a + step) for a in range(0, batch, step)]
+
+
+def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([u for u, _ in parts], -2), torch.cat([singular for _, singular in parts], -1)
+
+
+def _widest(feedback: Sequence[Tensor]) -> int:
+    return max(q.shape[-2] for q in feedback)
 
 
 def loop_gain(frame: Deviation, slopes: Sequence[Tensor], feedback: Sequence[Tensor]) -> Tensor:
@@ -108,9 +130,13 @@ def carry(frame: Deviation, slopes: Sequence[Tensor], drive: Sequence[Tensor], l
     for i in range(1, last + 1):
         shape = response.shape[-3:-1]
         response = (response.flatten(-3, -2) @ frame.weights[i].mT).unflatten(-2, shape)
-        response.add_(drive[i].mT.contiguous().unsqueeze(-3))
-        if not isinstance(frame.phi[i], Linear):
-            response.mul_(slopes[i].unsqueeze(-2))
+        pushed = drive[i].mT.contiguous()
+        if isinstance(frame.phi[i], Linear):
+            response.add_(pushed.unsqueeze(-3))
+        elif elementwise.in_memory(response, pushed, slopes[i]):
+            elementwise.push(response, pushed, slopes[i])
+        else:
+            response.add_(pushed.unsqueeze(-3)).mul_(slopes[i].unsqueeze(-2))
     return response
 
 
@@ -135,14 +161,20 @@ def _woodbury(
         k_weight = torch.linalg.lu_solve(factors, pivots, weight)
     else:
         k_delta, k_weight = delta / scale, weight / scale
-    inner = carry(frame, slopes, [q @ k_weight for q in feedback[:-1]], last - 1).mT
-    inner.diagonal(dim1=-2, dim2=-1).add_(1)
-    response = 0.0  # R K^-1 delta
-    for i, q in enumerate(feedback[:-1]):
-        below = response @ frame.weights[i].mT if i else 0.0
-        response = slopes[i] * (k_delta @ q.mT + below)
-    solution, singular = _solve(inner, response)
-    return torch.where(singular.unsqueeze(-1), 0.0, k_delta - solution @ k_weight.mT), singular
+    through = [q @ k_weight for q in feedback[:-1]]
+
+    def solve(part: slice) -> tuple[Tensor, Tensor]:
+        local, right = [s[..., part, :] for s in slopes], k_delta[..., part, :]
+        inner = carry(frame, local, through, last - 1).mT
+        inner.diagonal(dim1=-2, dim2=-1).add_(1)
+        response = 0.0  # R K^-1 delta
+        for i, q in enumerate(feedback[:-1]):
+            below = response @ frame.weights[i].mT if i else 0.0
+            response = local[i] * (right @ q.mT + below)
+        solution, singular = _solve(inner, response)
+        return torch.where(singular.unsqueeze(-1), 0.0, right - solution @ k_weight.mT), singular
+
+    return _joined([solve(part) for part in chunks(delta, weight.shape[-1] * _widest(feedback[:-1]))])
 
 
 def _multiple_of_identity(matrix: Tensor) -> Tensor | None:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
+import torch
 from torch import Tensor
 
 from credit.methods._dfc_clipping import clip_each
 from credit.methods._dfc_frame import difference
 from credit.methods._dfc_reference import damped_solution
+from credit.methods._dfc_steady import chunks
 from credit.methods.base import Batch, Method, State, Step, forward, scaled
+from credit.nets import jacobian
 from credit.nets.base import Net, Params, Trace
-from credit.nets.jacobian import output_jacobian
 from credit.rand import Rand
 
 
@@ -44,18 +46,22 @@ class MN(Method):
         """Dense nets only. info["deltas"]: the dv_i or their nonlinear form, (M, B, n_i)."""
         self.check_net(net)
         run = forward(net, params, batch, rand)
-        jacobian = output_jacobian(net, params, run.trace)
-        shifts = self._shifts(jacobian, run.error)
+        shifts = self._shifts(net, params, run.trace, run.error)
         factor = (1 if self.target_stepsize is None else -2) / run.error.shape[-2]
         gradients, deltas = shift_gradients(net, run.trace, shifts, self.nonlinear, factor)
         gradients = clip_each(gradients, self.clip_norm, params["0"]["weight"].ndim > 2)
-        return Step(gradients, run.info | {"deltas": deltas, "jacobian": jacobian})
+        return Step(gradients, run.info | {"deltas": deltas})
 
-    def _shifts(self, jacobian: list[Tensor], error: Tensor) -> list[Tensor]:
+    def _shifts(self, net: Net, params: Params, trace: Trace, error: Tensor) -> list[Tensor]:
         goal = error if self.target_stepsize is None else -scaled(error, self.target_stepsize)
-        gram = sum(j @ j.mT for j in jacobian)  # (M, B, n_L, n_L)
-        z = damped_solution(gram, goal, self.damping, "mn").unsqueeze(-1)
-        return [(j.mT @ z).squeeze(-1) for j in jacobian]
+        weights, slopes = [params[str(i)]["weight"] for i in range(len(net))], jacobian.slopes(net, trace)
+        parts = []
+        for part in chunks(error, error.shape[-1] * max(s.shape[-1] for s in slopes)):
+            rows = jacobian.chain(weights, [s[..., part, :] for s in slopes])
+            gram = sum(j @ j.mT for j in rows)  # (M, B, n_L, n_L)
+            z = damped_solution(gram, goal[..., part, :], self.damping, "mn").unsqueeze(-1)
+            parts.append([(j.mT @ z).squeeze(-1) for j in rows])
+        return [torch.cat(pieces, -2) for pieces in zip(*parts, strict=True)]
 
 
 def shift_gradients(

@@ -16,8 +16,12 @@ def output_jacobian(net: Net, params: Params, trace: Trace) -> list[Tensor]:
     J_L = diag(phi'_L), J_i = J_{i+1} W_{i+1} diag(phi'_i). Source: Meulemans et al. 2021, section 1.4 of the
     methods; the n_L rows are carried through the layers once for the whole batch.
     """
-    slopes = [b.phi.derivative(t.pre, t.act) for b, t in zip(net.blocks, trace.blocks, strict=True)]
-    return chain([params[str(i)]["weight"] for i in range(len(net))], slopes)
+    return chain([params[str(i)]["weight"] for i in range(len(net))], slopes(net, trace))
+
+
+def slopes(net: Net, trace: Trace) -> list[Tensor]:
+    """phi'_i of every layer at the pre-activations of a forward pass, (M, B, n_i)."""
+    return [b.phi.derivative(t.pre, t.act) for b, t in zip(net.blocks, trace.blocks, strict=True)]
 
 
 def chain(weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
@@ -30,6 +34,6 @@ def chain(weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
             product = slopes[last].unsqueeze(-1) * weights[last].unsqueeze(-3)
         else:
             product = (jacobian.flatten(-3, -2) @ weights[i + 1]).unflatten(-2, jacobian.shape[-3:-1])
-        jacobian = product * slopes[i].unsqueeze(-2)
+        jacobian = product.mul_(slopes[i].unsqueeze(-2))
         result.append(jacobian)
     return result[::-1]
