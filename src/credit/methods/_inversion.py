@@ -73,30 +73,41 @@ class Inversion(Method):
             state = {**state, "updates": state["updates"] + 1}
             if first:
                 step = self.gradients(net, params, state, batch, rand)
-                return params, opt, state, step.info | {"gradients": step.gradients}
-        return super().update(net, params, opt, state, batch, rand)
+                settled = self.settle(params, state)
+                return params, opt, state, step.info | {"gradients": step.gradients} | _as_sums(settled)
+        params, opt, state, info = super().update(net, params, opt, state, batch, rand)
+        return params, opt, state, info | _as_sums(self.settle(params, state))
 
     def steps(
         self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
     ) -> tuple[Params, Any, State, dict[str, Any]]:
         """Online learning of nets with many inputs by blocks (see `_online`), anything else update by update."""
         waits = self.skip_first and int(state["updates"]) == 0
-        blocked = batch_size == 1 and self.pure and not self.normalize and not waits
+        blocked = batch_size == 1 and not self.normalize and not waits
         axis = params["0"]["weight"].ndim - 2
         count = batch.x.shape[axis] // batch_size
         affine = opt.affine(count) if blocked and pays(net, params, batch) else None
         if affine is None:
             return self._one_by_one(net, params, opt, state, batch, batch_size, rand)
         self.check_net(net)
-        losses = online(net, params, batch, affine, lambda trace, e: self._deltas(net, params, state, trace, e))
+        info: dict[str, Any] = {}
+
+        def after() -> None:
+            for name, value in self.settle(params, state).items():
+                sums = info.setdefault("sums", {})
+                sums[name] = sums[name] + value if name in sums else value
+
+        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after)
         if "updates" in state:
             state = {**state, "updates": state["updates"] + count}
-        return params, opt, state, {"loss": losses}
+        return params, opt, state, info | {"loss": losses}
 
-    @property
-    def pure(self) -> bool:
-        """Whether `update` is nothing but `gradients` and a step."""
-        return True
+    def settle(self, params: Params, state: State) -> dict[str, Tensor]:
+        """What follows an optimiser step: may change `state` in place, looks at no weights of the first block.
+
+        Returns sums to be recorded, (M,) each.
+        """
+        return {}
 
     def _one_by_one(
         self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
@@ -203,6 +214,10 @@ class WithFeedback(Inversion):
                 f"{self.name}: feedback of block {i} {found}; the weight {tuple(weight.shape)} needs {expected}"
             )
         return b
+
+
+def _as_sums(settled: dict[str, Tensor]) -> dict[str, Any]:
+    return {"sums": settled} if settled else {}
 
 
 def _normalized(gradient: Tensor, axes: int) -> Tensor:

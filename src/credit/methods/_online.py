@@ -25,11 +25,12 @@ def pays(net: Net, params: Params, batch: Batch) -> bool:
     return plain and net.kind == "dense" and len(net) > 1 and params["0"]["weight"].shape[-1] >= WIDEST
 
 
-def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas) -> Tensor:
+def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas, after=None) -> Tensor:
     """Update `params` in place by every sample of the batch (M, K, ...) in turn; returns the losses, (K, M).
 
     affine: {block: {name: (keep, rate)}}. deltas(trace, error) -> gradients at the pre-activations of all blocks,
-    (M, 1, n_i) each, computed with the present params.
+    (M, 1, n_i) each, computed with the present params. after: called after each sample, when all blocks but the first
+    have their new weights.
     """
     check_input(net, params, batch.x)
     weight, bias = params["0"]["weight"], params["0"].get("bias")
@@ -64,6 +65,8 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas) -> Te
             for name, gradient in gradients.items():
                 keep_j, rate_j = factors[str(j)][name]
                 params[str(j)][name].mul_(keep_j).addcmul_(gradient, rate_j, value=-1)
+        if after is not None:
+            after()
     left = count - 1 - index
     change = (first * (rate * keep**left)).mT
     weight.mul_(keep**count)

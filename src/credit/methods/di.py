@@ -6,7 +6,7 @@ Source: Podlaski & Machens (NeurIPS 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from credit.errors import ConfigError
 from credit.methods._inversion import LayerByLayer, WithFeedback
 from credit.methods._inversion_dynamics import run_linear, run_loop
 from credit.methods._stability import lambda_max, rounding, stabilize, step_radius, surely_stable
-from credit.methods.base import Batch, State
+from credit.methods.base import State
 from credit.nets.base import Net, Params
 from credit.rand import Rand
 
@@ -57,18 +57,9 @@ class DI(WithFeedback, LayerByLayer):
             return run_linear(weight, feedback, self.leak, delta, self.dt, self.euler_steps)
         return run_loop(weight, feedback, self.leak, delta, self.dt, self.euler_steps, "tanh")
 
-    def update(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """One optimiser step, then feedback is made stable again. info["sums"]["restabilized"]: (M,) layers."""
-        params, opt, state, info = super().update(net, params, opt, state, batch, rand)
-        if self.restabilize:
-            info["sums"] = {"restabilized": self._restabilize(params, state)}
-        return params, opt, state, info
-
-    @property
-    def pure(self) -> bool:
-        return not self.restabilize
+    def settle(self, params: Params, state: State) -> dict[str, Tensor]:
+        """Feedback is made stable again. "restabilized": (M,) layers."""
+        return {"restabilized": self._restabilize(params, state)} if self.restabilize else {}
 
     def _restabilize(self, params: Params, state: State) -> Tensor:
         """Replace unstable feedback in place; returns how many layers of every member were changed."""
