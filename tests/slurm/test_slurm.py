@@ -53,10 +53,10 @@ def test_the_two_profiles_share_no_key():
     assert not default.keys() & slurm.keys()
 
 
-def test_the_quick_scale_runs_on_the_cluster_up_to_figures_and_is_then_up_to_date(checkout):
+def test_a_papers_quick_scale_runs_on_the_cluster_up_to_figures_and_is_then_up_to_date(checkout):
     runs = training_outputs(checkout, "images") + training_outputs(checkout, "student_teacher")
 
-    code, output = checkout.snakemake("all", *SLURM, *QUICK)
+    code, output = checkout.snakemake("cross", *SLURM, *QUICK)
 
     assert code == 0, output
     trained = cluster_jobs("train", checkout.path)
@@ -64,7 +64,7 @@ def test_the_quick_scale_runs_on_the_cluster_up_to_figures_and_is_then_up_to_dat
     figures = checkout.path / "results/quick/figures"
     assert all((figures / f"{name}.pdf").stat().st_size > 0 for name in ("fig1", "fig2", "fig3"))
 
-    code, output = checkout.snakemake("all", "--dry-run", *SLURM, *QUICK)
+    code, output = checkout.snakemake("cross", "--dry-run", *SLURM, *QUICK)
     assert code == 0, output
     assert "Nothing to be done" in output
 
