@@ -87,6 +87,8 @@ def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules:
     if down == across or not {down, across} <= set(kinds):
         raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be two of: {', '.join(kinds)}")
     (third,) = set(kinds) - {down, across}
+    if summary.empty:
+        return f"# {title}\n\nNo run has these values.\n"
     names = {
         "method": {m: look.label for m, look in method_styles(summary["method"], rules).items()},
         "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},

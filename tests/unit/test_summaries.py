@@ -89,7 +89,7 @@ def test_a_value_at_an_epoch_that_no_run_reached_is_left_out():
     assert list(summarise(table, "t", options)["metric"]) == ["loss"]
     only = {"values": options["values"][1:]}
     assert summarise(table, "t", only).empty
-    assert matrix(summarise(table, "t", only), "t", only, {}).startswith("# t\n")
+    assert matrix(summarise(table, "t", only), "t", only, {}) == "# t\n\nNo run has these values.\n"
 
 
 def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
