@@ -62,7 +62,7 @@ class Experiment:
         for name in used:
             if name not in defined:
                 raise ConfigError(f"{self.path}: {one_of(f'use_{kind}', name, defined)}")
-        return used if wanted is None else tuple(n for n in used if n in wanted)
+        return used if wanted is None else tuple(n for n in (defined if kind == "methods" else used) if n in wanted)
 
     @cached_property
     def datasets(self) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class Experiment:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """Methods that are run, in the order of the file."""
+        """Methods that are run, in the order of the file; those that the settings name also where they are not used."""
         return self._narrowed("methods", self.settings.methods)
 
     @cached_property

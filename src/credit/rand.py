@@ -119,7 +119,9 @@ class Rand:
         generators = dict(zip(self.seeds, self._generators(name), strict=True))
         drawn = {s: one(g) for s, g in generators.items()}  # members with the same seed share their draws
         draws = [drawn[s] for s in self.seeds]
-        return (torch.stack(draws) if self.stacked else draws[0]).to(self.device, dtype)
+        if self.stacked:
+            return (draws[0].unsqueeze(0) if len(draws) == 1 else torch.stack(draws)).to(self.device, dtype)
+        return draws[0].to(self.device, dtype)
 
 
 class _Replay:

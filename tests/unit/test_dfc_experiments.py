@@ -88,7 +88,8 @@ def test_alignment_is_measured_in_training_as_in_table_1(paper, dataset, method)
 
 def test_every_published_number_has_a_place_in_a_table(paper):
     published = pd.read_csv(REPOSITORY / "config" / "published" / "dfc.csv")
-    assert (published["artefact"] == "dfc/table1").sum() == 32
+    table1 = published[published["artefact"] == "dfc/table1"]
+    assert table1["method"].str.contains("fast").sum() == len(table1) - 32 == 15
     for row in published[published["artefact"] != "dfc/follow_up"].to_dict("records"):
         artefact = paper.tables[row["artefact"]]
         (key,) = artefact.experiments

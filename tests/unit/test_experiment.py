@@ -123,6 +123,12 @@ def test_settings_narrow_methods_and_data_sets_in_the_order_of_the_file(checkout
     assert {(j.dataset, j.method) for j in experiment.jobs()} == {("far", "bp"), ("far", "dfa")}
 
 
+def test_a_method_that_is_not_used_runs_where_it_is_named(checkout):
+    checkout.change(methods={"dfa": {}}, use_methods=["bp"])
+    assert fit(checkout).methods == ("bp",)
+    assert fit(checkout, methods="dfa").methods == ("dfa",)
+
+
 def test_an_experiment_without_anything_left_is_left_out(tmp_path):
     other = {**FIT, "datasets": {"other": {}}, "figures": {}, "tables": {}, "quick": {}}
     checkout = Checkout(tmp_path, {"toy/fit": FIT, "toy/other": other})

@@ -85,6 +85,7 @@ def classifier(repeats: int) -> list[Row]:
     """784-256-256-256-10."""
     feedback = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS))
     linear = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS, feedback_form="linearised"))
+    projected = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS, feedback_form="projected"))
     runs = {
         "bp": Run(CLASSIFIER, credit.method("bp")).update,
         "dfc_ssa": Run(CLASSIFIER, rule("dfc_ssa")).update,
@@ -95,6 +96,7 @@ def classifier(repeats: int) -> list[Row]:
         "feedback": feedback.given_noise(),
         "feedback step": feedback.pretrain,
         "feedback step, linearised": linear.pretrain,
+        "feedback step, projected": projected.pretrain,
         "product": product(),
     }
     seconds = medians(runs, repeats)

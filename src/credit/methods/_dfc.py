@@ -20,6 +20,7 @@ from credit.methods import _feedback_learning as learning
 from credit.methods._controller import Controller
 from credit.methods._dfc_clipping import clip_each, clip_jointly, norms, with_norm
 from credit.methods._dfc_frame import Absolute, Deviation
+from credit.methods._dfc_noise import draw_projected, full
 from credit.methods._feedback_learning import OptimizerGroup
 from credit.methods.base import Batch, Method, Pass, Phase, State, Step, forward, member, scaled
 from credit.nets.base import Net, Params, check_input
@@ -49,8 +50,9 @@ class DeepFeedbackControl(Method):
     train_output_feedback: Q_L too. reset_feedback: initialise Q anew before every epoch.
 
     feedback_rule: "controller" (published runs), "forward", "steady", see `_feedback_learning`. feedback_form, of the
-    controller rule: "simulation", as published, or "linearised", to first order in the noise (instant transmission
-    only), which is compared with it on the first mini-batch of every epoch (feedback_difference). feedback_alpha, ...
+    controller rule: "simulation", as published; "linearised", to first order in the noise (instant transmission
+    only), which is compared with it on the first mini-batch of every epoch (feedback_difference); or "projected", the
+    same with the noise drawn only where it acts, equal in distribution, see `_dfc_noise`. feedback_alpha, ...
     feedback_instant_system: constants of its dynamics, see `Controller`. feedback_sigma, feedback_sigma_output:
     noise in hidden layers and in the output; None: the same. feedback_optimizer, feedback_lr, pretrain_lr,
     feedback_betas, feedback_eps, feedback_decay (L2, after clipping), feedback_clip_norm (joint): its optimiser.
@@ -74,7 +76,7 @@ class DeepFeedbackControl(Method):
     pretrain_epochs: Annotated[int, ">= 0"] = 10
     extra_feedback_passes: Annotated[int, ">= 0"] = 2
     feedback_rule: Literal["controller", "forward", "steady"] = "controller"
-    feedback_form: Literal["simulation", "linearised"] = "simulation"
+    feedback_form: Literal["simulation", "linearised", "projected"] = "simulation"
     feedback_alpha: Annotated[float, ">= 0"] = 0.25
     feedback_k_p: Annotated[float, ">= 0"] = 0.1
     feedback_dt: Annotated[float, "> 0"] = 0.002
@@ -244,16 +246,20 @@ class DeepFeedbackControl(Method):
         return {str(i): g for i, g in enumerate(gradients)}, {"output": trace.output, "trace": trace}
 
     def _raw_feedback_gradients(self, frame: Deviation, feedback: Sequence[Tensor], rand: Rand) -> list[Tensor]:
-        steps = self.feedback_time_points - 1 if self.feedback_rule == "controller" else None
-        draws = learning.draw(rand, "feedback_noise", frame, steps)
+        name, steps = "feedback_noise", self.feedback_time_points - 1
         if self.feedback_rule == "forward":
-            return learning.forward_rule(frame, self.feedback_sigma, draws)
+            return learning.forward_rule(frame, self.feedback_sigma, learning.draw(rand, name, frame))
         if self.feedback_rule == "steady":
+            draws = learning.draw(rand, name, frame)
             return learning.steady_rule(frame, feedback, self.feedback_sigma, self.alpha, draws)
         output = self.feedback_sigma if self.feedback_sigma_output is None else self.feedback_sigma_output
-        sigmas = [self.feedback_sigma] * (len(frame) - 1) + [output]
-        linear = self.feedback_form == "linearised"
-        return learning.controller_rule(frame, feedback, self.feedback_controller(), sigmas, draws, linear)
+        settings = self.feedback_controller(), [self.feedback_sigma] * (len(frame) - 1) + [output]
+        if self.feedback_form == "projected":
+            return learning.linear_rule(frame, feedback, *settings, draw_projected(rand, name, frame, steps))
+        draws = learning.draw(rand, name, frame, steps)
+        if self.feedback_form == "linearised":
+            return learning.linear_rule(frame, feedback, *settings, full(draws))
+        return learning.controller_rule(frame, feedback, *settings, draws)
 
     def feedback_controller(self) -> Controller:
         """The constants of the dynamics in which Q learns."""
@@ -269,8 +275,8 @@ class DeepFeedbackControl(Method):
         steps = self.feedback_time_points - 1
         noise = learning.draw(as_rand(rand, params["0"]["weight"]), "feedback_comparison", frame, steps)
         given = {f"feedback_noise.{i}": xi for i, xi in enumerate(noise)}
-        plain = dataclasses.replace(self, feedback_form="simulation")
-        ours, exact = (r._raw_feedback_gradients(frame, feedback, as_rand(given, frame.act[0])) for r in (self, plain))
+        rules = (dataclasses.replace(self, feedback_form=form) for form in ("linearised", "simulation"))
+        ours, exact = (r._raw_feedback_gradients(frame, feedback, as_rand(given, frame.act[0])) for r in rules)
         difference = norms([a - b for a, b in zip(ours, exact, strict=True)], stacked) / norms(exact, stacked)
         return {"feedback_difference": difference}
 

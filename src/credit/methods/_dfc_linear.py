@@ -5,21 +5,22 @@ q the filtered control. Only J_i n_i acts on the output, and the filter commutes
 
     sum_t n_i[t] u[t+1]^T = s sum_t xi_i[t] w[t]^T,    w[t] = u[t+2] + (1 - g) w[t+1],
 
-so that the noise is touched by two matrix products, and by nothing else.
+so that the noise is touched by two matrix products, and by nothing else: see `credit.methods._dfc_noise`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from credit.methods._controller import Controller
-from credit.methods._dfc_arrays import Noise, table
+from credit.methods._controller import Controller, Number
+from credit.methods._dfc_arrays import table
 from credit.methods._dfc_frame import Deviation
+from credit.methods._dfc_noise import Later, Source
 from credit.methods._inversion_compiled import _array as as_array
 from credit.methods._inversion_compiled import _share as share
 from credit.methods.base import member
@@ -161,31 +162,33 @@ def _stepwise(
     return Linear(total, filters, x[-1], control, every, correlation)
 
 
-def correlated(frame: Deviation, feedback: Sequence[Tensor], controller: Controller, noise: Noise) -> list[Tensor]:
+def correlated(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    factors: Sequence[Number],
+    noise: Sequence[Callable[[Tensor], Source]],
+) -> list[Tensor]:
     """Sum over t and samples of v_i^a[t] u[t+1]^T to first order in the noise, (M, n_i, n_L) by layer.
 
     What `credit.methods._dfc_simulation.Simulation.correlated` gives for the target r_L, with instant transmission.
+    factors: of the noise by layer. noise: by layer, made from the Jacobian (M, B, n_L, n_i).
     """
     stacked = frame.act[0].ndim > 2
-    weights, slopes, feedback, draws = (
-        [t if stacked else t.unsqueeze(0) for t in tensors]
-        for tensors in (frame.weights, frame.slopes, feedback, noise.draws)
+    weights, slopes, feedback = (
+        [t if stacked else t.unsqueeze(0) for t in tensors] for tensors in (frame.weights, frame.slopes, feedback)
     )
     jacobian = chain(weights, slopes)
     gains = [(j.flatten(-3, -2) @ q).unflatten(-2, j.shape[-3:-1]) for j, q in zip(jacobian, feedback, strict=True)]
-    projected = [_project(xi, j) * member(s, xi) for xi, j, s in zip(draws, jacobian, noise.gains, strict=True)]
-    run = linear_run(gains, torch.zeros_like(slopes[-1]), controller, torch.stack(projected, 2), recorded=True)
-    later = _later(run.controls, member(controller.apical_gain, run.controls[:, :, 0]))
+    sources = [make(j) for make, j in zip(noise, jacobian, strict=True)]
+    seen = [source.seen() * member(s, gains[0]) for source, s in zip(sources, factors, strict=True)]
+    run = linear_run(gains, torch.zeros_like(slopes[-1]), controller, torch.stack(seen, 2), recorded=True)
+    later = Later(_later(run.controls, member(controller.apical_gain, run.controls[:, :, 0])))
     result = [
-        q @ run.correlation + member(s, q) * (xi.flatten(1, 2).mT @ later.transpose(1, 2).flatten(1, 2))
-        for q, xi, s in zip(feedback, draws, noise.gains, strict=True)
+        q @ run.correlation + member(s, q) * source.collected(later)
+        for q, source, s in zip(feedback, sources, factors, strict=True)
     ]
     return result if stacked else [g.squeeze(0) for g in result]
-
-
-def _project(draws: Tensor, jacobian: Tensor) -> Tensor:
-    """J xi of every sample, (M, B, T - 1, n_L); draws (M, T - 1, B, n). Member by member: no copy of the draws."""
-    return torch.stack([torch.bmm(xi.transpose(0, 1), j.mT) for xi, j in zip(draws, jacobian, strict=True)])
 
 
 def _later(controls: Tensor, gain: float | Tensor) -> Tensor:

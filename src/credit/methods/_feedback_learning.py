@@ -7,7 +7,7 @@ output, the controller only counters the noise, and descending `controller_rule`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from credit.methods._controller import Controller, Number, combine
 from credit.methods._dfc_arrays import Noise
 from credit.methods._dfc_frame import Deviation
 from credit.methods._dfc_linear import correlated
+from credit.methods._dfc_noise import Source
 from credit.methods._dfc_simulation import Simulation
 from credit.methods._dfc_steady import linear_control
 from credit.methods.base import member
@@ -34,21 +35,33 @@ def controller_rule(
     controller: Controller,
     sigmas: Sequence[Number],
     draws: Sequence[Tensor],
-    linear: bool = False,
 ) -> list[Tensor]:
     """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
 
     sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer. s = max(sigmas[0], 0.01). The
-    apical voltage is paired with the next control, which is the first to contain its effect on the error. linear: to
-    first order in the noise.
+    apical voltage is paired with the next control, which is the first to contain its effect on the error.
     """
     noise = Noise(draws, [controller.noise_gain(s) for s in sigmas])
     goal = frame.goal(torch.zeros_like(frame.act[-1]))
-    if linear:
-        sums = correlated(frame, feedback, controller, noise)
-    else:
-        sums = Simulation(frame, feedback, goal, controller, noise).correlated()
-    count = goal.shape[-2] * (controller.steps - 1)
+    return _averaged(Simulation(frame, feedback, goal, controller, noise).correlated(), frame, controller, sigmas)
+
+
+def linear_rule(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    sigmas: Sequence[Number],
+    noise: Sequence[Callable[[Tensor], Source]],
+) -> list[Tensor]:
+    """`controller_rule` to first order in the noise, which comes from `credit.methods._dfc_noise`."""
+    sums = correlated(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
+    return _averaged(sums, frame, controller, sigmas)
+
+
+def _averaged(
+    sums: Sequence[Tensor], frame: Deviation, controller: Controller, sigmas: Sequence[Number]
+) -> list[Tensor]:
+    count = frame.act[-1].shape[-2] * (controller.steps - 1)
     return [g / (_floor(sigmas[0], g) * count) for g in sums]
 
 
