@@ -15,6 +15,7 @@ from torch import Tensor
 
 from credit.methods._inversion_feedback import initial
 from credit.methods._online import online, pays
+from credit.methods._online_compiled import Sweep
 from credit.methods._stability import Descent
 from credit.methods.base import Batch, Method, State, Step, forward, member, scaled
 from credit.nets.base import Net, Params, Trace
@@ -97,10 +98,18 @@ class Inversion(Method):
                 sums = info.setdefault("sums", {})
                 sums[name] = sums[name] + value if name in sums else value
 
-        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after)
+        sweep = None if self.clip is not None else self.sweep(state)
+        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after, sweep)
         if "updates" in state:
             state = {**state, "updates": state["updates"] + count}
         return params, opt, state, info | {"loss": losses}
+
+    def sweep(self, state: State) -> Sweep | None:
+        """The rule in a net with one hidden layer, for the loop of `_online_compiled`; None: it has no such form.
+
+        Only for rules without anything to `settle`.
+        """
+        return None
 
     def settle(self, params: Params, state: State) -> dict[str, Tensor]:
         """What follows an optimiser step: may change `state` in place, looks at no weights of the first block.

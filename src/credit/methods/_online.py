@@ -3,7 +3,8 @@
 The first block's weights take part in a sample's forward pass only through W x. After i updates of
 W <- keep W - rate d_j x_j^T that is keep^i (W x) - rate sum_j keep^(i-1-j) (x_j . x) d_j, so that a block of K samples
 needs one product W X, one Gram matrix of the inputs, and one update of W. All other parameters are small and are
-updated after every sample. Source: algebra; the trajectory is that of single updates to rounding.
+updated after every sample, by a compiled loop where there is one. Source: algebra; the trajectory is that of single
+updates to rounding.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit.methods._online_compiled import Block, Sweep, runnable
 from credit.nets.base import Batch, BlockTrace, Net, Params, Trace, check_input
 from credit.optim._optimizer import Affine
 
@@ -25,12 +27,14 @@ def pays(net: Net, params: Params, batch: Batch) -> bool:
     return plain and net.kind == "dense" and len(net) > 1 and params["0"]["weight"].shape[-1] >= WIDEST
 
 
-def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas, after=None) -> Tensor:
+def online(
+    net: Net, params: Params, batch: Batch, affine: Affine, deltas, after=None, sweep: Sweep | None = None
+) -> Tensor:
     """Update `params` in place by every sample of the batch (M, K, ...) in turn; returns the losses, (K, M).
 
     affine: {block: {name: (keep, rate)}}. deltas(trace, error) -> gradients at the pre-activations of all blocks,
     (M, 1, n_i) each, computed with the present params. after: called after each sample, when all blocks but the first
-    have their new weights.
+    have their new weights. sweep: the same as `deltas` and no `after`, in a form for the compiled loop.
     """
     check_input(net, params, batch.x)
     weight, bias = params["0"]["weight"], params["0"].get("bias")
@@ -50,8 +54,12 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas, after
     first = torch.zeros_like(resting)
     upper = {i: block for i, block in params.items() if i != "0"}
     add_product = torch.baddbmm if axis else torch.addmm
-    losses = []
-    for i in range(count):
+    losses, i = resting.new_empty(count, *resting.shape[:-2]), 0
+    block = None
+    if sweep is not None and runnable(net, params, batch):
+        block = Block(net, params["1"], sweep, factors["1"], resting, mixing, first, batch.y)
+        losses, i = block.loss(), block.run(0)
+    while i < count:
         pre = resting.narrow(axis, i, 1)
         if i:
             pre = add_product(pre, mixing.narrow(axis, i, 1)[..., :i], first.narrow(axis, 0, i))
@@ -59,7 +67,7 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas, after
         loss, error = net.loss.value_and_gradient(trace.output, batch.y.narrow(axis, i, 1))
         below, *others = deltas(trace, error)
         first.narrow(axis, i, 1).copy_(below)
-        losses.append(loss)
+        losses[i] = loss
         for j, delta in enumerate(others, 1):
             gradients = net.block(j).weight_gradient(trace.blocks[j], delta)
             for name, gradient in gradients.items():
@@ -67,13 +75,14 @@ def online(net: Net, params: Params, batch: Batch, affine: Affine, deltas, after
                 params[str(j)][name].mul_(keep_j).addcmul_(gradient, rate_j, value=-1)
         if after is not None:
             after()
+        i = i + 1 if block is None else block.run(i + 1)
     left = count - 1 - index
     change = (first * (rate * keep**left)).mT
     weight.mul_(keep**count)
     (weight.baddbmm_ if axis else weight.addmm_)(change, x, alpha=-1)
     if bias is not None:
         bias.mul_(factors["0"]["bias"][0] ** count).sub_((first * (rate_b * keep_b**left)).sum(-2))
-    return torch.stack(losses)
+    return losses
 
 
 def _seen(keep: Tensor, rate: Tensor, index: Tensor) -> Tensor:

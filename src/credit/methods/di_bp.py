@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from credit.methods._inversion import LayerByLayer
+from credit.methods._online_compiled import Sweep
+from credit.methods.base import State
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,9 @@ class InversionBP(LayerByLayer):
 
     def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
         return delta @ weight
+
+    def sweep(self, state: State) -> Sweep | None:
+        return None if self.extra_slope else Sweep()
 
 
 part = InversionBP

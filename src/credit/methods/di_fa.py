@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from credit.methods._inversion import LayerByLayer, WithFeedback
+from credit.methods._online_compiled import Sweep
+from credit.methods.base import State
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class InversionFA(WithFeedback, LayerByLayer):
 
     def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
         return delta @ feedback.mT
+
+    def sweep(self, state: State) -> Sweep | None:
+        return None if self.extra_slope else Sweep(state["feedback"]["1"])
 
 
 part = InversionFA

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from credit.methods._inversion import LayerByLayer, WithFeedback
 from credit.methods._inversion_operators import invert
+from credit.methods._online_compiled import FIXED_POINT, Sweep
+from credit.methods.base import State
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class NDI(WithFeedback, LayerByLayer):
 
     def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
         return invert(weight, feedback, self.leak, delta)
+
+    def sweep(self, state: State) -> Sweep | None:
+        return None if self.extra_slope else Sweep(state["feedback"]["1"], FIXED_POINT, self.leak)
 
 
 part = NDI

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from credit.methods._inversion import LayerByLayer
 from credit.methods._inversion_operators import pseudo_invert
+from credit.methods._online_compiled import PSEUDO, Sweep
+from credit.methods.base import State
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class PBP(LayerByLayer):
 
     def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
         return pseudo_invert(weight, delta)
+
+    def sweep(self, state: State) -> Sweep | None:
+        return None if self.extra_slope else Sweep(solve=PSEUDO)
 
 
 part = PBP
