@@ -11,7 +11,7 @@ import torch
 
 from credit.methods._dfc_arrays import Arrays, Result
 from credit.methods._dfc_elementwise import rates, signals
-from credit.methods._inversion_compiled import _share as share
+from credit.methods._samples import share
 from credit.optim._compiled import compiled
 
 

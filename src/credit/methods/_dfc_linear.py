@@ -21,8 +21,7 @@ from credit.methods._controller import Controller, Number
 from credit.methods._dfc_arrays import table
 from credit.methods._dfc_frame import Deviation
 from credit.methods._dfc_noise import Later, Source
-from credit.methods._inversion_compiled import _array as as_array
-from credit.methods._inversion_compiled import _share as share
+from credit.methods._samples import as_array, share
 from credit.methods.base import member
 from credit.nets.jacobian import chain
 from credit.optim._compiled import compiled

@@ -12,8 +12,7 @@ import torch
 
 from credit.methods._dfc_arrays import Arrays, Result
 from credit.methods._dfc_elementwise import rates, signals
-from credit.methods._inversion_compiled import _array as as_array
-from credit.methods._inversion_compiled import _share as share
+from credit.methods._samples import as_array, share
 from credit.optim._compiled import compiled
 
 LANES = 32

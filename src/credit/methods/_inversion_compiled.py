@@ -7,13 +7,12 @@ contiguous memory and add in a fixed order, so that results depend neither on ve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from credit.methods._samples import as_array, share
 from credit.optim._compiled import compiled
 
 LIMIT = 1280  # units of all samples together: beyond, vectorised tensor operations are faster
@@ -29,8 +28,8 @@ def two_loops(weight, feedback, leak, delta, dt: float, steps: int, tanh: bool) 
     """r after `steps` steps of DI; arguments as in `run_loop`, all with the stack axis."""
     members, batch, _ = delta.shape
     out = delta.new_zeros(members, batch, weight.shape[-1])
-    arrays = (_array(weight.mT), _array(feedback.mT), _leaks(leak, members, delta), _array(delta), out.numpy())
-    _share(_two_loops, members * batch, *arrays, _number(dt, delta), steps, tanh)
+    arrays = (as_array(weight.mT), as_array(feedback.mT), _leaks(leak, members, delta), as_array(delta), out.numpy())
+    share(_two_loops, members * batch, *arrays, _number(dt, delta), steps, tanh)
     return out
 
 
@@ -41,9 +40,9 @@ def single_loop(weights, feedback, leak, delta, dt: float, steps: int, slopes: S
     offsets = np.cumsum([0, *sizes])
     out = delta.new_zeros(members, batch, offsets[-1])
     factors = out if slopes is None else 1 / torch.cat(list(slopes), -1)
-    ups = tuple(_array(w.mT) for w in weights)
-    arrays = (ups, _array(feedback.mT), _leaks(leak, members, delta), _array(delta), _array(factors), out.numpy())
-    _share(_single_loop, members * batch, *arrays, offsets, _number(dt, delta), steps, slopes is None)
+    ups = tuple(as_array(w.mT) for w in weights)
+    arrays = (ups, as_array(feedback.mT), _leaks(leak, members, delta), as_array(delta), as_array(factors), out.numpy())
+    share(_single_loop, members * batch, *arrays, offsets, _number(dt, delta), steps, slopes is None)
     return list(out.split(sizes, -1))
 
 
@@ -133,27 +132,6 @@ def _single_loop(first, last, ups, down, leak, delta, factors, out, offsets, dt,
                 u[i] = new
             if not changed:
                 break
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
-def _share(loop, samples: int, *arguments) -> None:
-    """Run `loop` over all samples, which are independent, on as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), samples)
-    if threads == 1:
-        loop(0, samples, *arguments)
-        return
-    cuts = [samples * i // threads for i in range(threads + 1)]
-    jobs = [_pool(threads).submit(loop, a, b, *arguments) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    for job in jobs:
-        job.result()
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
 
 
 def _number(value: float, like: Tensor):
