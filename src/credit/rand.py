@@ -64,6 +64,20 @@ class Rand:
         """Standard normal draws, (M, *shape)."""
         return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=DRAWN))
 
+    def normal_of_seeds(self, name: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """`normal` without copies for members with the same seed: (S, *shape) draws, and which of them is whose, (M,).
+
+        For stacks. Replayed draws are one for each member.
+        """
+        if self._replay.holds(name):
+            return self.normal(name, shape), torch.arange(len(self.seeds))
+        seeds = list(dict.fromkeys(self.seeds))
+        generators = dict(zip(self.seeds, self._generators(name), strict=True))
+        draws = torch.empty(len(seeds), *shape, dtype=DRAWN)
+        for draw, seed in zip(draws, seeds, strict=True):
+            draw.normal_(generator=generators[seed])
+        return draws.to(self.device, self.dtype), torch.tensor([seeds.index(s) for s in self.seeds])
+
     def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform draws from [low, high), (M, *shape)."""
         return self._draw(

@@ -101,6 +101,15 @@ def test_compiled_loops_do_what_the_plain_one_does(engine, flags, noisy):
     assert largest(outcome(run, params, engine), outcome(run, params, "plain")) < 1e-12
 
 
+@pytest.mark.parametrize("engine", ["plain", *ENGINES])
+def test_members_may_share_their_noise(engine):
+    run, params = problem(noisy=True)
+    draws = [xi[1:] for xi in run.noise.draws]
+    copied = dataclasses.replace(run, noise=Noise([xi.expand(2, -1, -1, -1) for xi in draws], run.noise.gains))
+    shared = dataclasses.replace(run, noise=Noise(draws, run.noise.gains, torch.tensor([0, 0])))
+    assert largest(outcome(shared, params, engine), outcome(copied, params, engine)) == 0
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("rule", ["nonlinear_difference", "voltage_difference", "derivative_matrix"])

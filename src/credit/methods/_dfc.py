@@ -256,10 +256,9 @@ class DeepFeedbackControl(Method):
         settings = self.feedback_controller(), [self.feedback_sigma] * (len(frame) - 1) + [output]
         if self.feedback_form == "projected":
             return learning.linear_rule(frame, feedback, *settings, draw_projected(rand, name, frame, steps))
-        draws = learning.draw(rand, name, frame, steps)
         if self.feedback_form == "linearised":
-            return learning.linear_rule(frame, feedback, *settings, full(draws))
-        return learning.controller_rule(frame, feedback, *settings, draws)
+            return learning.linear_rule(frame, feedback, *settings, full(learning.draw(rand, name, frame, steps)))
+        return learning.controller_rule(frame, feedback, *settings, *learning.draw_of_seeds(rand, name, frame, steps))
 
     def feedback_controller(self) -> Controller:
         """The constants of the dynamics in which Q learns."""

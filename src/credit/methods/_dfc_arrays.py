@@ -16,10 +16,18 @@ from credit.methods._dfc_frame import Deviation
 
 @dataclass(frozen=True)
 class Noise:
-    """Of the apical voltages. draws: standard normal, (M, T - 1, B, n_i) by layer; gains: their factors by layer."""
+    """Of the apical voltages. draws: standard normal, (M, T - 1, B, n_i) by layer; gains: their factors by layer.
+
+    whose: (M,), the index of each member's draws where members share them, which are then fewer; None: its own.
+    """
 
     draws: Sequence[Tensor]
     gains: Sequence[Number]
+    whose: Tensor | None = None
+
+    def of_members(self) -> list[Tensor]:
+        """Draws of every member, by layer."""
+        return list(self.draws) if self.whose is None else [xi[self.whose.to(xi.device)] for xi in self.draws]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Arrays:
     slopes: list[Tensor]
     goal: Tensor
     noise: list[np.ndarray]
+    whose: np.ndarray
     gains: np.ndarray
     keep: np.ndarray
     settings: np.ndarray
@@ -96,11 +105,12 @@ def prepare(
     c = controller
     settings = (c.alpha, c.k_p, c.dt, c.soma_gain, c.apical_gain)
     draws = [np.zeros((0, 0, 0, 0), dtype)] * layers if noise is None else [x.numpy() for x in lift(noise.draws)]
+    whose = np.arange(members) if noise is None or noise.whose is None else noise.whose.numpy()
     return Arrays(
         np.array([elementwise.code(phi) for phi in frame.phi]),
         np.array([elementwise.slope_below(phi) for phi in frame.phi], dtype),
         lift(frame.weights), lift(feedback), lift(frame.pre),
-        lift(frame.act), lift(frame.slopes), goal, draws,
+        lift(frame.act), lift(frame.slopes), goal, draws, whose,
         table([0.0] * layers if noise is None else noise.gains, members, dtype),
         np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), table(settings, members, dtype),
         elementwise.constants(goal), c.instant, c.proactive, c.leak != "control",

@@ -32,12 +32,13 @@ def _control(first, last, target, output, integral, control, applied, settings, 
 
 @compiled
 def _advance(
-    first, last, i, t, kind, leak, rule, collect, filtered, drive, noise, gains, keep, apical, basal, soma, pre, act,
-    slope, rate, signal, total, settings, constants,
+    first, last, i, t, kind, leak, rule, collect, filtered, drive, noise, whose, gains, keep, apical, basal, soma, pre,
+    act, slope, rate, signal, total, settings, constants,
 ):  # fmt: skip
     """Voltages and rates of layer i one step further; its teaching signals and their sum on request.
 
-    Without a filter, drive is the apical voltage. noise: standard normal (M, T - 1, B, n_i), empty without.
+    Without a filter, drive is the apical voltage. noise: standard normal (S, T - 1, B, n_i), empty without;
+    whose: that of each member, (M,).
     """
     shift = np.empty(soma.shape[2], soma.dtype)
     for sample in range(first, last):
@@ -48,7 +49,7 @@ def _advance(
             for j in range(v.shape[0]):
                 va[j] += gain * (aim[j] - va[j])
         if noise.shape[0] > 0 and keep[m, b]:
-            xi, gain = noise[m, t, b], gains[m, i]
+            xi, gain = noise[whose[m], t, b], gains[m, i]
             for j in range(v.shape[0]):
                 va[j] += gain * xi[j]
         gain = settings[m, 3]
@@ -79,7 +80,8 @@ def run(a: Arrays, rule: int, collect: int) -> Result:
     sums = [torch.zeros_like(q) for q in below]
     views = [
         (
-            int(a.kinds[i]), a.leaks[i], rule, collect, a.filtered, drive[i].numpy(), a.noise[i], a.gains, a.keep,
+            int(a.kinds[i]), a.leaks[i], rule, collect, a.filtered, drive[i].numpy(), a.noise[i], a.whose, a.gains,
+            a.keep,
             *(x[i].numpy() for x in (apical, basal, soma, a.pre, a.act, a.slopes, rate, signal, total)), a.settings,
             a.constants,
         )

@@ -44,7 +44,7 @@ class Simulation:
         """Point by point, the initial state first."""
         noise = self.noise
         if noise is not None:
-            noise = [xi * member(gain, xi) for xi, gain in zip(noise.draws, noise.gains, strict=True)]
+            noise = [xi * member(gain, xi) for xi, gain in zip(noise.of_members(), noise.gains, strict=True)]
         return simulate(self.frame, self.feedback, self.goal, self.controller, noise)
 
     def last(self) -> Snapshot:

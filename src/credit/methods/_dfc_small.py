@@ -129,16 +129,17 @@ def _add(total, values):
 
 @compiled
 def loop(
-    first, last, at, kinds, leaks, weights, feedback, pre, act, slope, goal, noise, gains, keep, settings, flags,
+    first, last, at, kinds, leaks, weights, feedback, pre, act, slope, goal, noise, whose, gains, keep, settings, flags,
     steps, rule, constants, end, control_end, totals, sums,
 ):  # fmt: skip
     """Groups first to last - 1, counted through all members.
 
     at: first unit of every layer, and their number N. weights: (M, n_i, n_{i-1}) by layer, the first is unused.
     feedback: all Q_i (M, N, n_L). pre, act, slope: (M, B, N); goal (M, B, n_L). noise: standard normal
-    (M, T - 1, B, n_i) by layer, empty without; gains: its factors (M, L). keep: samples that count (M, B).
-    settings: alpha, k_p, dt, somatic and apical gain (M, 5). flags: instant transmission, proactive, leak of the
-    integral, filtered apical voltage, and what to sum: 0 nothing, 1 teaching, 2 apical voltage times next control.
+    (S, T - 1, B, n_i) by layer, empty without; whose: that of each member (M,); gains: its factors (M, L). keep:
+    samples that count (M, B). settings: alpha, k_p, dt, somatic and apical gain (M, 5). flags: instant transmission, proactive,
+    leak of the integral, filtered apical voltage, and what to sum: 0 nothing, 1 teaching, 2 apical voltage times next
+    control.
     end: apical, basal, somatic voltages and rates at the end (4, M, B, N), control_end (M, B, n_L). totals: summed
     teaching signals (M, B, N). sums: (M, groups, size), signals times rates below layer by layer, or apical voltages
     times control.
@@ -181,7 +182,7 @@ def loop(
                 _apply(feedback[m], applied, apical)
             if noisy:
                 for i in range(layers):
-                    _disturb(noise[i][m, t], gains[m, i], start, count, keep[m], apical[at[i] :])
+                    _disturb(noise[i][whose[m], t], gains[m, i], start, count, keep[m], apical[at[i] :])
             for step in range(layers):
                 i = step if instant else layers - 1 - step  # downwards, the rates below are those of before
                 if i > 0:
@@ -222,7 +223,7 @@ def run(a: Arrays, rule: int, collect: int) -> Result:
     share(
         loop, members * groups, np.cumsum([0, *sizes]), a.kinds, a.leaks, tuple(map(as_array, a.weights)),
         *(as_array(torch.cat(x, axis)) for x, axis in ((a.feedback, -2), (a.pre, -1), (a.act, -1), (a.slopes, -1))),
-        as_array(a.goal), tuple(a.noise), a.gains, a.keep, a.settings,
+        as_array(a.goal), tuple(a.noise), a.whose, a.gains, a.keep, a.settings,
         (a.instant, a.proactive, a.integral_leaks, a.filtered, collect), a.steps, rule, a.constants, end.numpy(),
         control.numpy(), total.numpy(), sums.numpy(),
     )  # fmt: skip
