@@ -137,9 +137,9 @@ def loop(
     at: first unit of every layer, and their number N. weights: (M, n_i, n_{i-1}) by layer, the first is unused.
     feedback: all Q_i (M, N, n_L). pre, act, slope: (M, B, N); goal (M, B, n_L). noise: standard normal
     (S, T - 1, B, n_i) by layer, empty without; whose: that of each member (M,); gains: its factors (M, L). keep:
-    samples that count (M, B). settings: alpha, k_p, dt, somatic and apical gain (M, 5). flags: instant transmission, proactive,
-    leak of the integral, filtered apical voltage, and what to sum: 0 nothing, 1 teaching, 2 apical voltage times next
-    control.
+    samples that count (M, B). settings: alpha, k_p, dt, somatic and apical gain (M, 5). flags: instant transmission,
+    proactive, leak of the integral, filtered apical voltage, and what to sum: 0 nothing, 1 teaching, 2 apical voltage
+    times next control.
     end: apical, basal, somatic voltages and rates at the end (4, M, B, N), control_end (M, B, n_L). totals: summed
     teaching signals (M, B, N). sums: (M, groups, size), signals times rates below layer by layer, or apical voltages
     times control.
