@@ -4,14 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint format slurm-test bench clean
+.PHONY: help env demo test lint format slurm-test bench clean
 
 help:
 	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
+	@echo "make env         the environment alone, in .venv"
 	@echo "make test        unit, golden and workflow tests"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
 	@echo "make bench       benchmarks into results/bench/"
+	@echo "make format      lint's formatting, applied"
+	@echo "make clean       remove results at quick scale and caches"
 
 # The environment is complete when this file is newer than what it is made from.
 $(VENV)/.complete: requirements.lock pyproject.toml
@@ -20,6 +23,8 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+env: $(VENV)/.complete
 
 demo: $(VENV)/.complete
 	snakemake --cores all --configfile config/quick.yaml -- all

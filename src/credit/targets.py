@@ -107,12 +107,12 @@ class Workflow:
                     self._check_experiment(other, f"{experiment.path}: {kind}.{short}.experiments")
                 if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in self.experiments):
                     raise ConfigError(f"{experiment.path}: {kind}.{short}: another {kind[:-1]} has this name")
-                if all(n in self.experiments for n in needed):
-                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, needed, experiment.path)
+                if present := tuple(n for n in needed if n in self.experiments):
+                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, present, experiment.path)
         return found
 
     def _check_experiment(self, key: str, where: str) -> None:
-        """An artefact may need an experiment that the settings leave out; then it is left out too."""
+        """An artefact may name an experiment that the settings leave out; then it is then made of the others."""
         folder = self.root / "config" / "experiments"
         if not (folder / f"{key}.yaml").is_file():
             known = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")]

@@ -117,11 +117,12 @@ def test_published_curves_that_are_not_there_are_refused(checkout, kind, name, m
         checkout.change(**{kind: {name: {"references": ["offical.csv"]}}}).workflow()
 
 
-def test_an_artefact_is_left_out_with_an_experiment_that_it_needs(tmp_path):
+def test_an_artefact_is_made_of_the_experiments_that_are_left(tmp_path):
     both = {"module": "credit.figures.cross.fig1", "experiments": ["toy/fit", "toy/other"]}
     checkout = Checkout(tmp_path, two(figures={"both": both}))
     assert set(checkout.workflow().figures) == {"toy/curves", "toy/both"}
-    assert set(checkout.workflow(experiments="toy/other").figures) == set()
+    assert checkout.workflow(experiments="toy/other").figures["toy/both"].experiments == ("toy/other",)
+    assert set(checkout.workflow(experiments="toy/fit").figures) == {"toy/curves"}
 
 
 # ---- specs

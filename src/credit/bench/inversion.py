@@ -1,6 +1,6 @@
 """Cost of dynamic inversion: against backpropagation, NDI, and the authors' programs, on the paper's nets.
 
-Arrays have the shapes of the experiments and random content, which changes no time. The authors programs (numpy, and
+Arrays have the shapes of the experiments and random content, which changes no time. The authors' programs (numpy, and
 loops compiled by numba) were timed on one thread, in CPU seconds per sample.
 """
 
