@@ -97,7 +97,7 @@ def scale_of(path: str | Path) -> str | None:
 
 def show_plan(present: Present, target: str) -> int:
     """Print what a target costs, by experiment."""
-    costs = plan(present.at(None), target)
+    costs = plan(present.of(target), target)
     rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
     rows += [_row(part.experiment, part.whole, part.missing) for part in costs.parts]
     rows += [

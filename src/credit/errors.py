@@ -23,12 +23,18 @@ class ProvenanceError(ValueError):
     """Code that ran is not the code that was declared: an undeclared import, or an edit while a job ran."""
 
 
+LISTED = 40  # names that a message lists
+
+
 def one_of(where: str, value: object, allowed) -> str:
     """Message for a value outside a closed set, with the nearest allowed spelling first."""
     allowed = sorted(str(a) for a in allowed)
-    close = difflib.get_close_matches(str(value), allowed, n=1)
+    close = difflib.get_close_matches(str(value), allowed, n=LISTED)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{where} = {value!r}{hint}; must be one of: {', '.join(allowed)}"
+    if len(allowed) <= LISTED:
+        return f"{where} = {value!r}{hint}; must be one of: {', '.join(allowed)}"
+    near = ", ".join(close[:5] or allowed[:5])
+    return f"{where} = {value!r}{hint}; must be one of {len(allowed)}, among them: {near}"
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ def test_a_plan_lists_experiments_and_a_total(credit):
 
 
 def test_a_plan_knows_the_quick_scale(credit):
-    _, lines, _ = credit("plan", "results/quick/figures/toy/curves.pdf", "--configfile", "config/quick.yaml")
+    _, lines, _ = credit("plan", "results/quick/figures/toy/curves.pdf")
     assert lines[2].split()[:3] == ["toy/fit", "2", "2"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from small_checkout import REPOSITORY
 
-from credit.errors import ConfigError
+from credit.errors import ConfigError, one_of
 from credit.settings import check_schema, merge, overlay, read_yaml, settings
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
@@ -149,3 +149,11 @@ def test_names_are_lists_or_text_with_commas(value):
 def test_a_wrong_setting_is_refused_by_name(changes, message):
     with pytest.raises(ConfigError, match=message):
         configured(**changes)
+
+
+def test_a_long_list_of_names_is_cut_to_the_nearest():
+    names = [f"results/tables/{i}.csv" for i in range(100)]
+    message = one_of("target", "tables/7.csv", names)
+    assert "(did you mean 'results/tables/7.csv'?); must be one of 100, among them: results/tables/7.csv," in message
+    assert len(message) < 250
+    assert one_of("target", "x", names[:3]).endswith("must be one of: " + ", ".join(names[:3]))
