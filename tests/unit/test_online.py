@@ -70,6 +70,16 @@ def test_compiled_blocks_of_a_classifier_are_the_updates_one_by_one(name, hyper,
     assert compiled.results == [10, 10, 10]
 
 
+def test_a_class_that_does_not_exist_is_refused():
+    net = credit.dense([70, 13, 4], "tanh")
+    _, rule, rand, params, state = prepared("di_bp", net=net)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    batch = small_batch(net, [3, 8], 5)
+    batch.y[0, 3] = 4
+    with pytest.raises((RuntimeError, IndexError, ValueError), match="out of bounds"):
+        rule.steps(net, params, opt, state, batch, 1, rand)
+
+
 @pytest.mark.parametrize("name", ["pbp", "ndi"])
 def test_singular_samples_of_a_compiled_block_are_left_to_least_squares(name, monkeypatch):
     compiled = Spy(_online_compiled.Block.run)

@@ -40,6 +40,8 @@ def runnable(net: Net, params: Params, batch: Batch) -> bool:
     """Whether the loop is made for it: a dense classifier on the CPU, its output no wider than its hidden layer."""
     if len(net) != 2 or not isinstance(net.loss, SoftmaxCrossEntropy) or batch.y.dtype != torch.int64:
         return False
+    if batch.y.numel() == 0 or batch.y.min() < 0 or batch.y.max() >= net.n_out:
+        return False  # tensor operations refuse what the loop would not notice
     weight, bias = params["1"]["weight"], params["1"].get("bias")
     plain = isinstance(net.block(0).phi, (Tanh, Linear)) and isinstance(net.block(1).phi, Linear)
     fits = weight.shape[-2] <= weight.shape[-1] and weight.is_contiguous() and (bias is None or bias.is_contiguous())
