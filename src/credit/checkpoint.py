@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -14,10 +13,34 @@ from credit.records import replacing
 
 def save(path: str | Path, spec_hash: str, content: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all; an older one stays until the new one is complete."""
-    buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
-    torch.save({"spec": spec_hash, **content}, buffer)
     with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        with temporary.open("wb") as file:
+            sink = _Sink(file)
+            torch.save({"spec": spec_hash, **content}, sink)
+        if sink.error is not None:
+            raise sink.error
+
+
+class _Sink:
+    """A file that keeps its first error: torch's writer would hide a full disk behind an internal one.
+
+    Written piece by piece, since a copy of the whole in memory, one for every checkpoint, tears holes into the heap.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when it is closed."""
 
 
 def load(path: str | Path, spec_hash: str) -> dict[str, Any] | None:

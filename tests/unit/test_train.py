@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 
@@ -184,3 +185,10 @@ def test_cuda_agrees_with_the_cpu_to_rounding():
     gpu.run()
     ours, theirs = [r["value"] for r in gpu.records], [r["value"] for r in trained(spec).records]
     assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+def test_a_full_disk_ends_a_checkpoint_with_the_error_of_the_system():
+    with open("/dev/full", "wb", buffering=0) as full:
+        sink = checkpoint._Sink(full)
+        torch.save({"weights": torch.randn(100)}, sink)
+    assert sink.error.errno == errno.ENOSPC
