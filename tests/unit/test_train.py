@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -188,7 +189,7 @@ def test_cuda_agrees_with_the_cpu_to_rounding():
 
 
 def test_a_full_disk_ends_a_checkpoint_with_the_error_of_the_system():
-    with open("/dev/full", "wb", buffering=0) as full:
+    with Path("/dev/full").open("wb", buffering=0) as full:
         sink = checkpoint._Sink(full)
         torch.save({"weights": torch.randn(100)}, sink)
     assert sink.error.errno == errno.ENOSPC
