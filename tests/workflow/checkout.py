@@ -82,7 +82,7 @@ class Checkout:
         """Run a command here to its end."""
         process = self.start(*command, **more)
         try:
-            text = process.communicate(timeout=5 * PATIENCE)[0]
+            text = process.communicate(timeout=15 * PATIENCE)[0]
             return Done(process.returncode, text)
         except subprocess.TimeoutExpired:
             self.stop()
