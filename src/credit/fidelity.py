@@ -138,7 +138,7 @@ def _judge(paper: Mapping[str, Any], ours: Mapping[str, Any] | None, scale: str)
         half = SDS * paper["std"]
         limits, reason = (mean - half, mean + half), f"published mean ± {SDS:g} sd"
     else:
-        return "not checkable", "the paper gives neither spread nor range"
+        return "not checkable", "no published value" if np.isnan(mean) else "the paper gives neither spread nor range"
     if ours["n"] == 0:
         return "not reproduced", f"all {ours['diverged']} runs diverged"
     inside = limits[0] <= ours["mean"] <= limits[1]

@@ -147,8 +147,7 @@ def _describe(value: Value) -> str:
     label += f" of layer {value.layer}" if value.layer else ""
     if value.select == "slowness":
         of = "the mean curve" if value.average else "single runs"
-        text = f"{metric_label(value.label)} of {of}: fit to the first {value.points} points of 1 - {value.metric}."
-        return text[:1].upper() + text[1:]
+        return f"Slowness of {of}: fit to the first {value.points} points of 1 - {value.metric}."
     when = {
         "final": "after the last epoch",
         "at": f"after epoch {value.epoch}",
