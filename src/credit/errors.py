@@ -29,11 +29,11 @@ LISTED = 40  # names that a message lists
 def one_of(where: str, value: object, allowed) -> str:
     """Message for a value outside a closed set, with the nearest allowed spelling first."""
     allowed = sorted(str(a) for a in allowed)
-    close = difflib.get_close_matches(str(value), allowed, n=LISTED)
+    close = difflib.get_close_matches(str(value), allowed, n=5)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     if len(allowed) <= LISTED:
         return f"{where} = {value!r}{hint}; must be one of: {', '.join(allowed)}"
-    near = ", ".join(close[:5] or allowed[:5])
+    near = ", ".join(close or allowed[:5])
     return f"{where} = {value!r}{hint}; must be one of {len(allowed)}, among them: {near}"
 
 

@@ -9,6 +9,7 @@ import pytest
 from credit.errors import ConfigError
 from credit.figures.pepita import alignment, curves
 from credit.slowness import fit_slowness
+from credit.tables import VERIFIED
 from tests.unit.test_figures import diverging, images, points, texts, tidy
 
 METHODS = ("bp", "pepita")
@@ -42,6 +43,13 @@ def test_accuracies_are_drawn_and_fitted_over_the_points_of_their_experiment():
     assert "test accuracy [%]" in texts(figure)
     assert "fit A k / (s + k)" in texts(figure)
     assert "not run" in texts(figure)  # conv on CIFAR-10
+
+
+def test_titles_mark_an_unverified_copy_of_the_data():
+    table = both()
+    table.loc[table["dataset"] == "cifar10", VERIFIED] = False
+    titles = [a.get_title() for a in curves.draw(table, {"titles": {"fc": "fully connected"}}).axes[:4]]
+    assert titles == ["MNIST, fully connected", "CIFAR-10 †, fully connected", "MNIST", "CIFAR-10 †"]
 
 
 def test_a_run_that_diverged_is_drawn_to_its_end_and_is_not_fitted():

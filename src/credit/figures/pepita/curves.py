@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from credit.figures import style
 from credit.figures.curves import draw_curve, mean_curve
-from credit.figures.names import Style, dataset_order, dataset_title, method_styles
+from credit.figures.names import Style, dataset_order, method_styles
 from credit.slowness import BEFORE_DECAY, fit_slowness
 
 FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
@@ -39,8 +39,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         for axes, dataset in zip(line, datasets, strict=True):
             mine = accuracy[(accuracy["experiment"] == experiment) & (accuracy["dataset"] == dataset)]
             _panel(axes, mine, methods, _of(o["points"], experiment, BEFORE_DECAY), _of(o["chance"], dataset, 0.1))
-            title = f"{dataset_title(dataset)}, {o['titles'][experiment]}" if experiment in o["titles"] else None
-            axes.set_title(title or style.panel_title(rows, dataset))
+            kind = f", {o['titles'][experiment]}" if experiment in o["titles"] else ""
+            axes.set_title(style.panel_title(rows, dataset) + kind)
         line[0].set_ylabel("test accuracy [%]")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
