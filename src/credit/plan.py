@@ -22,6 +22,8 @@ from credit.targets import BLOCK, Workflow
 
 RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for an epoch of MNIST, 784-256-256-256-10
 CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
+# seconds that a simulation of feedback learning takes for a unit, a sample and a time point, noise included
+FEEDBACK = {"simulation": 1.2e-8, "linearised": 8e-9, "projected": 4e-9}
 START = 3.0  # CPU seconds to start Python, import torch and read the data
 RECORD = 100  # bytes that a record takes as JSON
 HEADER = 4000  # bytes of a result's spec and provenance
@@ -147,6 +149,20 @@ def drawing(spec: Mapping[str, Any]) -> float:
     )
 
 
+def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float:
+    """Seconds that one network's dynamics take: those of the rule's updates, and those of its feedback learning."""
+    rule, epochs = spec["rule"], spec["train"]["epochs"]
+    units = sum(spec["net"].get("hidden_sizes", ())) + n_out
+    known = hyperparameters.constants(methods.registry.module(rule["name"]))
+    seconds = 0.0
+    if rule.get("form", "simulation") == "simulation":
+        seconds += train * epochs * units * rule.get("time_points", 0) * known.get("simulation_cost", 0.0)
+    if rule.get("train_feedback") and "feedback_time_points" in rule:
+        passes = rule["pretrain_epochs"] + epochs * (1 + rule["extra_feedback_passes"])
+        seconds += train * passes * units * rule["feedback_time_points"] * FEEDBACK[rule["feedback_form"]]
+    return seconds
+
+
 def job_cost(spec: Mapping[str, Any]) -> Cost:
     """Estimate for one job, which trains all members of its spec side by side."""
     train, evaluated, shape, n_out = samples(spec)
@@ -159,6 +175,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     macs = multiply_adds(spec["net"], shape, n_out)
     operations = networks * macs * (6 * train * epochs * factor + 2 * evaluated * evaluations) + drawing(spec)
     seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * factor + START
+    seconds += networks * simulation_seconds(spec, train, n_out)
     if spec["kind"] == "search":  # it keeps its choice, not its records
         return Cost(1, networks, seconds, HEADER)
     metrics = 2 if spec["net"].get("loss") == "softmax_cross_entropy" else 1

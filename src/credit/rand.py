@@ -9,6 +9,7 @@ single and in double precision, see the same ones.
 from __future__ import annotations
 
 import hashlib
+import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 
@@ -85,8 +86,14 @@ class Rand:
         )
 
     def bernoulli(self, name: str, shape: Sequence[int], p: float) -> Tensor:
-        """1 with probability p and 0 otherwise, as floating-point numbers, (M, *shape)."""
-        return self._draw(name, shape, self.dtype, lambda g: self._unit(shape, g) < p)
+        """1 with probability p and 0 otherwise, as floating-point numbers, (M, *shape).
+
+        p is rounded to a multiple of 2^-16: four draws come of one random word.
+        """
+        ones = round(p * 2**16)
+        if ones == 2**16:
+            return self._draw(name, shape, self.dtype, lambda g: torch.ones(tuple(shape)))
+        return self._draw(name, shape, self.dtype, lambda g: _words(shape, g) < ones - 2**15)
 
     def integers(self, name: str, shape: Sequence[int], high: int) -> Tensor:
         """Uniform int64 draws from 0 to high - 1, (M, *shape)."""
@@ -162,6 +169,13 @@ class _Replay:
             )
         self._used[name] += 1
         return draws[i]
+
+
+def _words(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random 16-bit integers."""
+    n = math.prod(shape)
+    words = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    return words.view(torch.int16)[:n].view(tuple(shape))
 
 
 def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:

@@ -111,6 +111,28 @@ def test_an_epoch_of_mnist_takes_about_a_second():
 
 
 @pytest.mark.parametrize(
+    ("experiments", "minutes"),
+    [
+        (("feedback_damping", "feedback_leak", "feedback_gain"), 17),
+        (("student_teacher",), 5 * 21),  # one seed took 21 minutes
+    ],
+)
+def test_simulations_are_estimated_to_a_factor_of_two(experiments, minutes):
+    workflow = Workflow(overlay(read_yaml(REPOSITORY / "config" / "config.yaml")), REPOSITORY)
+    found = sum(plan.plan(workflow, f"dfc/{name}").whole.seconds for name in experiments)
+    assert 0.5 < found / (60 * minutes) < 2
+
+
+def test_a_faster_form_of_feedback_learning_is_estimated_faster():
+    workflow = Workflow(overlay(read_yaml(REPOSITORY / "config" / "config.yaml")), REPOSITORY)
+    seconds = [
+        plan.job_cost(workflow.train_spec("dfc/benchmarks", "mnist", name, 0)).seconds
+        for name in ("dfc_ssa", "dfc_ssa-fast", "dfc_ssa-fixed")
+    ]
+    assert seconds[0] > 2 * seconds[1] > 3 * seconds[2]
+
+
+@pytest.mark.parametrize(
     ("task", "samples"),
     [
         ({"validation": 5000}, (55000, 15000, (1, 28, 28), 10)),

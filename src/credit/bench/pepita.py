@@ -24,6 +24,7 @@ CASES = {  # name: (input, batch, rule, bound on rule / bp, official seconds, bo
     "conv, MNIST": ((1, 28, 28), 50, "pepita_conv", 1.6, 0.120, 6),
     "conv, CIFAR-10": ((3, 32, 32), 50, "pepita_conv", 1.6, 0.322, 6),
 }
+STACK = 3  # nets
 TUTORIAL = "3072-1024-10"
 TUTORIAL_BATCHES = 100 * 782  # 100 epochs of CIFAR-10
 
@@ -35,14 +36,14 @@ def net_for(shape: tuple[int, ...]) -> tuple[Net, str]:
     return credit.conv(shape, [32], [], 10, kernel=5, pool=2, hidden="relu", bias=False), "torch_default"
 
 
-def steps(shape: tuple[int, ...], batch_size: int, rule_name: str, count: int) -> Callable[[], None]:
-    """`count` updates of one net."""
+def steps(shape: tuple[int, ...], batch_size: int, rule_name: str, count: int, nets: int = 1) -> Callable[[], None]:
+    """`count` updates of a stack of nets."""
     net, scheme = net_for(shape)
-    rule, rand = credit.method(rule_name), credit.Rand([0])
+    rule, rand = credit.method(rule_name), credit.Rand(list(range(nets)))
     params = net.init(rand, scheme)
     state = rule.init(net, params, rand)
     opt = rule.optimizer(net, params, state, SGD)
-    x, y = torch.rand(1, batch_size, *shape), torch.randint(10, (1, batch_size))
+    x, y = torch.rand(nets, batch_size, *shape), torch.randint(10, (nets, batch_size))
 
     def run() -> None:
         for _ in range(count):
@@ -58,13 +59,19 @@ def run(count: int = 30, repeats: int = 9) -> list[Row]:
     for name, (shape, batch_size, rule, bound, theirs, faster) in CASES.items():
         n = count if len(shape) == 1 else max(count // 6, 1)
         runs = {r: steps(shape, batch_size, r, n) for r in ("bp", rule)} | {"product": product()}
+        if len(shape) == 1:
+            runs["stack"] = steps(shape, batch_size, rule, n // STACK, STACK)
         seconds = medians(runs, repeats)
         ours = statistics.median(seconds[rule]) / n
         rows.append(Row("pepita", f"{name}: bp, one update", 1e3 * statistics.median(seconds["bp"]) / n, "ms"))
         rows.append(Row("pepita", f"{name}: {rule}, one update", 1e3 * ours, "ms"))
         rows.append(Row("pepita", f"{name}: {rule} / bp", ratio(seconds, rule, "bp"), "ratio", f"<= {bound}"))
-        gain = official(theirs, statistics.median(seconds["product"])) / ours
-        rows.append(Row("pepita", f"{name}: official / {rule}", gain, "ratio", f">= {faster}"))
+        scaled = official(theirs, statistics.median(seconds["product"]))
+        rows.append(Row("pepita", f"{name}: official / {rule}", scaled / ours, "ratio", f">= {faster}"))
+        if "stack" in runs:
+            each = statistics.median(seconds["stack"]) / (n // STACK * STACK)
+            rows.append(Row("pepita", f"{name}: {rule} in a stack of {STACK}, one update of a net", 1e3 * each, "ms"))
+            rows.append(Row("pepita", f"{name}: official / {rule} in a stack of {STACK}", scaled / each, "ratio"))
         if name == TUTORIAL:
             minutes = ours * TUTORIAL_BATCHES / 60
             rows.append(Row("pepita", "100 epochs of the CIFAR-10 tutorial, updates", minutes, "min", "<= 15"))

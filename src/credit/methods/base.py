@@ -18,6 +18,7 @@ from credit import hyperparameters
 from credit.methods import registry
 from credit.nets.base import Batch, Net, Params, Trace, check_input
 from credit.optim import optimizer
+from credit.optim.products import MultipliedOut
 from credit.rand import Rand
 
 State = dict[str, Any]
@@ -60,6 +61,7 @@ class Method:
     nets: ClassVar[tuple[str, ...]] = ("dense",)  # kinds of nets that the rule is defined for
     exact_output: ClassVar[bool] = True  # the last layer's gradient is backpropagation's
     cost: ClassVar[float] = 1.0  # rough cost of an update relative to backpropagation, for `credit plan`
+    simulation_cost: ClassVar[float] = 0.0  # seconds for a unit, sample and one of `time_points`, for `credit plan`
     single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it
     steps_at_once: ClassVar[int] = 1  # mini-batches that `steps` wants together, where a rule has a fused loop
 
@@ -83,10 +85,12 @@ class Method:
 
         Of info the loop reads "loss" (M,), and "sums" and "means": {metric: (M,)}, recorded once an epoch.
         """
+        if self.passes_products() and getattr(opt, "takes_products", False):
+            net = net.with_products
         step = self.gradients(net, params, state, batch, rand)
         step.gradients = redivided(step.gradients, net, params, batch)
         opt.step(params, step.gradients)
-        step.info["gradients"] = step.gradients
+        step.info["gradients"] = MultipliedOut(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
     def steps(
@@ -104,6 +108,10 @@ class Method:
         opt = optimizer(**settings)
         opt.init(params)
         return opt
+
+    def passes_products(self) -> bool:
+        """Whether `gradients` only passes on the weight gradients of the net, which may then stay products."""
+        return False
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
         """The stages of a run of `epochs` epochs. Default: one phase with one pass an epoch."""

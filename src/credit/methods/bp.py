@@ -27,6 +27,9 @@ class BP(Method):
         super().check_net(net)
         check_masks(net, self.masks, "bp")
 
+    def passes_products(self) -> bool:
+        return True
+
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Gradient of the mean loss; info["deltas"] are the gradients at the pre-activations."""
         run = forward(net, params, batch, rand)

@@ -32,6 +32,9 @@ class DFA(Method):
     target_stepsize: Annotated[float, "> 0"] | None = None
     clip_norm: Annotated[float, "> 0"] | None = None
 
+    def passes_products(self) -> bool:
+        return self.target_stepsize is None and self.clip_norm is None
+
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
         return {"feedback": direct_feedback(net, params, rand, self.feedback, self.feedback_scale)}

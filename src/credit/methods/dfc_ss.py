@@ -29,7 +29,8 @@ class DFCSS(Dynamic):
     dynamics as in `credit.methods.dfc`; it need not have settled.
     """
 
-    cost: ClassVar[float] = 60.0
+    cost: ClassVar[float] = 9.0
+    simulation_cost: ClassVar[float] = 6e-9
 
     form: Literal["simulation", "newton", "chord", "linearised"] = "simulation"
     newton_steps: Annotated[int, ">= 0"] = 2

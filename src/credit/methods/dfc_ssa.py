@@ -24,7 +24,7 @@ class DFCSSA(DeepFeedbackControl):
     matrix is singular teaches nothing and is counted (samples_singular).
     """
 
-    cost: ClassVar[float] = 15.0
+    cost: ClassVar[float] = 3.0
 
     initial_activations: bool = False
 

@@ -31,6 +31,9 @@ class DRTP(Method):
         """{"feedback": {block: B (M, n_l, n_L)}} for the hidden blocks."""
         return {"feedback": direct_feedback(net, params, rand, self.feedback, self.feedback_scale)}
 
+    def passes_products(self) -> bool:
+        return True
+
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """info["deltas"] are the teaching signals at the pre-activations."""
         run = forward(net, params, batch, rand)

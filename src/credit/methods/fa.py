@@ -42,6 +42,9 @@ class FA(Method):
             weights[str(i)] = scaled(drawn, self.feedback_scale).to(like)
         return {"feedback": weights}
 
+    def passes_products(self) -> bool:
+        return True
+
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Backward sweep through the feedback weights; info["deltas"] at the pre-activations."""
         run = forward(net, params, batch, rand)

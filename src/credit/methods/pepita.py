@@ -59,6 +59,9 @@ class Pepita(Method):
         if not isinstance(self.passes, int):
             raise ConfigError(f"passes = {self.passes}; must be one integer for all members of a stack")
 
+    def passes_products(self) -> bool:
+        return self.passes == 2  # of more passes, gradients are added
+
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"projection": F (M, n_0, n_L)}."""
         like = params["0"]["weight"]

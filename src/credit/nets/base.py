@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -104,6 +105,12 @@ class Net:
     def n_out(self) -> int:
         """Number of output units."""
         return self.blocks[-1].n_out
+
+    @cached_property
+    def with_products(self) -> Net:
+        """The same net, but gradients of large dense weights stay products (see `credit.optim.products`)."""
+        blocks = tuple(b.with_products() if hasattr(b, "with_products") else b for b in self.blocks)
+        return replace(self, blocks=blocks)
 
     def block(self, i: int):
         """Block `i`, callable alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
+from credit.optim.products import Product
+
+LARGE = 2**18  # weights
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Dense:
     n_out: int
     activation: str
     bias: bool = True
+    factored: bool = False  # the weight's gradient stays a `Product`
 
     @property
     def shape_out(self) -> tuple[int, ...]:
@@ -59,8 +63,12 @@ class Dense:
 
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
         """delta (M, B, n_out), summed over the batch -> {"weight": delta^T x, "bias": sum of delta}."""
-        weight = delta.mT @ trace.input
+        weight = Product(delta, trace.input) if self.factored else delta.mT @ trace.input
         return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
+
+    def with_products(self) -> Dense:
+        """The same block, whose weight's gradient stays a product where that is large enough to be worth it."""
+        return replace(self, factored=self.n_in * self.n_out >= LARGE)
 
     def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
         """delta W, (M, B, n_in): the gradient at the input when `weight` is the forward weight."""

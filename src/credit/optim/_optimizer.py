@@ -12,6 +12,7 @@ from torch import Tensor
 from credit.errors import CheckpointError, ConfigError
 from credit.optim._rules import decay, rule
 from credit.optim.config import SWITCHES, Value, each, some
+from credit.optim.products import Product
 
 Params = Mapping[str, Mapping[str, Tensor]]
 Affine = dict[str, dict[str, tuple[Tensor, Tensor]]]  # {layer: {name: (keep, rate)}}, (M,) each
@@ -57,6 +58,8 @@ class Optimizer:
         }
         self._clips = self.hyper["clip_norm"] is not None
         self._decays = some(self.hyper["weight_decay"]) or some(self.hyper["decay_unscaled"])
+        self.takes_products = self._loop is not None and not self._clips
+        self._adds_products = self._rule.add_product if not self._decays else None
         if self._clips:
             limit = self._spread("clip_norm", self.hyper["clip_norm"])
             self._limit = torch.from_numpy(limit).to(self._device)
@@ -84,7 +87,8 @@ class Optimizer:
     def step(self, params: Params, gradients: Params, lr_scale: float = 1.0) -> None:
         """Update `params` in place against `gradients`, which have the same structure.
 
-        Parameters without a gradient keep their value and state. lr_scale multiplies all learning rates.
+        Parameters without a gradient keep their value and state. lr_scale multiplies all learning rates. Where
+        `takes_products`, gradients may be a `credit.optim.products.Product`.
         Raises ValueError for a gradient of another shape or without a parameter.
         """
         active, grads = self._match(gradients)
@@ -94,6 +98,8 @@ class Optimizer:
             layer, name = self._names[j]
             if self._loop is None:
                 self._update(j, params[layer][name], g, table)
+            elif isinstance(g, Product):
+                self._update_by_products(j, params[layer][name], g, table)
             else:
                 g = g.detach().to(self._dtype).contiguous().numpy().reshape(self._members, -1)
                 p, *state = self._view(j, params[layer][name])
@@ -238,6 +244,23 @@ class Optimizer:
             g = g + p * c[1]
             p.mul_(c[2])
         self._rule.update(p, g, [tensors[j] for tensors in self._slots.values()], c[3:])
+
+    def _update_by_products(self, j: int, p: Tensor, g: Product, table: np.ndarray) -> None:
+        """One parameter, a few rows of its gradient at a time."""
+        p, *state = self._view(j, p)
+        width = g.shape[-1]
+        rows_of: Any = None
+        for m, rows, a, b in g.blocks(self._dtype):
+            span = slice(rows.start * width, rows.stop * width)
+            views = [array[m : m + 1, span] for array in (p, *state)]
+            if self._adds_products is not None:
+                tensors = [torch.from_numpy(view).view(-1, width) for view in views]
+                self._adds_products(*tensors, a, b, table[3:, j, m].tolist())
+                continue
+            if rows_of is None or len(rows_of) != len(a):
+                rows_of = a.new_empty(len(a), width)
+            torch.mm(a, b, out=rows_of)
+            self._loop(views[0], rows_of.numpy().reshape(1, -1), *views[1:], table[:, :, m : m + 1], j)
 
     def _view(self, j: int, p: Tensor) -> tuple[np.ndarray, ...]:
         """Parameter and its state as (M, size) arrays on the same memory."""

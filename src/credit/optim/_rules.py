@@ -23,12 +23,15 @@ class Rule:
 
     slots: names of the state, one tensor each per parameter. coefficients: (h, t, lr) -> list of what follows
     scale, l2 and shrink, which all rules share. compiled: its loop in `credit.optim._compiled`, or None.
+    add_product: the update by the gradient a b, (p, *state, a, b, coefficients), where the product can be added to
+    the state as it is made, or None; without decay.
     """
 
     slots: tuple[str, ...]
     coefficients: Callable[[dict[str, Any], Any, Any], list]
     update: Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]], None]
     compiled: str | None
+    add_product: Callable[..., None] | None = None
 
 
 def rule(hyper: dict[str, Any]) -> Rule:
@@ -46,7 +49,9 @@ def rule(hyper: dict[str, Any]) -> Rule:
         return Rule(slots, _rmsprop_coefficients, update, None)
     if not some(hyper["momentum"]):
         return Rule((), lambda h, t, lr: [lr], _sgd, "sgd")
-    return Rule(("v",), _momentum_coefficients(hyper["nesterov"], hyper["lr_in_velocity"]), _momentum, "momentum")
+    coefficients = _momentum_coefficients(hyper["nesterov"], hyper["lr_in_velocity"])
+    add_product = None if hyper["nesterov"] else _momentum_by_product
+    return Rule(("v",), coefficients, _momentum, "momentum", add_product)
 
 
 def decay(h: dict[str, Any], lr: Any, decoupled: bool) -> tuple[Any, Any]:
@@ -81,6 +86,11 @@ def _momentum(p: Tensor, g: Tensor, state: Sequence[Tensor], c: Sequence[Tensor]
     (v,), (direct, mu, keep, out) = state, c
     v.mul_(mu).add_(g * keep)
     p.sub_(g * direct + v * out)
+
+
+def _momentum_by_product(p: Tensor, v: Tensor, a: Tensor, b: Tensor, c: Sequence[float]) -> None:
+    _, mu, keep, out = c
+    p.sub_(v.addmm_(a, b, beta=mu, alpha=keep), alpha=out)
 
 
 def _adam_coefficients(h: dict[str, Any], t: Any, lr: Any) -> list:

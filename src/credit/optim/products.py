@@ -1,0 +1,71 @@
+"""Gradients of large weights that stay products of two factors until the step.
+
+A gradient delta^T x of n_out x n_in numbers is written once and read once, and both cost as much as the product.
+The step takes it in blocks of rows that stay in the cache. A stack gains more: a batched product with a transposed
+factor takes 1.7 times as long as the same products one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BLOCK_BYTES = 2**19  # of gradient at a time: with the same rows of weight and velocity it fits in a second-level cache
+
+ALIGN = 32  # rows of a block are a multiple
+
+
+@dataclass(frozen=True)
+class Product:
+    """delta^T x, (M, n_out, n_in), not multiplied out; delta (M, B, n_out), x (M or 1, B, n_in), M may be absent."""
+
+    delta: Tensor
+    x: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the gradient."""
+        return torch.Size([*self.delta.shape[:-2], self.delta.shape[-1], self.x.shape[-1]])
+
+    def __mul__(self, factor: float) -> Product:
+        return Product(self.delta * factor, self.x)
+
+    def tensor(self) -> Tensor:
+        """The gradient itself."""
+        return self.delta.mT @ self.x
+
+    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
+        """(member, rows of the gradient, factors a and b): these rows are a b, with a (rows, B) and b (B, n_in)."""
+        n_out, n_in = self.shape[-2:]
+        deltas = self.delta.to(dtype).reshape(-1, *self.delta.shape[-2:])
+        inputs = self.x.to(dtype).reshape(-1, *self.x.shape[-2:]).expand(len(deltas), -1, -1)
+        fitting = BLOCK_BYTES // (n_in * deltas.element_size())
+        height = max(fitting // ALIGN, 1) * ALIGN
+        for m, (delta, x) in enumerate(zip(deltas.mT.unbind(), inputs.unbind())):
+            for start in range(0, n_out, height):
+                rows = slice(start, min(start + height, n_out))
+                yield m, rows, delta[rows], x
+
+
+class MultipliedOut(Mapping):
+    """Nested gradients {layer: {name: tensor or Product}} as tensors, made when they are looked at."""
+
+    def __init__(self, gradients: Mapping[str, Mapping[str, Any]]) -> None:
+        self._gradients = gradients
+        self._made: dict[str, dict[str, Tensor]] = {}
+
+    def __getitem__(self, layer: str) -> dict[str, Tensor]:
+        if layer not in self._made:
+            block = self._gradients[layer]
+            self._made[layer] = {n: g.tensor() if isinstance(g, Product) else g for n, g in block.items()}
+        return self._made[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._gradients)
+
+    def __len__(self) -> int:
+        return len(self._gradients)
