@@ -65,6 +65,7 @@ class Optimizer:
             self._limit = torch.from_numpy(limit).to(self._device)
             group_of = {"per_tensor": lambda n: n, "per_layer": lambda n: n[0], "global": lambda n: None}
             self._groups = [group_of[self.hyper["clip"]](name) for name in self._names]
+        self._kept: tuple[Any, Any] = (None, None)
         self._lr = self._array(self._spread("lr", self.hyper["lr"]))
         self.set_epoch(0)
         return self
@@ -211,6 +212,9 @@ class Optimizer:
     def _table(self, active: tuple[int, ...], scale: Any, lr_scale: float) -> Any:
         """Count the step and give all coefficients (K, P, M) in the dtype of the parameters."""
         self._steps += self._mask(active)
+        kept = (self.epoch, lr_scale) if self._rule.steady and self._loop is not None and not self._clips else None
+        if kept is not None and self._kept[0] == kept:
+            return self._kept[1]
         t = self._steps + (self._steps == 0)  # parameters never updated: any value that divides by no zero
         lr = self._lr * lr_scale if lr_scale != 1.0 else self._lr
         rows = [
@@ -225,6 +229,8 @@ class Optimizer:
             table = np.empty(shape, np.float64 if self._dtype == torch.float64 else np.float32)
         for k, row in enumerate(rows):
             table[k] = row
+        if kept is not None:
+            self._kept = kept, table
         return table
 
     def _mask(self, active: tuple[int, ...]) -> Any:

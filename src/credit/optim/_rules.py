@@ -24,7 +24,7 @@ class Rule:
     slots: names of the state, one tensor each per parameter. coefficients: (h, t, lr) -> list of what follows
     scale, l2 and shrink, which all rules share. compiled: its loop in `credit.optim._compiled`, or None.
     add_product: the update by the gradient a b, (p, *state, a, b, coefficients), where the product can be added to
-    the state as it is made, or None; without decay.
+    the state as it is made, or None; without decay. steady: the coefficients do not depend on t.
     """
 
     slots: tuple[str, ...]
@@ -32,6 +32,7 @@ class Rule:
     update: Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]], None]
     compiled: str | None
     add_product: Callable[..., None] | None = None
+    steady: bool = False
 
 
 def rule(hyper: dict[str, Any]) -> Rule:
@@ -48,10 +49,11 @@ def rule(hyper: dict[str, Any]) -> Rule:
         update = _rmsprop(hyper["centered"], some(hyper["momentum"]))
         return Rule(slots, _rmsprop_coefficients, update, None)
     if not some(hyper["momentum"]):
-        return Rule((), lambda h, t, lr: [lr], _sgd, "sgd")
+        return Rule((), lambda h, t, lr: [lr], _sgd, "sgd", steady=True)
     coefficients = _momentum_coefficients(hyper["nesterov"], hyper["lr_in_velocity"])
     add_product = None if hyper["nesterov"] else _momentum_by_product
-    return Rule(("v",), coefficients, _momentum, "momentum", add_product)
+    steady = not some(hyper["dampening"])
+    return Rule(("v",), coefficients, _momentum, "momentum", add_product, steady)
 
 
 def decay(h: dict[str, Any], lr: Any, decoupled: bool) -> tuple[Any, Any]:
