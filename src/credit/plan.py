@@ -157,7 +157,7 @@ def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float
     seconds = 0.0
     if rule.get("form", "simulation") == "simulation":
         seconds += train * epochs * units * rule.get("time_points", 0) * known.get("simulation_cost", 0.0)
-    if rule.get("train_feedback") and "feedback_time_points" in rule:
+    if rule.get("train_feedback") and rule.get("feedback_rule") == "controller":
         passes = rule["pretrain_epochs"] + epochs * (1 + rule["extra_feedback_passes"])
         seconds += train * passes * units * rule["feedback_time_points"] * FEEDBACK[rule["feedback_form"]]
     return seconds

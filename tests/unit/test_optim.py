@@ -97,6 +97,25 @@ def test_steps_equal_those_of_torch_optim(case, members, layout):
         torch.testing.assert_close(a, e.detach(), rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_rate_may_be_scaled_and_scheduled_from_step_to_step(momentum):
+    params = tensors()
+    opt = optimizer("sgd", lr=0.1, momentum=momentum, schedule={"milestones": [1], "factor": 0.5}).init(params)
+    expected, velocity = mapped(params, torch.clone), mapped(params, torch.zeros_like)
+    for i, (epoch, scale) in enumerate([(0, 1.0), (0, 0.5), (0, 1.0), (1, 1.0), (1, 3.0), (0, 3.0), (0, 1.0)]):
+        gradient = tensors(seed=100 + i)
+        if epoch != opt.epoch:
+            opt.set_epoch(epoch)
+        opt.step(params, gradient, lr_scale=scale)
+        for e, v, g in zip(flat(expected), flat(velocity), flat(gradient), strict=True):
+            e -= 0.1 * (0.5 if epoch else 1.0) * scale * v.mul_(momentum).add_(g)
+        assert_same(params, expected)
+    fresh = tensors(seed=7)
+    opt.hyper["lr"] = 1.0
+    opt.init(fresh).step(fresh, mapped(fresh, torch.ones_like))
+    assert_same(fresh, mapped(tensors(seed=7), lambda t: t - 1))
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "strided"])
 def test_parameters_without_gradient_keep_value_and_step_count_as_in_torch(layout):
     params, gradients = tensors(), [tensors(seed=100 + i) for i in range(6)]

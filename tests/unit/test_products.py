@@ -16,13 +16,16 @@ from tests.unit.test_optim import CASES, assert_same
 
 RULES = ("bp", "fa", "dfa", "drtp", "pepita", "pepita_numpy")
 PLAIN = {"name": "sgd", "lr": 0.05}
+SETTINGS = {case: config for case, (config, _) in CASES.items() if config["name"] != "rmsprop"} | {
+    "momentum without decay": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "dampening": 0.3},
+    "rate in the velocity": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "lr_in_velocity": True},
+}
 
 
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Every dense weight counts as large, and is stepped a few rows at a time."""
     monkeypatch.setattr(dense_module, "LARGE", 1)
-    monkeypatch.setattr(products, "BLOCK_BYTES", 200)
     monkeypatch.setattr(products, "ALIGN", 2)
 
 
@@ -35,9 +38,11 @@ def factors(seed, members, shared_input):
 
 
 @pytest.mark.parametrize(("members", "shared_input"), [(None, False), (3, False), (3, True)])
-@pytest.mark.parametrize("case", [c for c in CASES if not c.startswith("rmsprop")])
+@pytest.mark.parametrize("case", SETTINGS)
 def test_an_optimiser_steps_by_products_as_by_gradients(case, members, shared_input, small_is_large):
-    config = CASES[case][0] | ({"lr": [0.1, 0.01, 0.3]} if members else {})
+    config = SETTINGS[case] | ({"lr": [0.1, 0.01, 0.3]} if members else {})
+    if members and "momentum" in config:
+        config |= {"momentum": [0.9, 0.7, 0.5]}
     lead = () if members is None else (members,)
     weight = torch.randn(*lead, 11, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found, expected = ({"0": {"weight": weight.clone()}} for _ in range(2))
@@ -58,6 +63,17 @@ def test_a_member_of_a_stack_steps_bit_for_bit_like_one_alone(small_is_large):
     optimizer("sgd", lr=0.1, momentum=0.9).init(stack).step(stack, {"0": {"weight": Product(delta, x)}})
     optimizer("sgd", lr=0.1, momentum=0.9).init(alone).step(alone, {"0": {"weight": Product(delta[1], x[1])}})
     assert torch.equal(stack["0"]["weight"][1], alone["0"]["weight"])
+
+
+def test_a_product_is_of_an_empty_batch_or_scaled_by_a_number_only():
+    empty = Product(torch.ones(2, 0, 4), torch.ones(2, 0, 3))
+    params = {"0": {"weight": torch.ones(2, 4, 3)}}
+    optimizer("sgd", lr=0.1, momentum=0.9).init(params).step(params, {"0": {"weight": empty}})
+    assert torch.equal(params["0"]["weight"], torch.ones(2, 4, 3))
+    product = Product(torch.ones(2, 4), torch.ones(2, 3))
+    assert torch.equal((product * 0.5).tensor(), torch.ones(4, 3))
+    with pytest.raises(TypeError):
+        product * torch.ones(3)
 
 
 def test_clipping_and_uncompiled_rules_want_the_gradients():
@@ -89,6 +105,13 @@ def test_a_rule_learns_the_same_by_products(name, seeds, divisor, settings, smal
     opt, reference = (rule.optimizer(net, p, state, settings) for p in (params, expected))
     assert rule.passes_products() and opt.takes_products
     reference.takes_products = False
+    kinds, step = set(), opt.step
+
+    def recorded(params, gradients):
+        kinds.update(type(block["weight"]) for block in gradients.values())
+        step(params, gradients)
+
+    opt.step = recorded
     for _ in range(3):
         *_, info = rule.update(net, params, opt, state, batch, credit.Rand(seeds, dtype=torch.float64))
         *_, plain = rule.update(net, expected, reference, state, batch, credit.Rand(seeds, dtype=torch.float64))
@@ -96,11 +119,13 @@ def test_a_rule_learns_the_same_by_products(name, seeds, divisor, settings, smal
         for layer, block in info["gradients"].items():
             assert_same({layer: block}, {layer: plain["gradients"][layer]}, 1e-12)
     assert_same(params, expected, 1e-12)
+    assert kinds == {Product}
 
 
 def test_rules_that_calculate_with_gradients_get_tensors():
     assert not credit.method("pepita", passes=3).passes_products()
     assert not credit.method("dfa", clip_norm=1.0).passes_products()
+    assert not credit.method("dfa", target_stepsize=0.1).passes_products()
     assert not credit.method("dfc_ssa").passes_products()
 
 

@@ -67,6 +67,13 @@ def test_draws_have_the_right_range_dtype_and_distribution():
     assert abs(normal.mean()) < 0.05 and abs(normal.std() - 1) < 0.05
 
 
+@pytest.mark.parametrize("p", [2**-12, 1 - 2**-12])
+def test_probabilities_near_the_ends_are_drawn_as_they_are(p):
+    rare = (Rand(1).bernoulli("b", (2**22,), p) == (p < 0.5)).sum()
+    assert abs(rare - 2**10) < 5 * 2**5  # five standard deviations
+    assert Rand(1).bernoulli("b", (1001,), 0.0).sum() == 0 and Rand(1).bernoulli("b", (1001,), 1.0).sum() == 1001
+
+
 def test_a_saved_state_continues_with_the_same_numbers(tmp_path):
     rand = Rand([4, 8])
     rand.normal("a", (3,)), rand.permutation("b", 9)

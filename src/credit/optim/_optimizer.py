@@ -21,7 +21,8 @@ Affine = dict[str, dict[str, tuple[Tensor, Tensor]]]  # {layer: {name: (keep, ra
 class Optimizer:
     """Steps for nested dicts of parameters {layer: {name: (M, …) tensor}}, made by `credit.optim.optimizer`.
 
-    On the CPU in float32 and float64 a step is one compiled pass over the memory. Anywhere else it is a few
+    On the CPU in float32 and float64 a step is one compiled pass over the memory, or over a few rows of a gradient
+    that is still a product at a time. Anywhere else it is a few
     torch operations per parameter that never wait for the device; counts and rates are tensors there, so that
     a step can be captured in a CUDA graph and the learning rate still be changed by `set_epoch`.
     """
@@ -31,6 +32,7 @@ class Optimizer:
         self.epoch = 0
         self._rule = rule(hyper)
         self._names: list[tuple[str, str]] = []
+        self._kept: tuple[Any, Any] = (None, None)  # lr_scale of the last table, and the table
 
     def init(self, params: Params, members: int | None = None) -> Optimizer:
         """Bind to parameters and reset all state; returns itself.
@@ -65,7 +67,6 @@ class Optimizer:
             self._limit = torch.from_numpy(limit).to(self._device)
             group_of = {"per_tensor": lambda n: n, "per_layer": lambda n: n[0], "global": lambda n: None}
             self._groups = [group_of[self.hyper["clip"]](name) for name in self._names]
-        self._kept: tuple[Any, Any] = (None, None)
         self._lr = self._array(self._spread("lr", self.hyper["lr"]))
         self.set_epoch(0)
         return self
@@ -78,6 +79,7 @@ class Optimizer:
     def set_epoch(self, epoch: int) -> None:
         """Use the learning rate of `epoch` from now on."""
         self.epoch = epoch
+        self._kept = (None, None)
         lr = self._spread("lr", self.lr_at(epoch))
         if self._loop is None:
             self._lr.copy_(torch.from_numpy(lr))
@@ -212,7 +214,7 @@ class Optimizer:
     def _table(self, active: tuple[int, ...], scale: Any, lr_scale: float) -> Any:
         """Count the step and give all coefficients (K, P, M) in the dtype of the parameters."""
         self._steps += self._mask(active)
-        kept = (self.epoch, lr_scale) if self._rule.steady and self._loop is not None and not self._clips else None
+        kept = lr_scale if self._rule.steady and self._loop is not None and not self._clips else None
         if kept is not None and self._kept[0] == kept:
             return self._kept[1]
         t = self._steps + (self._steps == 0)  # parameters never updated: any value that divides by no zero

@@ -7,6 +7,7 @@ factor takes 1.7 times as long as the same products one by one.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 2**19  # of gradient at a time: with the same rows of weight and velocity it fits in a second-level cache
-
-ALIGN = 32  # rows of a block are a multiple
+# Rows of a block for each sample: with fewer the inputs are read too often, more do not stay in the cache.
+ROWS_PER_SAMPLE = 2
+ALIGN = 32  # the rows of a block are a multiple of it
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Product:
         return torch.Size([*self.delta.shape[:-2], self.delta.shape[-1], self.x.shape[-1]])
 
     def __mul__(self, factor: float) -> Product:
+        if not isinstance(factor, numbers.Real):
+            return NotImplemented  # a tensor could mean rows, columns or members
         return Product(self.delta * factor, self.x)
 
     def tensor(self) -> Tensor:
@@ -40,11 +43,10 @@ class Product:
 
     def blocks(self, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
         """(member, rows of the gradient, factors a and b): these rows are a b, with a (rows, B) and b (B, n_in)."""
-        n_out, n_in = self.shape[-2:]
-        deltas = self.delta.to(dtype).reshape(-1, *self.delta.shape[-2:])
-        inputs = self.x.to(dtype).reshape(-1, *self.x.shape[-2:]).expand(len(deltas), -1, -1)
-        fitting = BLOCK_BYTES // (n_in * deltas.element_size())
-        height = max(fitting // ALIGN, 1) * ALIGN
+        n_out = self.shape[-2]
+        deltas, inputs = (t.to(dtype) if t.ndim == 3 else t.to(dtype).unsqueeze(0) for t in (self.delta, self.x))
+        inputs = inputs.expand(len(deltas), -1, -1)
+        height = max(-(-ROWS_PER_SAMPLE * deltas.shape[-2] // ALIGN), 1) * ALIGN
         for m, (delta, x) in enumerate(zip(deltas.mT.unbind(), inputs.unbind())):
             for start in range(0, n_out, height):
                 rows = slice(start, min(start + height, n_out))
@@ -63,6 +65,9 @@ class MultipliedOut(Mapping):
             block = self._gradients[layer]
             self._made[layer] = {n: g.tensor() if isinstance(g, Product) else g for n, g in block.items()}
         return self._made[layer]
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self._gradients
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._gradients)
