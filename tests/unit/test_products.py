@@ -9,7 +9,7 @@ import torch
 
 import credit
 from credit.methods.base import Batch
-from credit.nets import dense as dense_module
+from credit.nets.base import BlockTrace
 from credit.optim import optimizer, products
 from credit.optim.products import Product
 from tests.unit.test_optim import CASES, assert_same
@@ -25,7 +25,8 @@ SETTINGS = {case: config for case, (config, _) in CASES.items() if config["name"
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Every dense weight counts as large, and is stepped a few rows at a time."""
-    monkeypatch.setattr(dense_module, "LARGE", 1)
+    monkeypatch.setattr(products, "LARGE", 1)
+    monkeypatch.setattr(products, "BLOCKS", ((100, 250),))
     monkeypatch.setattr(products, "ALIGN", 2)
 
 
@@ -129,8 +130,12 @@ def test_rules_that_calculate_with_gradients_get_tensors():
     assert not credit.method("dfc_ssa").passes_products()
 
 
-def test_only_large_weights_stay_products():
-    net = credit.dense([600, 500, 3], bias=False).with_products
-    assert [block.factored for block in net.blocks] == [True, False]
+def test_only_large_weights_and_small_batches_stay_products():
+    for members, samples, kind in ((1, 64, torch.Tensor), (3, 64, Product), (3, 128, Product), (3, 129, torch.Tensor)):
+        delta, x = torch.ones(members, samples, 1024), torch.ones(members, samples, 784)
+        block = credit.dense([784, 1024, 3], bias=False).with_products.block(0)
+        assert isinstance(block.weight_gradient(BlockTrace(x, delta, delta, delta), delta)["weight"], kind)
+        plain = credit.dense([784, 1024, 3], bias=False).block(0)
+        assert isinstance(plain.weight_gradient(BlockTrace(x, delta, delta, delta), delta)["weight"], torch.Tensor)
     conv = credit.conv((1, 8, 8), [4], [], 3)
-    assert conv.with_products == conv
+    assert conv.with_products.block(0) == conv.block(0)

@@ -108,7 +108,7 @@ class Net:
 
     @cached_property
     def with_products(self) -> Net:
-        """The same net, but gradients of large dense weights stay products (see `credit.optim.products`)."""
+        """The same net, but gradients of large dense weights may stay products (see `credit.optim.products`)."""
         blocks = tuple(b.with_products() if hasattr(b, "with_products") else b for b in self.blocks)
         return replace(self, blocks=blocks)
 

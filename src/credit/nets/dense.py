@@ -11,9 +11,7 @@ from torch import Tensor
 
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
-from credit.optim.products import Product
-
-LARGE = 2**18  # weights
+from credit.optim.products import Product, worthwhile
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Dense:
     n_out: int
     activation: str
     bias: bool = True
-    factored: bool = False  # the weight's gradient stays a `Product`
+    factored: bool = False  # the weight's gradient may stay a `Product`
 
     @property
     def shape_out(self) -> tuple[int, ...]:
@@ -63,12 +61,13 @@ class Dense:
 
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
         """delta (M, B, n_out), summed over the batch -> {"weight": delta^T x, "bias": sum of delta}."""
-        weight = Product(delta, trace.input) if self.factored else delta.mT @ trace.input
+        product = self.factored and worthwhile(delta, trace.input)
+        weight = Product(delta, trace.input) if product else delta.mT @ trace.input
         return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
 
     def with_products(self) -> Dense:
-        """The same block, whose weight's gradient stays a product where that is large enough to be worth it."""
-        return replace(self, factored=self.n_in * self.n_out >= LARGE)
+        """The same block, whose weight's gradient stays a product where that is faster."""
+        return replace(self, factored=True)
 
     def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
         """delta W, (M, B, n_in): the gradient at the input when `weight` is the forward weight."""
