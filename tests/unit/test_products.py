@@ -130,6 +130,11 @@ def test_rules_that_calculate_with_gradients_get_tensors():
     assert not credit.method("dfc_ssa").passes_products()
 
 
+def test_gradients_without_products_are_handed_on_as_they_are():
+    gradients = {"0": {"weight": torch.ones(2, 3)}}
+    assert products.multiplied_out(gradients) is gradients
+
+
 def test_only_large_weights_and_small_batches_stay_products():
     for members, samples, kind in ((1, 64, torch.Tensor), (3, 64, Product), (3, 128, Product), (3, 129, torch.Tensor)):
         delta, x = torch.ones(members, samples, 1024), torch.ones(members, samples, 784)

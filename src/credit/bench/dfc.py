@@ -32,8 +32,8 @@ FIGURE_3_STEPS = 300 * 40  # mini-batches of its 300 epochs
 class Run:
     """A rule with its net, ready to be timed on one mini-batch."""
 
-    def __init__(self, net: Net, rule: Method) -> None:
-        self.net, self.rule, self.rand = net, rule, credit.Rand([0], dtype=torch.float64)
+    def __init__(self, net: Net, rule: Method, dtype: torch.dtype = torch.float64) -> None:
+        self.net, self.rule, self.rand = net, rule, credit.Rand([0], dtype=dtype)
         self.params = net.init(self.rand)
         self.state = rule.init(net, self.params, self.rand)
         self.opt = rule.optimizer(net, self.params, self.state, {"name": "adam", "lr": 1e-5})
@@ -114,6 +114,16 @@ def classifier(repeats: int) -> list[Row]:
     return rows
 
 
+def single(repeats: int) -> list[Row]:
+    """784-256-256-256-10 in single precision, in which most of Table 1 is run."""
+    mn = credit.method("mn", damping=0.1, target_stepsize=0.1)
+    rules = {"bp": credit.method("bp"), "dfc_ssa": rule("dfc_ssa"), "mn": mn}
+    seconds = medians({n: Run(CLASSIFIER, r, torch.float32).update for n, r in rules.items()}, repeats)
+    rows = [Row("dfc", f"single precision: {n}", 1e3 * statistics.median(s), "ms") for n, s in seconds.items()]
+    ratios = {n: ratio(seconds, n, "bp") for n in ("dfc_ssa", "mn")}
+    return rows + [Row("dfc", f"single precision: {n} / bp", r, "ratio", "<= 3") for n, r in ratios.items()]
+
+
 def autoencoder(repeats: int) -> list[Row]:
     """784-256-32-256-784, whose steady state is that of 256 equations for every sample."""
     runs = {
@@ -150,4 +160,4 @@ def student(repeats: int) -> list[Row]:
 def run(repeats: int = 15) -> list[Row]:
     """Rows of this benchmark; one thread."""
     torch.set_num_threads(1)
-    return [*classifier(repeats), *autoencoder(max(1, repeats // 3)), *student(repeats)]
+    return [*classifier(repeats), *single(repeats), *autoencoder(max(1, repeats // 3)), *student(repeats)]

@@ -18,7 +18,7 @@ from credit import hyperparameters
 from credit.methods import registry
 from credit.nets.base import Batch, Net, Params, Trace, check_input
 from credit.optim import optimizer
-from credit.optim.products import MultipliedOut
+from credit.optim.products import multiplied_out
 from credit.rand import Rand
 
 State = dict[str, Any]
@@ -90,7 +90,7 @@ class Method:
         step = self.gradients(net, params, state, batch, rand)
         step.gradients = redivided(step.gradients, net, params, batch)
         opt.step(params, step.gradients)
-        step.info["gradients"] = MultipliedOut(step.gradients)
+        step.info["gradients"] = multiplied_out(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
     def steps(

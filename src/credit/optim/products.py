@@ -63,9 +63,13 @@ class Product:
                 yield m, rows, delta[rows], x
 
 
-class MultipliedOut(Mapping):
-    """Nested gradients {layer: {name: tensor or Product}} as tensors, made when they are looked at."""
+def multiplied_out(gradients: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Tensor]]:
+    """Nested gradients {layer: {name: tensor or Product}} as tensors, which are made when they are looked at."""
+    products = any(isinstance(g, Product) for block in gradients.values() for g in block.values())
+    return _MultipliedOut(gradients) if products else gradients
 
+
+class _MultipliedOut(Mapping):
     def __init__(self, gradients: Mapping[str, Mapping[str, Any]]) -> None:
         self._gradients = gradients
         self._made: dict[str, dict[str, Tensor]] = {}
