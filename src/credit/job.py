@@ -15,6 +15,7 @@ import torch
 from credit import provenance, records
 from credit.code import code_roots
 from credit.errors import ConfigError
+from credit.heap import keep_freed_memory
 from credit.spec import members
 from credit.train import Interrupted, Training
 
@@ -69,6 +70,7 @@ def run_training(
     script: str,
 ) -> tuple[Training, dict[str, Any]]:  # fmt: skip
     """Train `run` between two looks at the code; returns the training and what is recorded about it."""
+    keep_freed_memory()
     snapshot = provenance.snapshot(*code_roots(spec, script))
     snapshot.check(spec.get("code"))
     start = time.monotonic()

@@ -58,6 +58,7 @@ class Learner:
     measured: list[tuple[int, Rows]] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, list[Tensor]] = field(default_factory=dict)
+    memory: dict[Any, Any] = field(default_factory=dict)  # of the method's `advance`
 
     @property
     def step(self) -> int:
@@ -81,10 +82,11 @@ class Learner:
         """One step of all members, with the probes that are due."""
         due = [slot.probe for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
         before = (clone(self.params), clone(self.state)) if due else None
-        function = getattr(self.method, self.function)
-        self.params, self.opt, self.state, info = function(
-            self.net, self.params, self.opt, self.state, batch, self.rand
-        )
+        arguments = self.net, self.params, self.opt, self.state, batch, self.rand
+        if before is None and self.function == "update":
+            self.params, self.opt, self.state, info = self.method.advance(*arguments, self.memory)
+        else:
+            self.params, self.opt, self.state, info = getattr(self.method, self.function)(*arguments)
         if before is not None:
             moment = Moment(self.net, self.method, *before, batch, info, self.params, self.state, self.rand)
             self.note([row for probe in due for row in probe.measure(moment)])

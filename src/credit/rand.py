@@ -8,8 +8,8 @@ single and in double precision, see the same ones.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 
@@ -86,12 +86,24 @@ class Rand:
             name, shape, self.dtype, lambda g: self._unit(shape, g).to(self.dtype).mul_(high - low).add_(low)
         )
 
-    def bernoulli(self, name: str, shape: Sequence[int], p: float) -> Tensor:
-        """1 with probability p and 0 otherwise, as floating-point numbers, (M, *shape).
+    def bernoulli(
+        self, name: str, shape: Sequence[int], p: float, value: float = 1.0, out: Tensor | None = None
+    ) -> Tensor:
+        """`value` with probability p and 0 otherwise, as floating-point numbers, (M, *shape).
 
-        p is rounded to a multiple of 2^-16: four draws come of one random word.
+        p is rounded to a multiple of 2^-16: four draws come of one random word. A replay gives ones and zeros.
+        out: memory for the draws of a stack on the CPU, in one piece.
         """
-        return self._draw(name, shape, self.dtype, lambda g: _ones(shape, round(p * 2**16), g))
+        if self._replay.holds(name):
+            draws = self._draw(name, shape, self.dtype, lambda g: None) * value
+            return draws if out is None else out.copy_(draws)
+        if out is None:
+            dtype = self.dtype
+            return self._draw(name, shape, dtype, lambda g: _dropped(g, p, value, torch.empty(shape, dtype=dtype)))
+        first: dict[int, Tensor] = {}  # members with the same seed share their draws
+        for seed, generator, member in zip(self.seeds, self._generators(name), out, strict=True):
+            first[seed] = member.copy_(first[seed]) if seed in first else _dropped(generator, p, value, member)
+        return out
 
     def integers(self, name: str, shape: Sequence[int], high: int) -> Tensor:
         """Uniform int64 draws from 0 to high - 1, (M, *shape)."""
@@ -169,13 +181,18 @@ class _Replay:
         return draws[i]
 
 
-def _ones(shape: Sequence[int], parts: int, generator: torch.Generator) -> Tensor:
-    """1 with probability parts / 2^16, else 0."""
-    n = math.prod(shape)
-    words = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    # numpy compares and converts such short numbers six times as fast as torch does.
-    ones = np.less(words.numpy().view(np.uint16)[:n], parts).view(np.uint8).astype(np.float32)
-    return torch.from_numpy(ones).view(tuple(shape))
+def _dropped(generator: torch.Generator, p: float, value: float, out: Tensor) -> Tensor:
+    """`value` with probability p, else 0, in the memory of `out`."""
+    words = torch.empty(-(-out.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    _compiled().below(words.numpy().view(np.uint16), round(p * 2**16), value, out.view(-1).numpy())
+    return out
+
+
+@functools.cache
+def _compiled():
+    from credit import _rand_compiled  # takes a while, and most commands draw nothing
+
+    return _rand_compiled
 
 
 def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:

@@ -23,7 +23,8 @@ LAYERS = (  # top to bottom
     {"optim"},
     {"data"},
     {"provenance", "checkpoint", "settings"},
-    {"errors", "registry", "fields", "hyperparameters", "sources", "rand", "spec", "records"},
+    {"errors", "registry", "fields", "hyperparameters", "sources", "rand", "_rand_compiled", "spec", "records"},
+    {"compiled", "heap"},
 )
 ANYTHING = {"", "__main__", "bench"}  # the package itself, the command line, the benchmarks
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

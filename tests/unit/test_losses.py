@@ -88,6 +88,41 @@ def test_known_gradients_of_the_conventions():
     assert torch.equal(losses.get("squared_error_sum").gradient(r, y), r)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_the_compiled_cross_entropy_is_that_of_torch_operations(dtype, layout, monkeypatch):
+    loss, (output, classes, _) = losses.get("softmax_cross_entropy"), data("softmax_cross_entropy")
+    output = output.to(dtype) if layout == "rows" else output.to(dtype).mT.contiguous().mT
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-14
+    found = loss.value_and_gradient(output, classes[0])
+    alone = loss.value_and_gradient(output[1], classes[0])
+    monkeypatch.setattr(losses, "SMALL", 0)
+    for a, one, b in zip(found, alone, loss.value_and_gradient(output, classes[0]), strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+        assert a.dtype == dtype and torch.equal(a[1], one)
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+def test_members_that_diverge_are_not_numbers_and_leave_the_others_alone(small, monkeypatch):
+    monkeypatch.setattr(losses, "SMALL", small)
+    loss, (output, classes, _) = losses.get("softmax_cross_entropy"), data("softmax_cross_entropy")
+    expected = loss.value_and_gradient(output, classes)
+    for bad in (float("nan"), float("inf")):
+        broken = output.clone()
+        broken[0, 2, 1] = bad
+        value, gradient = loss.value_and_gradient(broken, classes)
+        assert value[0].isnan() and gradient[0, 2].isnan().all()
+        assert torch.equal(value[1:], expected[0][1:]) and torch.equal(gradient[1:], expected[1][1:])
+
+
+@pytest.mark.parametrize("wrong", [-1, N])
+def test_classes_that_do_not_exist_are_refused(wrong):
+    output, classes, _ = data("softmax_cross_entropy")
+    classes[1, 2] = wrong
+    with pytest.raises(ValueError, match="out of bounds; must be 0 to 3"):
+        losses.get("softmax_cross_entropy").value_and_gradient(output, classes)
+
+
 def test_cross_entropy_stays_finite_for_huge_logits():
     loss, output = losses.get("softmax_cross_entropy"), torch.tensor([[1e4, -1e4, 0.0]])
     value, gradient = loss.value_and_gradient(output, torch.tensor([1]))

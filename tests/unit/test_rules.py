@@ -199,3 +199,20 @@ def test_pooling_side_by_side_is_that_of_torch_also_for_equal_activities(size, s
     grad = torch.randn_like(trace.out)
     (expected,) = torch.autograd.grad(out, act, grad[0])
     assert torch.equal(block.unpool(trace, grad), expected)
+
+
+@pytest.mark.parametrize("seeds", [0, [3, 4]])
+def test_convolutions_predict_a_few_samples_at_a_time(seeds, monkeypatch):
+    net = small_net("conv")
+    params, x = net.init(credit.Rand(seeds, dtype=torch.float64)), small_batch(net, seeds).x
+    whole, sizes, forward = net.predict(params, x), [], Conv.forward
+
+    def noted(block, params, x, mask=None):
+        sizes.append(x.shape[-4])
+        return forward(block, params, x, mask)
+
+    monkeypatch.setattr(Conv, "forward", noted)
+    monkeypatch.setattr("credit.nets.base.ROOM", 4 * 3 * 8 * 8 + 1)  # four samples of a net before pooling
+    torch.testing.assert_close(net.predict(params, x), whole, **CLOSE)
+    assert sizes == ([4, 4, 1] if seeds == 0 else [2, 2, 2, 2, 1])
+    assert net.predict(params, x[..., :0, :, :, :]).shape[-2:] == (0, 4)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from credit.heap import keep_freed_memory
+
 
 @dataclass(frozen=True)
 class Row:
@@ -31,7 +33,8 @@ class Row:
 
 
 def medians(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every run, in turn (A B C A B C …) after one warm-up each."""
+    """Seconds of every run, in turn (A B C A B C …) after one warm-up each, with the memory settings of a job."""
+    keep_freed_memory()
     for run in runs.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}

@@ -45,9 +45,11 @@ def steps(shape: tuple[int, ...], batch_size: int, rule_name: str, count: int, n
     opt = rule.optimizer(net, params, state, SGD)
     x, y = torch.rand(nets, batch_size, *shape), torch.randint(10, (nets, batch_size))
 
+    memory: dict = {}
+
     def run() -> None:
         for _ in range(count):
-            rule.update(net, params, opt, state, Batch(x, y), rand)
+            rule.advance(net, params, opt, state, Batch(x, y), rand, memory)
 
     return run
 

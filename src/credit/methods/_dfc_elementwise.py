@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit.compiled import compiled
 from credit.nets.activations import Activation, LeakyReLU, Linear, ReLU, Tanh
-from credit.optim._compiled import compiled
 
 LINEAR, TANH, RELU, LEAKY = range(4)
 DIFFERENCE, VOLTAGE, DERIVATIVE = range(3)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from credit.compiled import compiled
 from credit.methods._dfc_arrays import Arrays, Result
 from credit.methods._dfc_elementwise import rates, signals
 from credit.methods._samples import share
-from credit.optim._compiled import compiled
 
 
 @compiled

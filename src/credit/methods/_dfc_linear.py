@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit.compiled import compiled
 from credit.methods._controller import Controller, Number
 from credit.methods._dfc_arrays import table
 from credit.methods._dfc_frame import Deviation
@@ -24,7 +25,6 @@ from credit.methods._dfc_noise import Later, Source
 from credit.methods._samples import as_array, share
 from credit.methods.base import member
 from credit.nets.jacobian import chain
-from credit.optim._compiled import compiled
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit.compiled import compiled
 from credit.methods._samples import as_array, share
-from credit.optim._compiled import compiled
 
 LIMIT = 1280  # units of all samples together: beyond, vectorised tensor operations are faster
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit.compiled import compiled
 from credit.nets.activations import Linear, Tanh
 from credit.nets.base import Batch, Net, Params
 from credit.nets.losses import SoftmaxCrossEntropy
-from credit.optim._compiled import compiled
 
 PLAIN, FIXED_POINT, PSEUDO = range(3)
 

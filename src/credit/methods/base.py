@@ -93,6 +93,16 @@ class Method:
         step.info["gradients"] = multiplied_out(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
+    def advance(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand, memory: dict[Any, Any]
+    ) -> tuple[Params, Any, State, dict[str, Any]]:
+        """`update` where only the loop looks at info, which may be reduced to what the loop reads.
+
+        memory: empty at first, then what the rule puts there for the next call with the same net and optimiser;
+        nothing that the result depends on.
+        """
+        return self.update(net, params, opt, state, batch, rand)
+
     def steps(
         self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
     ) -> tuple[Params, Any, State, dict[str, Any]]:

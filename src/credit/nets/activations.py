@@ -22,6 +22,11 @@ class Activation:
         """phi(a)."""
         raise NotImplementedError
 
+    def masked(self, a: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """phi(a), and phi(a) times a mask of the same shape, or itself without one."""
+        value = self.value(a)
+        return value, value if mask is None else value * mask
+
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
         """phi'(a), a new tensor. value: phi(a)."""
         raise NotImplementedError
@@ -72,6 +77,15 @@ class ReLU(Activation):
 
     def value(self, a: Tensor) -> Tensor:
         return torch.relu(a)
+
+    def masked(self, a: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        if mask is None or not loops(a, mask):
+            return super().masked(a, mask)
+        from credit.nets._compiled import relu_masked
+
+        value, out = torch.empty(a.shape, dtype=a.dtype), torch.empty(a.shape, dtype=a.dtype)
+        relu_masked(*(t.view(-1).numpy() for t in (a, mask, value, out)))
+        return value, out
 
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
         return value.sign()
@@ -160,6 +174,19 @@ _BY_NAME: dict[str, Activation] = {
     "step": Step(),  # PEPITA
     "tanh": Tanh(),
 }
+
+
+def loops(*tensors: Tensor) -> bool:
+    """Whether a compiled loop takes these tensors: on the CPU, in one piece, of one shape and a usual precision."""
+    first = tensors[0]
+    return first.dtype in (torch.float32, torch.float64) and all(
+        t.device.type == "cpu"
+        and t.shape == first.shape
+        and t.dtype == first.dtype
+        and t.is_contiguous()
+        and not t.requires_grad
+        for t in tensors
+    )
 
 
 def get(name: str) -> Activation:

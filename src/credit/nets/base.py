@@ -28,6 +28,7 @@ from credit.nets.init import init
 from credit.rand import Rand, as_rand
 
 Params = dict[str, dict[str, Tensor]]
+ROOM = 2**21  # values before pooling that `predict` holds at once: more leave the cache, and take three times as long
 Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
 
 
@@ -149,20 +150,33 @@ class Net:
 
     def predict(self, params: Params, x: Tensor) -> Tensor:
         """Output (M, B, n_out) without dropout; nothing is kept."""
+        weight = params["0"]["weight"]
+        axis = weight.ndim - len(self.block(0).shapes()["weight"])
+        largest = max((math.prod(block.shape_pre) for block in self.blocks if hasattr(block, "shape_pre")), default=0)
+        size = ROOM // (largest * (len(weight) if axis else 1)) if largest and x.device.type == "cpu" else x.shape[axis]
+        parts = [self._predict(params, part) for part in x.split(max(size, 1), axis)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+    def _predict(self, params: Params, x: Tensor) -> Tensor:
         for i, block in enumerate(self.blocks):
             x = block.forward(params[str(i)], x).out
         return x
 
-    def masks(self, batch_size: int, rand: Rand, like: Tensor | None = None) -> list[Tensor | None] | None:
+    def masks(
+        self, batch_size: int, rand: Rand, like: Tensor | None = None, out: list[Tensor] | None = None
+    ) -> list[Tensor | None] | None:
         """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped.
 
         like: a weight, for randomness that is given as a seed or as draws (see `credit.rand.as_rand`).
+        out: memory for them on the CPU, (M, B, ...) each.
         """
         if self.keep >= 1:
             return None
         rand = as_rand(rand, like)
         hidden = [
-            rand.bernoulli(f"dropout.{i}", (batch_size, *b.shape_out), self.keep) / self.keep
+            rand.bernoulli(
+                f"dropout.{i}", (batch_size, *b.shape_out), self.keep, 1 / self.keep, None if out is None else out[i]
+            )
             for i, b in enumerate(self.blocks[:-1])
         ]
         return [*hidden, None]

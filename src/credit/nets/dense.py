@@ -50,8 +50,8 @@ class Dense:
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
         """What follows the pre-activation `pre` (M, B, n_out), which came of the input x (M, B, n_in)."""
-        act = self.phi.value(pre)
-        return BlockTrace(x, pre, act, act if mask is None else act * mask, mask=mask)
+        act, out = self.phi.masked(pre, mask)
+        return BlockTrace(x, pre, act, out, mask=mask)
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the output (M, B, n_out) -> at the pre-activation."""

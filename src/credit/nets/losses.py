@@ -17,6 +17,7 @@ Values have shape (M,), or () without the stack axis.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
+
+SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
 
 
 class Loss:
@@ -63,6 +66,8 @@ class SoftmaxCrossEntropy(Loss):
     """Mean over the batch of -log softmax(output)[class]; the output holds logits."""
 
     def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        if _loops(output, target, weights):
+            return _in_a_loop(output, target)[1]
         return self._gradient(_log_softmax(output).exp_(), self._index(output, target), weights)
 
     def value(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -71,6 +76,8 @@ class SoftmaxCrossEntropy(Loss):
     def value_and_gradient(
         self, output: Tensor, target: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
+        if _loops(output, target, weights):
+            return _in_a_loop(output, target)
         index = self._index(output, target)
         log_p = _log_softmax(output)
         value = self._value(log_p, index, weights)
@@ -149,6 +156,40 @@ _BY_NAME: dict[str, Loss] = {
 def _log_softmax(output: Tensor) -> Tensor:
     """Over the last axis, through a strided one, along which torch's kernel is several times as fast."""
     return torch.log_softmax(output.mT, -2).mT if output.ndim > 1 else torch.log_softmax(output, -1)
+
+
+def _loops(output: Tensor, target: Tensor, weights: Tensor | None) -> bool:
+    """Whether the compiled loop takes these logits and targets."""
+    return (
+        weights is None
+        and output.ndim in (2, 3)
+        and 0 < output.shape[-2] * output.shape[-1] <= SMALL  # not of the stack: bits do not depend on who shares it
+        and target.dtype == torch.int64
+        and target.shape[-1] == output.shape[-2]
+        and output.dtype in (torch.float32, torch.float64)
+        and output.device.type == "cpu"
+        and not output.requires_grad
+    )
+
+
+def _in_a_loop(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(value, gradient) of the softmax cross-entropy; target (M, B), or (B,) for all members."""
+    if output.ndim == 2:
+        value, gradient = _in_a_loop(output.unsqueeze(0), target)
+        return value[0], gradient[0]
+    target = target if target.shape == output.shape[:-1] else target.expand(output.shape[:-1])
+    value, gradient = output.new_empty(len(output)), output.new_empty(output.shape)
+    arrays = (t.contiguous().numpy() for t in (output, target, value, gradient))
+    if not _compiled().softmax_cross_entropy(*arrays):
+        raise ValueError(f"targets hold a class out of bounds; must be 0 to {output.shape[-1] - 1}")
+    return value, gradient
+
+
+@functools.cache
+def _compiled():
+    from credit.nets import _compiled  # takes a while, and is of no use on a GPU
+
+    return _compiled
 
 
 def is_classes(target: Tensor) -> bool:

@@ -7,17 +7,9 @@ sums are neither contracted nor reordered, so that results do not depend on the 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-
-def compiled(function):
-    """`numba.njit`, kept on disk where a folder for it can be written."""
-    options = {"error_model": "numpy", "nogil": True}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's cache folder is writable: compile in every process
-        return numba.njit(**options)(function)
+from credit.compiled import compiled
 
 
 @compiled

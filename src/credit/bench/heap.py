@@ -1,0 +1,50 @@
+"""What it costs to give freed memory back: updates of a convolutional net with and without `credit.heap`.
+
+The setting is for a whole process and cannot be undone, so that each is timed in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+from credit.bench.base import Row
+from credit.bench.pepita import CASES, steps
+from credit.heap import keep_freed_memory
+
+CASE = "conv, MNIST"
+SETTINGS = ("kept", "given back")
+
+
+def measure(setting: str, count: int = 30) -> dict[str, float]:
+    """{"ms", "faults"}: CPU time and page faults of an update by BP in this process."""
+    torch.set_num_threads(1)
+    if setting == "kept":
+        keep_freed_memory()
+    shape, batch_size, *_ = CASES[CASE]
+    run = steps(shape, batch_size, "bp", count)
+    run()
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    run()
+    seconds, faults = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return {"ms": 1e3 * seconds / count, "faults": faults / count}
+
+
+def run() -> list[Row]:
+    """Rows of this benchmark."""
+    rows = []
+    for setting in SETTINGS:
+        command = [sys.executable, "-m", __name__, setting]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        name = f"{CASE}: one update by bp, freed memory {setting}"
+        rows += [Row("heap", name, found["ms"], "ms"), Row("heap", name, found["faults"], "page faults")]
+    return rows
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1])))

@@ -1,0 +1,49 @@
+"""Small loops for the CPU, where a few torch operations cost more in calls than in arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from credit.compiled import compiled
+
+
+@compiled
+def softmax_cross_entropy(output, target, value, gradient):
+    """Mean over the batch of -log softmax(output)[target], and its gradient; False for a class that does not exist.
+
+    output, gradient: (M, B, n); target: (M, B), classes; value: (M,).
+    """
+    members, samples, units = output.shape
+    one = output.dtype.type(1)
+    share = one / output.dtype.type(samples)
+    for m in range(members):
+        total = one - one
+        for b in range(samples):
+            k = target[m, b]
+            if k < 0 or k >= units:
+                return False
+            top = output[m, b, 0]
+            for j in range(units):
+                top = max(top, output[m, b, j])
+            norm = one - one
+            for j in range(units):
+                e = np.exp(output[m, b, j] - top)
+                gradient[m, b, j] = e
+                norm += e
+            total += np.log(norm) - (output[m, b, k] - top)
+            for j in range(units):
+                p = gradient[m, b, j] / norm
+                gradient[m, b, j] = (p - one if j == k else p) * share
+        value[m] = total * share
+    return True
+
+
+@compiled
+def relu_masked(pre, mask, act, out):
+    """act = max(pre, 0) and out = act mask; all of one length."""
+    zero = pre.dtype.type(0)
+    for k in range(pre.shape[0]):
+        value = pre[k]
+        value = zero if value < zero else value  # what is not a number stays visible
+        act[k] = value
+        out[k] = value * mask[k]

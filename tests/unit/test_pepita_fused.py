@@ -1,0 +1,156 @@
+"""PEPITA's update in kept memory against the update that can be measured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import credit
+from credit.methods import _pepita_fused
+from credit.nets.base import Batch
+from credit.optim import products
+
+SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "lr_in_velocity": True}
+
+
+def learn(rule, net, seeds, batches, fused, settings=SGD):
+    """(params, optimiser state, random state, losses) after some mini-batches."""
+    rand = credit.Rand(seeds, dtype=torch.float64)
+    params = net.init(rand, "he_uniform")
+    state = rule.init(net, params, rand)
+    opt = rule.optimizer(net, params, state, settings)
+    losses, memory = [], {}
+    for batch in batches:
+        if fused:
+            params, opt, state, info = rule.advance(net, params, opt, state, batch, rand, memory)
+        else:
+            params, opt, state, info = rule.update(net, params, opt, state, batch, rand)
+        losses.append(info["loss"])
+    return params, opt.state_dict(), rand.state_dict()["streams"], torch.stack(losses)
+
+
+def flat(tree):
+    return [x for v in tree.values() for x in flat(v)] if isinstance(tree, dict) else [torch.as_tensor(tree)]
+
+
+def agree(one, other, tolerance=1e-12):
+    for a, b in zip(one, other, strict=True):
+        for x, y in zip(flat({"": a}), flat({"": b}), strict=True):
+            torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Shapes of the mini-batches that were updated in kept memory."""
+    shapes, plain = [], _pepita_fused.Workspace.update
+
+    def noted(space, rule, params, opt, batch, rand):
+        shapes.append(tuple(batch.x.shape))
+        return plain(space, rule, params, opt, batch, rand)
+
+    monkeypatch.setattr(_pepita_fused.Workspace, "update", noted)
+    return shapes
+
+
+def batches(shape, members, sizes=(16, 16, 12, 16), **more):
+    rand = credit.Rand(list(range(40, 40 + members)), dtype=torch.float64)
+    return [Batch(rand.normal("x", (n, *shape)), rand.integers("y", (n,), 3), **more) for n in sizes]
+
+
+@pytest.mark.parametrize("large", [1, 2**21])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mse", "squared_error_sum"])
+@pytest.mark.parametrize("hidden", [[30], [30, 25, 20]])
+@pytest.mark.parametrize("name", ["pepita", "pepita_torch", "pepita_numpy"])
+@pytest.mark.parametrize("seeds", [[3], [3, 8, 9], [4, 4]])
+def test_updates_in_kept_memory_are_the_updates(name, hidden, loss, seeds, large, used, monkeypatch):
+    monkeypatch.setattr(products, "LARGE", large)
+    net = credit.dense([40, *hidden, 3], "relu", loss=loss, bias=False, keep=0.8)
+    given = batches((40,), len(seeds))
+    if loss != "softmax_cross_entropy":
+        given = [Batch(b.x, torch.nn.functional.one_hot(b.y, 3).double()) for b in given]
+    rule = credit.method(name)
+    agree(*(learn(rule, net, seeds, given, fused) for fused in (True, False)))
+    assert [shape[1] for shape in used] == [16, 16, 12, 16]
+
+
+def test_images_are_flattened_and_shared_inputs_go_to_every_member(used):
+    net = credit.dense([48, 30, 3], "relu", bias=False, keep=0.8)
+    given = [Batch(b.x[:1], b.y) for b in batches((3, 4, 4), 2)]
+    agree(*(learn(credit.method("pepita"), net, [3, 5], given, fused) for fused in (True, False)))
+    assert len(used) == 4
+
+
+def test_single_precision_agrees_to_its_rounding(used):
+    net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
+    found = []
+    for call in ("advance", "update"):
+        rand, memory = credit.Rand([3, 8]), ({},) if call == "advance" else ()
+        params = net.init(rand, "he_uniform")
+        state = rule.init(net, params, rand)
+        opt = rule.optimizer(net, params, state, SGD)
+        for b in batches((40,), 2):
+            getattr(rule, call)(net, params, opt, state, Batch(b.x.float(), b.y), rand, *memory)
+        found.append((params,))
+    agree(*found, 1e-5)
+    assert used and found[0][0]["0"]["weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("hyper", "net", "settings", "batch"),
+    [
+        ({"passes": 3}, {}, SGD, {}),
+        ({"signal": "sign"}, {}, SGD, {}),
+        ({"mask_power": 0}, {}, SGD, {}),
+        ({"low_rank": False}, {}, SGD, {}),
+        ({}, {"keep": 1.0}, SGD, {}),
+        ({}, {"bias": True}, SGD, {}),
+        ({}, {"hidden": "tanh"}, SGD, {}),
+        ({}, {"output": "tanh", "loss": "mse"}, SGD, {}),
+        ({}, {}, SGD | {"clip_norm": 1.0}, {}),
+        ({}, {}, {"name": "rmsprop", "lr": 0.01}, {}),
+        ({}, {}, SGD, {"divisor": 20}),
+        ({}, {}, SGD, {"weights": torch.full((2, 16, 3), 0.5, dtype=torch.float64)}),
+    ],
+)
+def test_anything_else_is_updated_as_ever(hyper, net, settings, batch, used):
+    net = credit.dense([40, 30, 3], **{"hidden": "relu", "bias": False, "keep": 0.8} | net)
+    rule, given = credit.method("pepita", **hyper), batches((40,), 2, (16, 16), **batch)
+    agree(*(learn(rule, net, [3, 8], given, fused, settings) for fused in (True, False)))
+    assert not used
+
+
+def test_a_member_that_diverges_stays_visible_and_alone(used):
+    net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
+    given = batches((40,), 2)
+    alone = learn(rule, net, [8], [Batch(b.x[1:], b.y[1:]) for b in given], True)
+    for b in given:
+        b.x[0] = float("nan")
+    params, *_, losses = learn(rule, net, [3, 8], given, True)
+    assert losses[:, 0].isnan().all() and params["0"]["weight"][0].isnan().all()
+    torch.testing.assert_close(losses[:, 1], alone[-1][:, 0], rtol=1e-12, atol=0)
+    assert used
+
+
+def test_other_weights_or_another_projection_get_memory_of_their_own(used):
+    net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
+    memory, (batch, *_) = {}, batches((40,), 1)
+    for seed in (3, 8):
+        params = net.init(credit.Rand([seed], dtype=torch.float64), "he_uniform")
+        state = rule.init(net, params, credit.Rand([seed], dtype=torch.float64))
+        found = []
+        for kept in (memory, {}):
+            mine = {i: {"weight": block["weight"].clone()} for i, block in params.items()}
+            opt, rand = rule.optimizer(net, mine, state, SGD), credit.Rand([seed], dtype=torch.float64)
+            rule.advance(net, mine, opt, state, batch, rand, kept)
+            found.append((mine,))
+        agree(*found, 0)
+        changed = {"projection": -state["projection"]}
+        rule.advance(net, mine, opt, changed, batch, rand, memory)
+        assert memory[batch.x.shape, batch.x.dtype].signal.equal(changed["projection"].mT)
+    assert len(used) == 6
+
+
+def test_inputs_of_another_shape_are_refused():
+    net = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8)
+    with pytest.raises(ValueError, match="40"):
+        learn(credit.method("pepita"), net, [3], batches((41,), 1), True)
