@@ -255,20 +255,25 @@ class Optimizer:
 
     def _update_by_products(self, j: int, p: Tensor, g: Product, table: np.ndarray) -> None:
         """One parameter, a few rows of its gradient at a time."""
-        p, *state = self._view(j, p)
+        arrays = self._view(j, p)
+        if self._adds_products is not None:
+            stacks = [t.view(self._members, *g.shape[-2:]) for t in (p, *(slot[j] for slot in self._slots.values()))]
+            for m, blocks in enumerate(g.blocks(self._dtype)):
+                members, coefficients = [t[m] for t in stacks], table[3:, j, m].tolist()
+                for rows, a, b in blocks:
+                    self._adds_products(*(t[rows] for t in members), a, b, coefficients)
+            return
         width = g.shape[-1]
-        rows_of: Any = None
-        for m, rows, a, b in g.blocks(self._dtype):
-            span = slice(rows.start * width, rows.stop * width)
-            views = [array[m : m + 1, span] for array in (p, *state)]
-            if self._adds_products is not None:
-                tensors = [torch.from_numpy(view).view(-1, width) for view in views]
-                self._adds_products(*tensors, a, b, table[3:, j, m].tolist())
-                continue
-            if rows_of is None or len(rows_of) != len(a):
-                rows_of = a.new_empty(len(a), width)
-            torch.mm(a, b, out=rows_of)
-            self._loop(views[0], rows_of.numpy().reshape(1, -1), *views[1:], table[:, :, m : m + 1], j)
+        for m, blocks in enumerate(g.blocks(self._dtype)):
+            memory = None
+            for rows, a, b in blocks:
+                memory = a.new_empty(len(a), width) if memory is None else memory
+                product = torch.mm(a, b, out=memory[: len(a)]).numpy().reshape(1, -1)
+                span = slice(rows.start * width, rows.stop * width)
+                self._loop(
+                    arrays[0][m : m + 1, span], product, *(t[m : m + 1, span] for t in arrays[1:]),
+                    table[:, :, m : m + 1], j,
+                )  # fmt: skip
 
     def _view(self, j: int, p: Tensor) -> tuple[np.ndarray, ...]:
         """Parameter and its state as (M, size) arrays on the same memory."""

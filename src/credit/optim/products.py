@@ -50,17 +50,21 @@ class Product:
         """The gradient itself."""
         return self.delta.mT @ self.x
 
-    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
-        """(member, rows of the gradient, factors a and b): these rows are a b, with a (rows, B) and b (B, n_in)."""
+    def blocks(self, dtype: torch.dtype) -> Iterator[Iterator[tuple[slice, Tensor, Tensor]]]:
+        """Of every member: (rows of the gradient, factors a and b). These rows are a b, a (rows, B) and b (B, n_in)."""
         n_out, n_in = self.shape[-2:]
         deltas, inputs = (t.to(dtype) if t.ndim == 3 else t.to(dtype).unsqueeze(0) for t in (self.delta, self.x))
         inputs = inputs.expand(len(deltas), -1, -1)
         size = next((size for samples, size in BLOCKS if deltas.shape[-2] <= samples), BLOCKS[-1][1])
         height = max(size // (n_in * deltas.element_size()) // ALIGN, 1) * ALIGN
-        for m, (delta, x) in enumerate(zip(deltas.mT.unbind(), inputs.unbind())):
-            for start in range(0, n_out, height):
-                rows = slice(start, min(start + height, n_out))
-                yield m, rows, delta[rows], x
+        for delta, x in zip(deltas.mT, inputs):
+            yield _rows(delta, x, height)
+
+
+def _rows(delta: Tensor, x: Tensor, height: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    for start in range(0, len(delta), height):
+        rows = slice(start, min(start + height, len(delta)))
+        yield rows, delta[rows], x
 
 
 def multiplied_out(gradients: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Tensor]]:
