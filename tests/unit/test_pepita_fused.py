@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 import credit
 from credit.methods import _pepita_fused
+from credit.methods.pepita import Pepita
 from credit.nets.base import Batch
 from credit.optim import products
 
@@ -148,6 +151,20 @@ def test_other_weights_or_another_projection_get_memory_of_their_own(used):
         rule.advance(net, mine, opt, changed, batch, rand, memory)
         assert memory[batch.x.shape, batch.x.dtype].signal.equal(changed["projection"].mT)
     assert len(used) == 6
+
+
+def test_a_rule_that_inherits_and_changes_a_formula_is_asked_for_it(used):
+    @dataclass(frozen=True)
+    class Doubled(Pepita):
+        def __post_init__(self):
+            """A rule of a test has no declared hyperparameters to check."""
+
+        def _deltas(self, *args):
+            return [2 * delta for delta in super()._deltas(*args)]
+
+    net = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8)
+    agree(*(learn(Doubled(), net, [3], batches((40,), 1), fused) for fused in (True, False)))
+    assert not used
 
 
 def test_inputs_of_another_shape_are_refused():

@@ -18,11 +18,13 @@ from credit.optim.products import Product, worthwhile
 from credit.rand import Rand
 
 
-def applies(net: Net, params: Params, opt, batch: Batch) -> bool:
-    """Whether `Workspace` is defined for this net, stack and optimiser, and needs fewer operations."""
+def applies(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
+    """Whether `Workspace` is defined for this rule, net, stack and optimiser, and needs fewer operations."""
     weight, blocks = params["0"]["weight"], net.blocks
     return (
-        net.kind == "dense"
+        (rule.passes, rule.signal, rule.low_rank) == (2, "error", True)
+        and rule.mask_power > 0
+        and net.kind == "dense"
         and net.keep < 1
         and len(blocks) > 1
         and all(block.activation == "relu" for block in blocks[:-1])
@@ -68,7 +70,7 @@ class Workspace:
         return projection is self.projection and all(params[str(i)]["weight"] is w for i, w in enumerate(self.weights))
 
     def update(self, rule, params: Params, opt, batch: Batch, rand: Rand) -> Tensor:
-        """One update of `rule`, a Pepita of two passes with the mask in its deltas. Returns the loss (M,).
+        """One update of `rule`, see `applies`. Returns the loss (M,).
 
         opt: one that takes products.
         """

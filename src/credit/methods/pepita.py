@@ -14,6 +14,9 @@ from credit.methods.base import Batch, Method, State, Step, batch_size, redivide
 from credit.nets.base import Net, Params, Trace, check_input
 from credit.rand import Rand, as_rand
 
+# What a rule that inherits from this one may write anew; then `advance` is its `update`.
+FORMULAS = ("gradients", "update", "_together", "_modulated", "_error", "_deltas", "_products")
+
 
 @dataclass(frozen=True)
 class Pepita(Method):
@@ -100,13 +103,13 @@ class Pepita(Method):
         self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand, memory: dict[Any, Any]
     ) -> tuple[Params, Any, State, dict[str, Any]]:
         """`update`; of dense relu nets with dropout on the CPU in fewer passes over memory (see `_pepita_fused`)."""
-        published = self.passes == 2 and self.signal == "error" and self.mask_power > 0 and self.low_rank
-        if not published or batch.weights is not None or batch.divisor is not None:
+        if batch.weights is not None or batch.divisor is not None:
             return super().advance(net, params, opt, state, batch, rand, memory)
         key, projection = (batch.x.shape, batch.x.dtype), state["projection"]
         space = memory.get(key)
         if space is None or not space.fits(params, projection):
-            if not _pepita_fused.applies(net, params, opt, batch):
+            changed = any(getattr(type(self), name) is not getattr(Pepita, name) for name in FORMULAS)
+            if changed or not _pepita_fused.applies(self, net, params, opt, batch):
                 return super().advance(net, params, opt, state, batch, rand, memory)
             check_input(net, params, batch.x)
             space = memory[key] = _pepita_fused.Workspace(net, params, projection, batch.x.shape[1])

@@ -52,7 +52,7 @@ class Product:
 
     def blocks(self, dtype: torch.dtype) -> Iterator[Iterator[tuple[slice, Tensor, Tensor]]]:
         """Of every member: (rows of the gradient, factors a and b). These rows are a b, a (rows, B) and b (B, n_in)."""
-        n_out, n_in = self.shape[-2:]
+        n_in = self.shape[-1]
         deltas, inputs = (t.to(dtype) if t.ndim == 3 else t.to(dtype).unsqueeze(0) for t in (self.delta, self.x))
         inputs = inputs.expand(len(deltas), -1, -1)
         size = next((size for samples, size in BLOCKS if deltas.shape[-2] <= samples), BLOCKS[-1][1])
