@@ -10,14 +10,18 @@ from __future__ import annotations
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-BLOCK = 64 * 2**20  # bytes: larger blocks, such as a data set's, still come from the system one by one
+BLOCK = 32 * 2**20  # bytes: larger ones still come from the system one by one; older libraries take no higher limit
 SPARE = 512 * 2**20  # bytes at the end of the heap that are kept
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed memory, for this process; False where it cannot (macOS, musl)."""
+    """Ask the C library to keep freed memory; False where it cannot (macOS, musl).
+
+    For the whole process and for good; it goes before MALLOC_ variables of the environment.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return all([mallopt(M_MMAP_THRESHOLD, BLOCK), mallopt(M_TRIM_THRESHOLD, SPARE)])
+    # Either setting fixes the other one, which then must not stay at its small default.
+    return bool(mallopt(M_MMAP_THRESHOLD, BLOCK)) and bool(mallopt(M_TRIM_THRESHOLD, SPARE))

@@ -69,6 +69,10 @@ class Learner:
         """Outputs (M, B, n_out) of all members; x has a leading axis of 1 or M."""
         return self.net.predict(self.params, x.expand(len(self.rand.seeds), *x.shape[1:]))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What `advance` keeps are views of one memory: a copy would tear them apart.
+        return {**self.__dict__, "memory": {}}
+
     def start_pass(self, function: str) -> None:
         """The next mini-batches go to the method's `function`."""
         self.function, self.batch_in_pass = function, 0

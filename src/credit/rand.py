@@ -97,9 +97,10 @@ class Rand:
         if self._replay.holds(name):
             draws = self._draw(name, shape, self.dtype, lambda g: None) * value
             return draws if out is None else out.copy_(draws)
-        if out is None:
+        if out is None or not self.stacked:
             dtype = self.dtype
-            return self._draw(name, shape, dtype, lambda g: _dropped(g, p, value, torch.empty(shape, dtype=dtype)))
+            draws = self._draw(name, shape, dtype, lambda g: _dropped(g, p, value, torch.empty(shape, dtype=dtype)))
+            return draws if out is None else out.copy_(draws)
         first: dict[int, Tensor] = {}  # members with the same seed share their draws
         for seed, generator, member in zip(self.seeds, self._generators(name), out, strict=True):
             first[seed] = member.copy_(first[seed]) if seed in first else _dropped(generator, p, value, member)

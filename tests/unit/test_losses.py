@@ -123,6 +123,27 @@ def test_classes_that_do_not_exist_are_refused(wrong):
         losses.get("softmax_cross_entropy").value_and_gradient(output, classes)
 
 
+def test_cross_entropy_can_be_differentiated_and_mapped():
+    loss, (output, classes, _) = losses.get("softmax_cross_entropy"), data("softmax_cross_entropy")
+    _, gradient = loss.value_and_gradient(output, classes)
+    leaf = output.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss.value(leaf, classes).sum(), leaf)
+    torch.testing.assert_close(slope, gradient, rtol=1e-12, atol=1e-16)
+    mapped = torch.func.vmap(loss.gradient)(output, classes)
+    torch.testing.assert_close(mapped, gradient, rtol=1e-12, atol=1e-16)
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+def test_targets_of_another_shape_are_refused_alike(small, monkeypatch):
+    monkeypatch.setattr(losses, "SMALL", small)
+    loss, (output, classes, _) = losses.get("softmax_cross_entropy"), data("softmax_cross_entropy")
+    for target in (classes[:, :-1], classes[0, :-1]):
+        with pytest.raises((ValueError, RuntimeError)):
+            loss.value_and_gradient(output, target)
+    with pytest.raises((ValueError, RuntimeError)):
+        loss.value_and_gradient(output[0], classes[:1])
+
+
 def test_cross_entropy_stays_finite_for_huge_logits():
     loss, output = losses.get("softmax_cross_entropy"), torch.tensor([[1e4, -1e4, 0.0]])
     value, gradient = loss.value_and_gradient(output, torch.tensor([1]))

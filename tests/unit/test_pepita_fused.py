@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 import credit
+from credit.learner import Learner
 from credit.methods import _pepita_fused
-from credit.methods.pepita import Pepita
+from credit.methods.pepita import FORMULAS, Pepita
 from credit.nets.base import Batch
 from credit.optim import products
 
@@ -63,7 +65,7 @@ def batches(shape, members, sizes=(16, 16, 12, 16), **more):
 @pytest.mark.parametrize("large", [1, 2**21])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mse", "squared_error_sum"])
 @pytest.mark.parametrize("hidden", [[30], [30, 25, 20]])
-@pytest.mark.parametrize("name", ["pepita", "pepita_torch", "pepita_numpy"])
+@pytest.mark.parametrize("name", ["pepita", "pepita_torch", "pepita_numpy", "first_pass"])
 @pytest.mark.parametrize("seeds", [[3], [3, 8, 9], [4, 4]])
 def test_updates_in_kept_memory_are_the_updates(name, hidden, loss, seeds, large, used, monkeypatch):
     monkeypatch.setattr(products, "LARGE", large)
@@ -71,7 +73,7 @@ def test_updates_in_kept_memory_are_the_updates(name, hidden, loss, seeds, large
     given = batches((40,), len(seeds))
     if loss != "softmax_cross_entropy":
         given = [Batch(b.x, torch.nn.functional.one_hot(b.y, 3).double()) for b in given]
-    rule = credit.method(name)
+    rule = credit.method("pepita", last_layer_error=name) if name == "first_pass" else credit.method(name)
     agree(*(learn(rule, net, seeds, given, fused) for fused in (True, False)))
     assert [shape[1] for shape in used] == [16, 16, 12, 16]
 
@@ -134,37 +136,87 @@ def test_a_member_that_diverges_stays_visible_and_alone(used):
     assert used
 
 
-def test_other_weights_or_another_projection_get_memory_of_their_own(used):
+@pytest.mark.parametrize("what", ["weights", "projection", "projection in place"])
+def test_other_weights_or_another_projection_get_memory_of_their_own(what, used):
     net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
     memory, (batch, *_) = {}, batches((40,), 1)
-    for seed in (3, 8):
-        params = net.init(credit.Rand([seed], dtype=torch.float64), "he_uniform")
-        state = rule.init(net, params, credit.Rand([seed], dtype=torch.float64))
-        found = []
-        for kept in (memory, {}):
-            mine = {i: {"weight": block["weight"].clone()} for i, block in params.items()}
-            opt, rand = rule.optimizer(net, mine, state, SGD), credit.Rand([seed], dtype=torch.float64)
-            rule.advance(net, mine, opt, state, batch, rand, kept)
-            found.append((mine,))
-        agree(*found, 0)
-        changed = {"projection": -state["projection"]}
-        rule.advance(net, mine, opt, changed, batch, rand, memory)
-        assert memory[batch.x.shape, batch.x.dtype].signal.equal(changed["projection"].mT)
-    assert len(used) == 6
+    params = net.init(credit.Rand([3], dtype=torch.float64), "he_uniform")
+    state = rule.init(net, params, credit.Rand([3], dtype=torch.float64))
+    opt = rule.optimizer(net, params, state, SGD)
+    rule.advance(net, params, opt, state, batch, credit.Rand([3], dtype=torch.float64), memory)
+    if what == "weights":
+        params = net.init(credit.Rand([5], dtype=torch.float64), "he_uniform")
+    elif what == "projection":
+        state = {"projection": -20 * state["projection"]}
+    else:
+        state["projection"].mul_(-20)
+    found = []
+    for kept in (memory, {}):
+        mine = params if kept is memory else {i: {"weight": block["weight"].clone()} for i, block in params.items()}
+        found.append((mine, rule.optimizer(net, mine, state, SGD), kept))
+    for mine, opt, kept in reversed(found):
+        rule.advance(net, mine, opt, state, batch, credit.Rand([3], dtype=torch.float64), kept)
+    agree((found[0][0],), (found[1][0],), 0)
+    assert len(used) == 3
 
 
-def test_a_rule_that_inherits_and_changes_a_formula_is_asked_for_it(used):
-    @dataclass(frozen=True)
-    class Doubled(Pepita):
-        def __post_init__(self):
-            """A rule of a test has no declared hyperparameters to check."""
+def test_a_copied_learner_goes_on_as_the_original():
+    net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
+    rand = credit.Rand([3, 5], dtype=torch.float64)
+    params = net.init(rand, "he_uniform")
+    state = rule.init(net, params, rand)
+    one = Learner(net, params, rule, rule.optimizer(net, params, state, SGD), state, rand)
+    given = batches((40,), 2)
+    one.update(given[0])
+    other = copy.deepcopy(one)
+    other.rand = credit.Rand([3, 5], dtype=torch.float64)
+    other.rand.load_state_dict(one.rand.state_dict())
+    for batch in (given[0], given[1]):
+        one.update(batch), other.update(batch)
+    agree((one.params,), (other.params,), 0)
 
-        def _deltas(self, *args):
-            return [2 * delta for delta in super()._deltas(*args)]
 
+@pytest.mark.parametrize("case", ["one network", "one layer", "convolution", "followed by autograd", "a seed"])
+def test_what_advance_does_not_know_is_left_to_update(case, used):
+    seeds, keep = (3 if case == "one network" else [3, 8]), 0.8
+    net, shape = credit.dense([40, 30, 3], "relu", bias=False, keep=keep), (40,)
+    if case == "one layer":
+        net = credit.dense([40, 3], bias=False, keep=keep)
+    if case == "convolution":
+        net = credit.conv((1, 12, 12), [4], [20], 3, kernel=3, pool=2, hidden="relu", bias=False, keep=keep)
+        shape = (1, 12, 12)
+    batch = batches(shape, 1 if case == "one network" else 2, (16,))[0]
+    if case == "one network":
+        batch = Batch(batch.x[0], batch.y[0])
+    rule, found = credit.method("pepita"), []
+    for call in ("advance", "update"):
+        rand, memory = credit.Rand(seeds, dtype=torch.float64), ({},) if call == "advance" else ()
+        params = net.init(rand, "he_uniform")
+        state = rule.init(net, params, rand)
+        opt = rule.optimizer(net, params, state, SGD)
+        if case == "followed by autograd":
+            params["0"]["weight"].requires_grad_()
+        getattr(rule, call)(net, params, opt, state, batch, 7 if case == "a seed" else rand, *memory)
+        found.append(({i: {"weight": block["weight"].detach()} for i, block in params.items()},))
+    agree(*found)
+    assert bool(used) == (case == "a seed")
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_rule_that_inherits_and_changes_a_formula_is_asked_for_it(name, used):
+    def changed(self, *args, **more):
+        calls.append(name)
+        return getattr(Pepita, name)(*(args if name == "_error" else (self, *args)), **more)
+
+    calls: list[str] = []
+    members = {name: changed, "__post_init__": lambda self: None}  # a rule of a test has no declared hyperparameters
+    rule = dataclass(frozen=True)(type("Changed", (Pepita,), members))()
     net = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8)
-    agree(*(learn(Doubled(), net, [3], batches((40,), 1), fused) for fused in (True, False)))
-    assert not used
+    agree(
+        learn(rule, net, [3], batches((40,), 1), True),
+        learn(credit.method("pepita"), net, [3], batches((40,), 1), False),
+    )
+    assert calls and not used
 
 
 def test_inputs_of_another_shape_are_refused():

@@ -215,4 +215,7 @@ def test_convolutions_predict_a_few_samples_at_a_time(seeds, monkeypatch):
     monkeypatch.setattr("credit.nets.base.ROOM", 4 * 3 * 8 * 8 + 1)  # four samples of a net before pooling
     torch.testing.assert_close(net.predict(params, x), whole, **CLOSE)
     assert sizes == ([4, 4, 1] if seeds == 0 else [2, 2, 2, 2, 1])
+    monkeypatch.setattr("credit.nets.base.ROOM", 1)
+    torch.testing.assert_close(net.predict(params, x), whole, **CLOSE)
+    assert sizes[-9:] == [1] * 9
     assert net.predict(params, x[..., :0, :, :, :]).shape[-2:] == (0, 4)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from credit.compiled import compiled
 from credit.nets.activations import Activation, LeakyReLU, Linear, ReLU, Tanh
+from credit.nets.memory import in_memory
 
 LINEAR, TANH, RELU, LEAKY = range(4)
 DIFFERENCE, VOLTAGE, DERIVATIVE = range(3)
@@ -157,14 +158,6 @@ def _push(response, drive, slope):
                 x, q = response[m, b, k], drive[m, k]
                 for j in range(x.shape[0]):
                     x[j] = (x[j] + q[j]) * s[j]
-
-
-def in_memory(*tensors: Tensor) -> bool:
-    """Whether the compiled loops can take these tensors: contiguous, of one precision, on the CPU, outside autograd."""
-    first = tensors[0]
-    if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
-        return False
-    return all(t.dtype == first.dtype and t.is_contiguous() and not t.requires_grad for t in tensors)
 
 
 def fits(phi: Activation, pre: Tensor, *others: Tensor) -> bool:

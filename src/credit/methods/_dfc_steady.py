@@ -17,8 +17,9 @@ from credit.methods._controller import Number
 from credit.methods._dfc_frame import Deviation
 from credit.methods.base import member
 from credit.nets.activations import Linear
+from credit.nets.memory import in_memory
 
-CHUNK = 2**16  # numbers in memory that is near
+CHUNK = 2**19  # bytes of memory that is near
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def linear_control(
 def chunks(like: Tensor, size: int) -> list[slice]:
     """The samples of like (M, B, n) in portions whose intermediates, `size` numbers a sample, fit into a CPU cache."""
     batch = like.shape[-2]
-    step = max(1, CHUNK // size) if like.device.type == "cpu" else batch
+    step = max(1, CHUNK // (size * like.element_size())) if like.device.type == "cpu" else batch
     return [slice(a, a + step) for a in range(0, batch, step)]
 
 
@@ -133,7 +134,7 @@ def carry(frame: Deviation, slopes: Sequence[Tensor], drive: Sequence[Tensor], l
         pushed = drive[i].mT.contiguous()
         if isinstance(frame.phi[i], Linear):
             response.add_(pushed.unsqueeze(-3))
-        elif elementwise.in_memory(response, pushed, slopes[i]):
+        elif in_memory(response, pushed, slopes[i]):
             elementwise.push(response, pushed, slopes[i])
         else:
             response.add_(pushed.unsqueeze(-3)).mul_(slopes[i].unsqueeze(-2))

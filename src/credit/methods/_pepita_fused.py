@@ -32,6 +32,7 @@ def applies(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
         and not any(block.bias for block in blocks)
         and weight.ndim == 3
         and weight.dtype in (torch.float32, torch.float64)
+        and not any(block["weight"].requires_grad for block in params.values())
         and getattr(opt, "takes_products", False)
         and _pepita.saves(net, batch.x.shape[1])
     )
@@ -49,7 +50,7 @@ class Workspace:
         def empty(rows: int, units: int) -> Tensor:
             return torch.empty(len(projection), rows, units, dtype=projection.dtype)
 
-        self.projection, self.net = projection, net
+        self.projection, self.version, self.net = projection, projection._version, net
         self.weights = [params[str(i)]["weight"] for i in range(len(net))]
         sizes = [weight.shape[1] for weight in self.weights]
         self.inputs, self.joint = empty(n + sizes[-1], projection.shape[1]), empty(n + sizes[-1], sizes[0])
@@ -66,8 +67,9 @@ class Workspace:
         ]
 
     def fits(self, params: Params, projection: Tensor) -> bool:
-        """Whether these are the tensors that it was made for."""
-        return projection is self.projection and all(params[str(i)]["weight"] is w for i, w in enumerate(self.weights))
+        """Whether these are the tensors that it was made for, and F is what it was."""
+        same = projection is self.projection and projection._version == self.version
+        return same and all(params[str(i)]["weight"] is w for i, w in enumerate(self.weights))
 
     def update(self, rule, params: Params, opt, batch: Batch, rand: Rand) -> Tensor:
         """One update of `rule`, see `applies`. Returns the loss (M,).
@@ -76,7 +78,7 @@ class Workspace:
         """
         net, n, top = self.net, self.x.shape[1], len(self.acts)
         self.x.copy_(batch.x.flatten(2))
-        net.masks(n, rand, out=self.masks)
+        net.masks(n, rand, self.weights[0], self.masks)
         torch.bmm(self.inputs, self.weights[0].mT, out=self.joint)
         for i, out in enumerate(self.outs):
             for pre, mask, act, masked in self.arrays[i]:

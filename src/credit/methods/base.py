@@ -98,8 +98,8 @@ class Method:
     ) -> tuple[Params, Any, State, dict[str, Any]]:
         """`update` where only the loop looks at info, which may be reduced to what the loop reads.
 
-        memory: empty at first, then what the rule puts there for the next call with the same net and optimiser;
-        nothing that the result depends on.
+        memory: empty at first, then what the rule puts there for the next call of the same rule with the same net and
+        optimiser; nothing that the result depends on.
         """
         return self.update(net, params, opt, state, batch, rand)
 

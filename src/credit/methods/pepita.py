@@ -109,16 +109,16 @@ class Pepita(Method):
         space = memory.get(key)
         if space is None or not space.fits(params, projection):
             changed = any(getattr(type(self), name) is not getattr(Pepita, name) for name in FORMULAS)
+            check_input(net, params, batch.x)
             if changed or not _pepita_fused.applies(self, net, params, opt, batch):
                 return super().advance(net, params, opt, state, batch, rand, memory)
-            check_input(net, params, batch.x)
             space = memory[key] = _pepita_fused.Workspace(net, params, projection, batch.x.shape[1])
         return params, opt, state, {"loss": space.update(self, params, opt, batch, rand)}
 
     def _together(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, spare_last: bool) -> Step:
         """All passes with the same weights. spare_last: from the third on, without the last sample of the batch."""
         check_input(net, params, batch.x)
-        masks = net.masks(batch_size(net, params, batch), rand)
+        masks = net.masks(batch_size(net, params, batch), rand, params["0"]["weight"])
         again = Modulation.after_standard_pass(net, params, state["projection"], batch.x, masks, self.low_rank)
         run = with_loss(net, again.first, batch)
         passes = [(run.trace, self._error(net, run.trace, run.error))]

@@ -7,12 +7,14 @@ Derivatives at 0 follow torch's autograd (0 for relu, the slope for leaky relu);
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
+from credit.nets.memory import in_memory
 
 
 class Activation:
@@ -79,12 +81,10 @@ class ReLU(Activation):
         return torch.relu(a)
 
     def masked(self, a: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        if mask is None or not loops(a, mask):
+        if mask is None or mask.shape != a.shape or not in_memory(a, mask):
             return super().masked(a, mask)
-        from credit.nets._compiled import relu_masked
-
         value, out = torch.empty(a.shape, dtype=a.dtype), torch.empty(a.shape, dtype=a.dtype)
-        relu_masked(*(t.view(-1).numpy() for t in (a, mask, value, out)))
+        _compiled().relu_masked(*(t.view(-1).numpy() for t in (a, mask, value, out)))
         return value, out
 
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
@@ -176,17 +176,11 @@ _BY_NAME: dict[str, Activation] = {
 }
 
 
-def loops(*tensors: Tensor) -> bool:
-    """Whether a compiled loop takes these tensors: on the CPU, in one piece, of one shape and a usual precision."""
-    first = tensors[0]
-    return first.dtype in (torch.float32, torch.float64) and all(
-        t.device.type == "cpu"
-        and t.shape == first.shape
-        and t.dtype == first.dtype
-        and t.is_contiguous()
-        and not t.requires_grad
-        for t in tensors
-    )
+@functools.cache
+def _compiled():
+    from credit.nets import _compiled  # takes a while, and is of no use on a GPU
+
+    return _compiled
 
 
 def get(name: str) -> Activation:

@@ -151,11 +151,13 @@ class Net:
     def predict(self, params: Params, x: Tensor) -> Tensor:
         """Output (M, B, n_out) without dropout; nothing is kept."""
         weight = params["0"]["weight"]
-        axis = weight.ndim - len(self.block(0).shapes()["weight"])
         largest = max((math.prod(block.shape_pre) for block in self.blocks if hasattr(block, "shape_pre")), default=0)
-        size = ROOM // (largest * (len(weight) if axis else 1)) if largest and x.device.type == "cpu" else x.shape[axis]
-        parts = [self._predict(params, part) for part in x.split(max(size, 1), axis)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+        if not largest or x.ndim != weight.ndim or x.device.type != "cpu":
+            return self._predict(params, x)
+        samples = x.ndim - 4  # axis; before it is that of the members
+        size = max(1, ROOM // (largest * (len(weight) if samples else 1)))
+        parts = [self._predict(params, part) for part in x.split(size, samples)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, samples)
 
     def _predict(self, params: Params, x: Tensor) -> Tensor:
         for i, block in enumerate(self.blocks):

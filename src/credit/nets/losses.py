@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
+from credit.nets.memory import in_memory
 
 SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
 
@@ -165,10 +166,9 @@ def _loops(output: Tensor, target: Tensor, weights: Tensor | None) -> bool:
         and output.ndim in (2, 3)
         and 0 < output.shape[-2] * output.shape[-1] <= SMALL  # not of the stack: bits do not depend on who shares it
         and target.dtype == torch.int64
+        and target.ndim < output.ndim
         and target.shape[-1] == output.shape[-2]
-        and output.dtype in (torch.float32, torch.float64)
-        and output.device.type == "cpu"
-        and not output.requires_grad
+        and in_memory(output)
     )
 
 
@@ -179,8 +179,8 @@ def _in_a_loop(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         return value[0], gradient[0]
     target = target if target.shape == output.shape[:-1] else target.expand(output.shape[:-1])
     value, gradient = output.new_empty(len(output)), output.new_empty(output.shape)
-    arrays = (t.contiguous().numpy() for t in (output, target, value, gradient))
-    if not _compiled().softmax_cross_entropy(*arrays):
+    arrays = (output, target.contiguous(), value, gradient)
+    if not _compiled().softmax_cross_entropy(*(t.numpy() for t in arrays)):
         raise ValueError(f"targets hold a class out of bounds; must be 0 to {output.shape[-1] - 1}")
     return value, gradient
 
