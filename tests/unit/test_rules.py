@@ -219,3 +219,20 @@ def test_convolutions_predict_a_few_samples_at_a_time(seeds, monkeypatch):
     torch.testing.assert_close(net.predict(params, x), whole, **CLOSE)
     assert sizes[-9:] == [1] * 9
     assert net.predict(params, x[..., :0, :, :, :]).shape[-2:] == (0, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("size", "pool", "seeds"), [(12, 2, 0), (17, 3, [3, 4]), (13, 4, [3])])
+def test_relu_and_pooling_in_one_loop_are_the_two_after_each_other(size, pool, seeds, dtype):
+    net = credit.conv((2, size, size + 1), [3], [], 4, kernel=3, pool=pool, hidden="relu", bias=False)
+    block, rand = net.block(0), credit.Rand(seeds, dtype=dtype)
+    pre = rand.normal("pre", (5, *block.shape_pre))
+    pre[..., 0, 0, 1, 1], pre[..., 1, 0, 1, 2], pre[..., 2, 0, 0, 0] = float("nan"), float("inf"), float("nan")
+    for given in (pre, pre.mT.contiguous().mT):  # the second is left to torch
+        trace = block.activate(pre, given)
+        act = torch.relu(pre)
+        flat = act.reshape(-1, *act.shape[-3:])
+        torch.testing.assert_close(trace.act, act, rtol=0, atol=0, equal_nan=True)
+        pooled = F.max_pool2d(flat, pool).reshape(trace.out.shape)
+        torch.testing.assert_close(trace.out, pooled, rtol=0, atol=0, equal_nan=True)
+        assert trace.index is None and trace.out.shape[-3:] == block.shape_out

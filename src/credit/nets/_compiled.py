@@ -47,3 +47,22 @@ def relu_masked(pre, mask, act, out):
         value = zero if value < zero else value  # what is not a number stays visible
         act[k] = value
         out[k] = value * mask[k]
+
+
+@compiled
+def relu_pooled(pre, act, out, size):
+    """act = max(pre, 0), (N, H, W), and the largest of every window of size x size in out; windows lie side by side."""
+    zero = pre.dtype.type(0)
+    for n in range(pre.shape[0]):
+        for r in range(pre.shape[1]):
+            for c in range(pre.shape[2]):
+                value = pre[n, r, c]
+                act[n, r, c] = zero if value < zero else value
+        for i in range(out.shape[1]):
+            for a in range(size):
+                for b in range(size):
+                    for j in range(out.shape[2]):
+                        value = act[n, i * size + a, j * size + b]
+                        best = out[n, i, j]
+                        # What is not a number wins.
+                        out[n, i, j] = value if a + b == 0 or value > best or value != value else best

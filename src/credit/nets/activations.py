@@ -7,14 +7,13 @@ Derivatives at 0 follow torch's autograd (0 for relu, the slope for leaky relu);
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
-from credit.nets.memory import in_memory
+from credit.nets.memory import compiled_loops, in_memory
 
 
 class Activation:
@@ -84,7 +83,7 @@ class ReLU(Activation):
         if mask is None or mask.shape != a.shape or not in_memory(a, mask):
             return super().masked(a, mask)
         value, out = torch.empty(a.shape, dtype=a.dtype), torch.empty(a.shape, dtype=a.dtype)
-        _compiled().relu_masked(*(t.view(-1).numpy() for t in (a, mask, value, out)))
+        compiled_loops().relu_masked(*(t.view(-1).numpy() for t in (a, mask, value, out)))
         return value, out
 
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
@@ -174,13 +173,6 @@ _BY_NAME: dict[str, Activation] = {
     "step": Step(),  # PEPITA
     "tanh": Tanh(),
 }
-
-
-@functools.cache
-def _compiled():
-    from credit.nets import _compiled  # takes a while, and is of no use on a GPU
-
-    return _compiled
 
 
 def get(name: str) -> Activation:

@@ -14,6 +14,7 @@ from torch import Tensor
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
 from credit.nets.dense import Dense, each_block
+from credit.nets.memory import compiled_loops, in_memory
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,19 @@ class Conv:
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
         """What follows the pre-activation `pre`: activation, pooling, mask. x: the input that it came of."""
-        act = self.phi.value(pre)
-        out, index = self._pool(act)
+        if self.pool is not None and self._tiled and isinstance(self.phi, activations.ReLU) and in_memory(pre):
+            (act, out), index = self._relu_pooled(pre), None
+        else:
+            act = self.phi.value(pre)
+            out, index = self._pool(act)
         return BlockTrace(x, pre, act, out if mask is None else out * mask, index, mask)
+
+    def _relu_pooled(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        """(activities, pooled activities) in one pass."""
+        act, out = torch.empty_like(pre), pre.new_empty(*pre.shape[:-2], *self.shape_out[-2:])
+        planes = (t.view(-1, *t.shape[-2:]).numpy() for t in (pre, act, out))
+        compiled_loops().relu_pooled(*planes, self.pool.size)
+        return act, out
 
     def _pool(self, act: Tensor) -> tuple[Tensor, Tensor | None]:
         """Pooled activities, and for windows that overlap the index of each window's largest."""

@@ -17,7 +17,6 @@ Values have shape (M,), or () without the stack axis.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
-from credit.nets.memory import in_memory
+from credit.nets.memory import compiled_loops, in_memory
 
 SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
 
@@ -180,16 +179,9 @@ def _in_a_loop(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     target = target if target.shape == output.shape[:-1] else target.expand(output.shape[:-1])
     value, gradient = output.new_empty(len(output)), output.new_empty(output.shape)
     arrays = (output, target.contiguous(), value, gradient)
-    if not _compiled().softmax_cross_entropy(*(t.numpy() for t in arrays)):
+    if not compiled_loops().softmax_cross_entropy(*(t.numpy() for t in arrays)):
         raise ValueError(f"targets hold a class out of bounds; must be 0 to {output.shape[-1] - 1}")
     return value, gradient
-
-
-@functools.cache
-def _compiled():
-    from credit.nets import _compiled  # takes a while, and is of no use on a GPU
-
-    return _compiled
 
 
 def is_classes(target: Tensor) -> bool:

@@ -1,6 +1,8 @@
-"""Which tensors compiled loops can take."""
+"""Compiled loops of nets, and which tensors they can take."""
 
 from __future__ import annotations
+
+import functools
 
 import torch
 from torch import Tensor
@@ -16,3 +18,11 @@ def in_memory(*tensors: Tensor) -> bool:
     return all(
         t.dtype == first.dtype and t.is_contiguous() and not t.requires_grad and not _wrapped(t) for t in tensors
     )
+
+
+@functools.cache
+def compiled_loops():
+    """The module of loops, loaded when the first runs: that takes a while, and is of no use on a GPU."""
+    from credit.nets import _compiled
+
+    return _compiled
