@@ -243,3 +243,34 @@ def test_the_example_of_a_figure_draws_a_curve_for_every_method():
     assert [c.get_label() for c in curves] == ["BP", "DFA"]
     assert [list(c.lines[0].get_xdata()) for c in curves] == [[100, 300]] * 2
     assert list(curves[0].lines[0].get_ydata()) == pytest.approx([2.0, 2 / 3])
+
+
+def results() -> pd.DataFrame:
+    return pd.read_csv(REPOSITORY / "docs/results/fidelity.csv")
+
+
+def test_the_page_of_results_counts_the_verdicts_of_its_table():
+    found = results().verdict.value_counts()
+    text = " ".join(read("docs/results/README.md").split())
+    stated = re.search(r"(\d+) reproduced, (\d+) not, (\d+) not checkable \([^)]*\), (\d+) not run", text)
+    assert [int(n) for n in stated.groups()] == [
+        found[verdict] for verdict in ("reproduced", "not reproduced", "not checkable", "not run")
+    ]
+
+
+@pytest.mark.parametrize(("paper", "rows"), [("pepita", 8), ("dfc", 11)])
+def test_numbers_beside_published_ones_are_those_of_the_table(paper, rows):
+    table, checked = results(), 0
+    for line in read(f"docs/results/{paper}/README.md").splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if len(cells) < 4 or not re.fullmatch(r"[\d.]+ ± [\d.]+", cells[-2]):
+            continue
+        checked += 1
+        found, (mean, sd) = cells[-3].partition(" ")[0], (float(n) for n in cells[-2].split(" ± "))
+        rounding = 0.51 * 10.0 ** -len(found.partition(".")[2])
+        assert abs((float(found) - mean) / sd - float(cells[-1])) <= 0.051 + rounding / sd, line
+        if "-default" in cells[0]:  # held against the published number of another method, as its page says
+            continue
+        same = table[(table.published_mean == mean) & (table.published_sd == sd)]
+        assert ((same.reproduced_mean - float(found)).abs() <= rounding).any(), line
+    assert checked >= rows

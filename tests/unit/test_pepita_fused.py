@@ -223,3 +223,7 @@ def test_inputs_of_another_shape_are_refused():
     net = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8)
     with pytest.raises(ValueError, match="40"):
         learn(credit.method("pepita"), net, [3], batches((41,), 1), True)
+    for flat in (torch.zeros(40), torch.zeros(16, 40)):
+        wrong = [Batch(flat.double(), torch.zeros(1, 16, dtype=torch.int64))]
+        with pytest.raises(ValueError, match="members, batch, 40"):
+            learn(credit.method("pepita"), net, [3], wrong, True)

@@ -30,7 +30,7 @@ def applies(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
         and all(block.activation == "relu" for block in blocks[:-1])
         and blocks[-1].activation == "linear"
         and not any(block.bias for block in blocks)
-        and weight.ndim == 3
+        and weight.ndim == 3 <= batch.x.ndim
         and weight.dtype in (torch.float32, torch.float64)
         and not any(block["weight"].requires_grad for block in params.values())
         and getattr(opt, "takes_products", False)

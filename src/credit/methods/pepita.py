@@ -109,9 +109,9 @@ class Pepita(Method):
         space = memory.get(key)
         if space is None or not space.fits(params, projection):
             changed = any(getattr(type(self), name) is not getattr(Pepita, name) for name in FORMULAS)
-            check_input(net, params, batch.x)
             if changed or not _pepita_fused.applies(self, net, params, opt, batch):
                 return super().advance(net, params, opt, state, batch, rand, memory)
+            check_input(net, params, batch.x)
             space = memory[key] = _pepita_fused.Workspace(net, params, projection, batch.x.shape[1])
         return params, opt, state, {"loss": space.update(self, params, opt, batch, rand)}
 
