@@ -15,7 +15,7 @@ _EXPORTS = {
     "conv": "credit.nets.conv",
     "method": "credit.methods.base",
     "Batch": "credit.methods.base",
-    "Rand": "credit.rand",
+    "Rand": "credit.numerics.rand",
     "optimizer": "credit.optim",
 }
 

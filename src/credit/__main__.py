@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from credit import commands
+from credit.dag import commands
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError, one_line
 

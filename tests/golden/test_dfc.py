@@ -14,14 +14,15 @@ import pytest
 import torch
 
 import credit
-from credit.methods._controller import Controller, simulate
-from credit.methods._dfc_frame import Absolute, Deviation
+from credit.methods.control.controller import Controller, simulate
+from credit.methods.control.frame import Absolute, Deviation
 from credit.methods.mn import shift_gradients
 from credit.nets.jacobian import output_jacobian
+from credit.numerics.linalg import largest_real_part
 from credit.probes.angles import update_angles
 from credit.probes.base import Moment
 from credit.probes.condition_one import ConditionOne, condition_one, rate_norms
-from credit.probes.controller_stability import MATRICES, ControllerStability, largest_real_part, stability_matrices
+from credit.probes.controller_stability import MATRICES, ControllerStability, stability_matrices
 from credit.probes.feedback_alignment import FeedbackAlignment
 from credit.probes.null_space import NullSpace
 from credit.probes.ssa_angle import SSAAngle, analytic_state, ssa_reference

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import credit
-from credit.methods import _inversion_compiled
-from credit.methods._inversion_dynamics import gain, run_chain, run_linear, run_loop
-from credit.methods._inversion_operators import expands, invert, loop_product, pseudo_invert
-from credit.methods._stability import Descent, lambda_max, stabilize
+from credit.methods.inversion import loops
+from credit.methods.inversion.dynamics import gain, run_chain, run_linear, run_loop
+from credit.methods.inversion.operators import expands, invert, loop_product, pseudo_invert
+from credit.methods.inversion.stability import Descent, lambda_max, stabilize
 from credit.probes.angles import angle, vector_angle
 from credit.probes.base import Moment
 from credit.probes.feedback_stability import FeedbackStability
@@ -112,7 +112,7 @@ def test_one_layer_operators_agree_with_the_official_ones(source, setting):
 @every_setting
 @pytest.mark.parametrize("limit", [0, 10**9], ids=["tensors", "compiled"])
 def test_finite_dynamics_agrees_with_the_official_loop(source, setting, limit, monkeypatch):
-    monkeypatch.setattr(_inversion_compiled, "LIMIT", limit)
+    monkeypatch.setattr(loops, "LIMIT", limit)
     d = load(source, "unit")
     weight, b, delta = (d[f"{setting}.{key}"] for key in ("W", "B_negT", "delta"))
     pattern = re.compile(r".*\.alpha([\d.]+)\.(linear|tanh)(?:\.(?:dt(0\.1)_)?tsteps(\d+))?")
@@ -147,7 +147,7 @@ def test_stability_and_angles_agree_with_the_official_functions(source, setting)
 @pytest.mark.parametrize("scale", ["small", "large"])
 @pytest.mark.parametrize("limit", [0, 10**9], ids=["tensors", "compiled"])
 def test_the_single_loop_agrees_with_the_official_one(source, scale, limit, monkeypatch):
-    monkeypatch.setattr(_inversion_compiled, "LIMIT", limit)
+    monkeypatch.setattr(loops, "LIMIT", limit)
     d = load(source, "sdi")
     weights, b, delta = [d[f"{scale}.W1"], d[f"{scale}.W2"]], d[f"{scale}.B"], d[f"{scale}.delta3"][None]
     slopes = [d[f"{scale}.dh1"][None], d[f"{scale}.dh2"][None]]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import credit
-from credit.learner import Learner, ProbeSlot
+from credit.analysis.slowness import fit_slowness
 from credit.probes.alignment import product_angle
-from credit.slowness import fit_slowness
-from credit.tasks.base import Split, Supervised
+from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner, ProbeSlot
 
 HERE = Path(__file__).parent
 WHOLE = HERE.parents[1] / ".." / "shared" / "oracles"
@@ -70,7 +70,7 @@ def start_state(rule: str, data: dict[str, torch.Tensor], layers: int):
 @pytest.fixture(params=["plain", "low_rank"])
 def second_pass(request, monkeypatch) -> dict:
     """Both forms of the second pass; the small nets of the recordings would not choose the low-rank one."""
-    monkeypatch.setattr("credit.methods._pepita.saves", lambda net, batch_size: True)
+    monkeypatch.setattr("credit.methods.modulation.passes.saves", lambda net, batch_size: True)
     return {"low_rank": request.param == "low_rank"}
 
 
@@ -178,7 +178,7 @@ def training(rule: str, keep: str, kind: type[Learner]):
 @pytest.mark.parametrize("keep", ["keep1", "keep09"])
 @pytest.mark.parametrize("kind", [Tracked, Learner])
 def test_the_training_loop_agrees_with_the_numpy_program(rule, keep, kind, monkeypatch):
-    monkeypatch.setattr("credit.methods._pepita.saves", lambda net, batch_size: True)
+    monkeypatch.setattr("credit.methods.modulation.passes.saves", lambda net, batch_size: True)
     data, learner, task, order = training(rule, keep, kind)
     accuracy, angles, norms = [], [], []
 

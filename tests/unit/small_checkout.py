@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from credit import provenance
-from credit.code import code_roots
-from credit.records import write_result
-from credit.settings import overlay, read_yaml
-from credit.sources import combine
-from credit.spec import column, members
-from credit.targets import Workflow
+from credit.config.files import overlay, read_yaml
+from credit.config.parts import code_roots
+from credit.dag.targets import Workflow
+from credit.provenance import snapshot as provenance
+from credit.provenance.records import write_result
+from credit.provenance.sources import combine
+from credit.provenance.spec import column, members
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEARCH = {"vary": {"train.optimizer.lr": [0.1, 0.3]}, "seeds": [1000, 1001], "epochs": 2}

@@ -7,7 +7,7 @@ import torch
 
 from credit.errors import ConfigError
 from credit.nets import activations
-from credit.nets._names import ACTIVATIONS
+from credit.nets.names import ACTIVATIONS
 
 REFERENCE = {
     "elu": torch.nn.functional.elu,

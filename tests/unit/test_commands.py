@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from small_checkout import FIT, REPOSITORY, Checkout, put, put_choice, result, searching
 
-from credit import commands
 from credit.__main__ import main
+from credit.dag import commands
 from credit.errors import ConfigError
-from credit.records import write_result
+from credit.provenance.records import write_result
 
 RUN = "results/runs/toy/fit/near/fa/block0.jsonl"
 SEARCHED = "results/runs/toy/fit/near/bp/block0.jsonl"
@@ -186,13 +186,13 @@ def test_a_changed_module_is_named(credit, checkout):
     def edit(header):
         modules = header["provenance"]["modules"]
         modules["credit.methods.fa"] = "0" * 16
-        modules["credit.methods.old"] = modules.pop("credit.rand")
+        modules["credit.methods.old"] = modules.pop("credit.numerics.rand")
         header["spec"]["code"] = "0" * 16
 
     altered(checkout, edit)
     assert credit("why", RUN)[:2] == (1, [
         "module credit.methods.fa: changed", "module credit.methods.old: no longer used",
-        "module credit.rand: new dependency",
+        "module credit.numerics.rand: new dependency",
     ])  # fmt: skip
 
 

@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from credit import compiled
+from credit.numerics import compiled
 
 fcntl = pytest.importorskip("fcntl")
 
 PROGRAM = """
 import sys
 import numpy as np
-from credit.optim._compiled import sgd
+from credit.optim.loops import sgd
 
 p, g = (np.ones((1, 3), sys.argv[1]) for _ in range(2))
 sgd(p, g, np.ones((4, 1, 1), sys.argv[1]), 0)

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 
 import credit
 from credit.errors import CheckpointError, ConfigError
-from credit.methods import _dfc_reduced as reduced
-from credit.methods._controller import Controller, combine, simulate
-from credit.methods._dfc_frame import Absolute, Deviation, difference
-from credit.methods._dfc_steady import linear_control, newton, spread_control
+from credit.methods.control import linearised as reduced
+from credit.methods.control.controller import Controller, simulate
+from credit.methods.control.frame import Absolute, Deviation
+from credit.methods.control.steady import linear_control, newton, spread_control
 from credit.nets import activations
+from credit.nets.activations import difference
 from credit.nets.jacobian import output_jacobian
+from credit.numerics.stack import combine
 from credit.probes.base import Moment
 from credit.probes.condition_one import ConditionOne
 from credit.probes.controller_stability import ControllerStability
 from credit.probes.feedback_alignment import FeedbackAlignment, condition_two, pseudoinverse_angle, transpose_angle
 from credit.probes.null_space import NullSpace, null_space_ratio
 from credit.probes.ssa_angle import SSAAngle
-from credit.train import Training
+from credit.training.loop import Training
 from tests.conftest import small_batch, small_net
 from tests.unit.test_train import make_spec
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import credit
-from credit.methods import _dfc_elementwise as elementwise
-from credit.methods import _dfc_simulation
-from credit.methods._controller import Controller
-from credit.methods._dfc_arrays import Noise
-from credit.methods._dfc_frame import Deviation, difference
-from credit.methods._dfc_simulation import Simulation
+from credit.methods.control import rates as elementwise
+from credit.methods.control import simulation as _dfc_simulation
+from credit.methods.control.controller import Controller
+from credit.methods.control.frame import Deviation
+from credit.methods.control.loops.arrays import Noise
+from credit.methods.control.simulation import Simulation
 from credit.nets import activations
+from credit.nets.activations import difference
 
 DOUBLE = torch.float64
 ENGINES = ["small", "large"]

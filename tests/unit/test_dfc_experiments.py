@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import credit
+from credit.analysis.selection import values
+from credit.config.files import overlay, read_yaml
+from credit.dag.targets import Workflow
 from credit.errors import ConfigError
 from credit.nets.jacobian import output_jacobian
 from credit.probes.admissible_feedback import AdmissibleFeedback, admissible, principal_plane
 from credit.probes.base import Moment
 from credit.probes.controller_course import ControllerCourse
-from credit.selection import values
-from credit.settings import overlay, read_yaml
-from credit.targets import Workflow
 from tests.conftest import REPOSITORY, small_batch
 from tests.unit.test_train import make_spec, trained
 

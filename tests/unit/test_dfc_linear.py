@@ -9,9 +9,9 @@ import torch
 
 import credit
 from credit.errors import ConfigError
-from credit.methods import _dfc_linear as linear
-from credit.methods import _dfc_noise as noises
-from credit.methods._dfc_reduced import layer_gains
+from credit.methods.control import noise as noises
+from credit.methods.control.linearised import layer_gains
+from credit.methods.control.loops import recursion as linear
 from tests.unit.test_dfc import SEEDS, apart, gradients, start
 from tests.unit.test_dfc_engines import problem
 

@@ -10,12 +10,19 @@ import pytest
 import torch
 
 import credit
-from credit.checks import PartChecker
+from credit.dag.checks import PartChecker
 from credit.errors import ConfigError
-from credit.methods import _inversion_compiled
-from credit.methods._inversion_dynamics import gain, run_chain, run_linear, run_loop
-from credit.methods._inversion_operators import invert, loop_product, pseudo_invert
-from credit.methods._stability import Descent, chain_lambda_max, lambda_max, stabilize, step_radius, surely_stable
+from credit.methods.inversion import loops
+from credit.methods.inversion.dynamics import gain, run_chain, run_linear, run_loop
+from credit.methods.inversion.operators import invert, loop_product, pseudo_invert
+from credit.methods.inversion.stability import (
+    Descent,
+    chain_lambda_max,
+    lambda_max,
+    stabilize,
+    step_radius,
+    surely_stable,
+)
 from credit.probes.base import Moment
 from credit.probes.feedback_stability import FeedbackStability
 from credit.probes.inversion_angles import InversionAngles
@@ -130,7 +137,7 @@ def test_the_compiled_loop_is_the_loop_in_tensor_operations_on_any_number_of_thr
     weight, b, delta = pair(n_up, n_low)
     results = []
     for limit, threads in ((0, 1), (10**9, 1), (10**9, 3)):
-        monkeypatch.setattr(_inversion_compiled, "LIMIT", limit)
+        monkeypatch.setattr(loops, "LIMIT", limit)
         torch.set_num_threads(threads)
         results.append(run_loop(weight, b, [0.0, 0.1, 0.2], delta, 0.5, 300, dynamics))
     torch.set_num_threads(1)
@@ -148,7 +155,7 @@ def test_the_compiled_single_loop_is_that_in_tensor_operations(kind, hidden, mon
     slopes = None if kind == "tanh" else [rand.uniform(f"s{i}", (2, n), 0.5, 1) for i, n in enumerate(sizes[:-1])]
     results = []
     for limit in (0, 10**9):
-        monkeypatch.setattr(_inversion_compiled, "LIMIT", limit)
+        monkeypatch.setattr(loops, "LIMIT", limit)
         results.append(run_chain(weights, direct, 0.1, delta, 0.5, 200, slopes))
     assert len(results[0]) == hidden
     for a, b in zip(*results, strict=True):

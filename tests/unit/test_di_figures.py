@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit.commands import configuration
+from credit.analysis.fidelity import compare, read_published
+from credit.analysis.names import METHOD_STYLES
+from credit.analysis.summaries import summarise
+from credit.analysis.tables import read_tables
+from credit.dag.commands import configuration
+from credit.dag.experiment import load_experiments
+from credit.dag.settings import settings
 from credit.errors import ConfigError
-from credit.experiment import load_experiments
-from credit.fidelity import compare, read_published
 from credit.figures.di import fig3a, fig3g, fig4a, fig4b
 from credit.figures.di._models import model_styles
-from credit.figures.names import METHODS
-from credit.settings import settings
-from credit.summaries import summarise
-from credit.tables import read_tables
 from tests.conftest import REPOSITORY
 from tests.unit.test_figures import points, texts
 
@@ -145,7 +145,7 @@ def test_variants_of_an_inversion_differ_in_colour_and_keep_line_and_marker():
     assert len({looks[m].colour for m in ("di", "di-2", "di-3")}) == 3
     assert looks["di-2"].colour == looks["ndi-2"].colour == looks["sdi-2"].colour
     assert {(looks[m].line, looks[m].marker) for m in ("di", "di-2", "di-3")} == {
-        (METHODS["di"].line, METHODS["di"].marker)
+        (METHOD_STYLES["di"].line, METHOD_STYLES["di"].marker)
     }
     assert looks["fa-2"].label == "FA-2"
 

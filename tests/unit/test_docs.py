@@ -16,12 +16,13 @@ import pytest
 import yaml
 
 import credit
-from credit import hyperparameters, methods, nets, probes, tasks
-from credit.commands import configuration
-from credit.fidelity import PUBLISHED
-from credit.figures.names import METHODS
-from credit.plan import needed_jobs
-from credit.targets import Workflow
+from credit.analysis import names
+from credit.analysis.fidelity import PUBLISHED
+from credit.config import hyperparameters
+from credit.config.parts import METHODS, NETS, PROBES, TASKS
+from credit.dag.commands import configuration
+from credit.dag.cost import needed_jobs
+from credit.dag.targets import Workflow
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
@@ -165,7 +166,7 @@ def test_every_key_of_the_configuration_is_documented(name):
     assert keys(schema) - documented(read("config/README.md")) == set()
 
 
-@pytest.mark.parametrize("registry", [nets.registry, tasks.registry, probes.registry], ids=["nets", "tasks", "probes"])
+@pytest.mark.parametrize("registry", [NETS, TASKS, PROBES], ids=["nets", "tasks", "probes"])
 def test_every_setting_of_nets_tasks_and_probes_is_documented(registry):
     text = documented(read("config/README.md"))
     for name in registry.names():
@@ -185,9 +186,9 @@ def test_every_column_of_published_numbers_is_documented():
 def test_the_table_of_names_has_every_learning_rule_and_its_state():
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w ]+) \|$", read("README.md"), flags=re.MULTILINE)
     implemented = {name for name, state in rows if state == "implemented"}
-    assert implemented == set(methods.registry.names())
+    assert implemented == set(METHODS.names())
     assert {state for _, state in rows} <= {"implemented", "to come"}
-    assert {name for name, _ in rows} <= set(METHODS)
+    assert {name for name, _ in rows} <= set(names.METHOD_STYLES)
 
 
 def test_readme_and_contributing_stay_short():

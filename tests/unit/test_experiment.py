@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_checkout import FIT, SEARCH, Checkout, searching
 
-from credit.checks import grid_problems, task_problems
+from credit.dag.checks import grid_problems, task_problems
 from credit.errors import ConfigError
 
 

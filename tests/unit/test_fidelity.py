@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis.fidelity import PUBLISHED, VERDICTS, compare, read_published, read_summaries
+from credit.analysis.summaries import SUMMARY
 from credit.errors import DataError
-from credit.fidelity import PUBLISHED, VERDICTS, compare, read_published, read_summaries
-from credit.summaries import SUMMARY
 
 ROOT = Path(__file__).parents[2]
 

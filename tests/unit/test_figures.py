@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from credit.analysis import names
+from credit.analysis.tables import mean_ci, write_table
 from credit.errors import ConfigError
-from credit.figures import names, style
+from credit.figures import style
 from credit.figures.cross import fig1, fig2, fig3
 from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
-from credit.tables import mean_ci, write_table
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["dataset", "method", "seed", "epoch", "metric", "layer", "value"]
@@ -116,7 +117,7 @@ def test_a_variant_keeps_its_rule_and_an_unknown_name_is_the_same_everywhere():
     assert variant.line != names.METHODS["di"].line
     assert names.method_style("dfc-fixed").label == "DFC (fixed)"
     assert (named.label, named.colour) == ("tmax20", names.METHODS["dfc"].colour)
-    command = "from credit.figures.names import method_style; print(method_style('novel'))"
+    command = "from credit.analysis.names import method_style; print(method_style('novel'))"
     env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT / "src")}
     other = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(names.method_style("novel"))

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from credit.analysis.names import METHOD_STYLES
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
-from credit.figures.names import METHODS
 from tests.unit.test_figures import points, texts, tidy
 
 CURVES = ("dfc", "dfc-fixed", "dfa")
@@ -39,7 +39,7 @@ def test_each_panel_shows_the_median_of_its_quantity_in_the_rule_s_colour():
         mine = table[(table["method"] == method) & (table["metric"] == "condition2")]
         expected = mine.groupby("epoch")["value"].median()
         np.testing.assert_allclose(line.get_ydata(), expected)
-        assert to_rgb(line.get_color()) == to_rgb(METHODS["dfc"].colour)
+        assert to_rgb(line.get_color()) == to_rgb(METHOD_STYLES["dfc"].colour)
         assert line.get_linestyle() == style
     assert "angle to MN [°]" in texts(figure)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis.slowness import fit_slowness
+from credit.analysis.tables import VERIFIED
 from credit.errors import ConfigError
 from credit.figures.pepita import alignment, curves
-from credit.slowness import fit_slowness
-from credit.tables import VERIFIED
 from tests.unit.test_figures import diverging, images, points, texts, tidy
 
 METHODS = ("bp", "pepita")

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from credit import heap, job
 from credit.bench import heap as bench
+from credit.training import heap, job
 
 PROGRAM = """
 import resource, sys
 import torch
-from credit.heap import keep_freed_memory
+from credit.training.heap import keep_freed_memory
 
 keep = sys.argv[1] == "keep"
 if keep and not keep_freed_memory():

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit import hyperparameters, methods, nets, probes, tasks
+from credit.config import hyperparameters
+from credit.config.fields import REQUIRED, parse_bounds
+from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.errors import ConfigError
-from credit.fields import REQUIRED, parse_bounds
 
 BASE = """
 from dataclasses import dataclass
@@ -293,7 +294,7 @@ def test_other_texts_are_no_bounds(text):
 
 
 def parts() -> list[str]:
-    registries = (methods.registry, nets.registry, tasks.registry, probes.registry)
+    registries = (METHODS, NETS, TASKS, PROBES)
     return [registry.module(name) for registry in registries for name in registry.names()]
 
 
@@ -314,7 +315,7 @@ def test_reading_parts_imports_neither_them_nor_torch():
     code = (
         "import sys\n"
         "from credit import hyperparameters, methods\n"
-        "module = methods.registry.module('dfa')\n"
+        "module = METHODS.module('dfa')\n"
         "hyperparameters.check(module, {}, 'dfa')\n"
         "hyperparameters.constants(module)\n"
         "assert not {module, 'torch', 'yaml', 'numpy'} & set(sys.modules), sorted(sys.modules)\n"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from credit.errors import ConfigError
-from credit.nets._names import SCHEMES, scheme_options
 from credit.nets.init import fans, init
-from credit.rand import Rand
+from credit.nets.names import SCHEMES, scheme_options
+from credit.numerics.rand import Rand
 
 DENSE, CONV = (80, 120), (40, 20, 3, 3)
 STD = {
@@ -132,7 +132,7 @@ def test_a_wrong_scheme_is_refused_with_what_is_allowed(scheme, message):
 
 def test_names_and_their_check_load_no_torch():
     code = (
-        "import sys; from credit.nets._names import scheme_options; from credit.optim.config import check;"
+        "import sys; from credit.nets.names import scheme_options; from credit.optim.config import check;"
         "scheme_options('zeros'); check({'name': 'sgd', 'lr': 1}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,30 +8,33 @@ import sys
 
 import pytest
 
-from credit.provenance import closure
-from credit.sources import Sources
+from credit.provenance.snapshot import closure
+from credit.provenance.sources import Sources
 
-LAYERS = (  # top to bottom
-    {"figures", "tables", "selection", "summaries", "fidelity", "slowness"},
-    {"job"},
-    {"train", "learner"},
-    {"audit", "checks", "code", "commands", "experiment", "plan", "targets"},
+LAYERS = (  # top to bottom; packages, but for `errors`
+    {"dag"},
+    {"training"},
+    {"figures"},
+    {"analysis"},
     {"probes"},
     {"methods"},
     {"tasks"},
     {"nets"},
     {"optim"},
     {"data"},
-    {"provenance", "checkpoint", "settings"},
-    {"errors", "registry", "fields", "hyperparameters", "sources", "rand", "_rand_compiled", "spec", "records"},
-    {"compiled", "heap"},
+    {"numerics"},
+    {"provenance"},
+    {"config"},
+    {"errors"},
 )
 ANYTHING = {"", "__main__", "bench"}  # the package itself, the command line, the benchmarks
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+READ_TABLES = {"figures", "analysis"}
 
 AT_PARSE_TIME = (
-    "audit", "commands", "data.catalog", "errors", "experiment", "figures.names", "hyperparameters", "plan",
-    "provenance", "records", "registry", "settings", "spec", "targets",
+    "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
+    "dag.cost", "dag.experiment", "dag.settings", "dag.targets", "data.catalog", "errors", "nets.geometry",
+    "provenance.records", "provenance.snapshot", "provenance.spec",
 )  # fmt: skip
 
 SOURCES = Sources()
@@ -43,8 +46,8 @@ def layer_name(module: str) -> str:
 
 
 def own(module: str) -> bool:
-    """Whether a module is of the top layer, which reads tables."""
-    return layer_name(module) in LAYERS[0]
+    """Whether a module makes figures or tables of tables."""
+    return layer_name(module) in READ_TABLES
 
 
 def foreign_imports(module: str) -> set[str]:
@@ -94,8 +97,32 @@ def test_figures_and_tables_know_nothing_of_torch(module):
 
 
 @pytest.mark.parametrize(
-    "name", ["errors", "registry", "fields", "hyperparameters", "sources", "provenance", "spec", "records"]
+    "name",
+    ["errors", *(f"config.{m}" for m in ("registry", "fields", "hyperparameters", "parts"))]
+    + [f"provenance.{m}" for m in ("files", "records", "snapshot", "sources", "spec")],
 )
 def test_what_every_job_needs_uses_the_standard_library_only(name):
     allowed = sys.stdlib_module_names | {"credit"}
     assert foreign_imports(f"credit.{name}") <= allowed
+
+
+def test_at_the_top_are_packages_only():
+    flat = [m for m in SOURCES.modules if m.count(".") == 1 and SOURCES.modules[m].name != "__init__.py"]
+    assert sorted(flat) == ["credit.__main__", "credit.errors"]
+
+
+WINGS = sorted(
+    m for m in SOURCES.modules if m.startswith("credit.methods.") and SOURCES.modules[m].name == "__init__.py"
+)
+
+
+@pytest.mark.parametrize("package", [m for m in SOURCES.modules if SOURCES.modules[m].name == "__init__.py"])
+def test_a_package_imports_none_of_its_modules(package):
+    """Otherwise every part of it would depend on every other. `credit.optim` binds a function when it is called."""
+    inside = [n for n in ast.parse(SOURCES.modules[package].read_bytes()).body if isinstance(n, ast.ImportFrom)]
+    assert not [n for n in inside if (n.module or "").startswith(package + ".")]
+
+
+def test_no_file_of_the_rules_hides_behind_an_underscore():
+    names = [m.rpartition(".")[2] for m in SOURCES.modules if m.startswith("credit.methods.")]
+    assert not [n for n in names if n.startswith("_")]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import credit
-from credit.learner import Learner, ProbeSlot
 from credit.methods.base import Pass, Phase
 from credit.methods.bp import BP
-from credit.tasks.base import Split, Supervised
-from credit.train import Training
+from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner, ProbeSlot
+from credit.training.loop import Training
 from tests.unit.test_train import make_spec, trained
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from credit.errors import ConfigError
 from credit.nets import losses
-from credit.nets._names import LOSSES
+from credit.nets.names import LOSSES
 
 M, B, N = 3, 5, 4
 SQUARED = {

@@ -8,23 +8,22 @@ import pytest
 import torch
 
 import credit
-from credit import hyperparameters, methods
+from credit.config import hyperparameters
+from credit.config.parts import METHODS
 from credit.errors import ConfigError
 from tests.conftest import small_batch, small_net
 
 SEEDS = [3, 8]
 CASES = [
     (name, kind)
-    for name in methods.registry.names()
-    for kind in hyperparameters.constants(methods.registry.module(name)).get("nets", ("dense",))
+    for name in METHODS.names()
+    for kind in hyperparameters.constants(METHODS.module(name)).get("nets", ("dense",))
 ]
 # Two forward passes hardly assign credit to the first of three layers: the loss falls, but not as far.
 FAINT = {(name, "conv") for name in ("pepita", "pepita_conv", "pepita_conv_corrected", "pepita_sign")}
 every_rule = pytest.mark.parametrize(("name", "kind"), CASES)
 SINGLE = [
-    (name, kind)
-    for name, kind in CASES
-    if hyperparameters.constants(methods.registry.module(name)).get("single_step", True)
+    (name, kind) for name, kind in CASES if hyperparameters.constants(METHODS.module(name)).get("single_step", True)
 ]
 every_single_step_rule = pytest.mark.parametrize(("name", "kind"), SINGLE)
 
@@ -143,7 +142,7 @@ def test_output_weights_of_zero_silence_a_sample(name, kind):
     assert (step.info["error"][:, 4] == 0).all()
 
 
-@pytest.mark.parametrize("name", [n for n in methods.registry.names() if (n, "conv") not in CASES])
+@pytest.mark.parametrize("name", [n for n in METHODS.names() if (n, "conv") not in CASES])
 def test_a_rule_refuses_a_net_that_it_is_not_defined_for(name):
     net, rule = small_net("conv"), credit.method(name)
     with pytest.raises(ValueError, match=f"{name} is not defined for a conv net"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import credit
-from credit.methods import _online_compiled
+from credit.methods.online import loops
 from tests.conftest import small_batch
 from tests.unit.test_di import FAMILY, close, prepared
 
@@ -63,8 +63,8 @@ def assert_same_run(one, other, tolerance=1e-11):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("hidden", ["tanh", "linear"])
 def test_compiled_blocks_of_a_classifier_are_the_updates_one_by_one(name, hyper, bias, hidden, monkeypatch):
-    compiled = Spy(_online_compiled.Block.run)
-    monkeypatch.setattr(_online_compiled.Block, "run", lambda *a: compiled(*a))
+    compiled = Spy(loops.Block.run)
+    monkeypatch.setattr(loops.Block, "run", lambda *a: compiled(*a))
     net = credit.dense([70, 13, 4], hidden, bias=bias)
     assert_same_run(*(online_run(name, net, at_once, **hyper) for at_once in (1, 10)))
     assert compiled.results == [10, 10, 10]
@@ -82,8 +82,8 @@ def test_a_class_that_does_not_exist_is_refused():
 
 @pytest.mark.parametrize("name", ["pbp", "ndi"])
 def test_singular_samples_of_a_compiled_block_are_left_to_least_squares(name, monkeypatch):
-    compiled = Spy(_online_compiled.Block.run)
-    monkeypatch.setattr(_online_compiled.Block, "run", lambda *a: compiled(*a))
+    compiled = Spy(loops.Block.run)
+    monkeypatch.setattr(loops.Block, "run", lambda *a: compiled(*a))
 
     def silence(params):
         params["1"]["weight"][0] = 0.0

@@ -9,8 +9,8 @@ import torch
 
 import credit
 from credit.errors import ConfigError
-from credit.tasks.base import Split, Supervised
 from credit.tasks.images import Images
+from credit.tasks.supervised import Split, Supervised
 from tests.conftest import small_batch, small_net
 
 

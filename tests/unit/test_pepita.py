@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import credit
-from credit import hyperparameters
+from credit.config import hyperparameters
 from credit.errors import ConfigError
 from credit.methods import registry
-from credit.methods._pepita import saves
+from credit.methods.modulation.passes import saves
 from tests.conftest import small_batch
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}

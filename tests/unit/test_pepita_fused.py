@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import credit
-from credit.learner import Learner
-from credit.methods import _pepita_fused
+from credit.methods.modulation import fused
 from credit.methods.pepita import FORMULAS, Pepita
 from credit.nets.base import Batch
-from credit.optim import products
+from credit.numerics import products
+from credit.training.learner import Learner
 
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "lr_in_velocity": True}
 
@@ -47,13 +47,13 @@ def agree(one, other, tolerance=1e-12):
 @pytest.fixture
 def used(monkeypatch):
     """Shapes of the mini-batches that were updated in kept memory."""
-    shapes, plain = [], _pepita_fused.Workspace.update
+    shapes, plain = [], fused.Workspace.update
 
     def noted(space, rule, params, opt, batch, rand):
         shapes.append(tuple(batch.x.shape))
         return plain(space, rule, params, opt, batch, rand)
 
-    monkeypatch.setattr(_pepita_fused.Workspace, "update", noted)
+    monkeypatch.setattr(fused.Workspace, "update", noted)
     return shapes
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from small_checkout import FIT, REPOSITORY, Checkout, put, put_choice, searching
 
-from credit import nets, plan
+from credit.config.files import overlay, read_yaml
+from credit.config.parts import NETS
+from credit.dag import cost as plan
+from credit.dag.targets import Workflow
 from credit.errors import ConfigError
-from credit.settings import overlay, read_yaml
-from credit.spec import members
-from credit.targets import Workflow
+from credit.provenance.spec import members
 
 CONV = {
     "kind": "conv",
@@ -49,7 +50,7 @@ def test_a_conv_net_multiplies_once_per_weight_and_position():
 def test_positions_agree_with_the_net_that_is_built(pool, stride, padding):
     settings = CONV | {"stride": stride, "padding": padding, "pool": pool}
     hyper = {k: v for k, v in settings.items() if k != "kind"}
-    net = nets.registry.load("conv").part(**hyper).build((3, 32, 32), 10)
+    net = NETS.load("conv").part(**hyper).build((3, 32, 32), 10)
     total = 0
     for i in range(len(net)):
         out, *inner = net.block(i).shapes()["weight"]

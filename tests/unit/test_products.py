@@ -10,8 +10,9 @@ import torch
 import credit
 from credit.methods.base import Batch
 from credit.nets.base import BlockTrace
-from credit.optim import optimizer, products
-from credit.optim.products import Product
+from credit.numerics import products
+from credit.numerics.products import Product
+from credit.optim import optimizer
 from tests.unit.test_optim import CASES, assert_same
 
 RULES = ("bp", "fa", "dfa", "drtp", "pepita", "pepita_numpy")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit import provenance
 from credit.errors import ConfigError, DataError, ProvenanceError
+from credit.provenance import snapshot as provenance
 
 FILES = {
     "toy/__init__.py": '"""A toy."""\n',
@@ -447,7 +447,7 @@ def test_git_state_is_the_commit_and_whether_files_differ_from_it(toy, monkeypat
 
 
 SPEC = {"version": 1, "code": "aa", "env": "e1", "data": {"sha256": "d1"}, "train": {"optimizer": {"lr": 0.001}}}
-MODULES = {"credit": "1", "credit.train": "2", "credit.methods.dfa": "3"}
+MODULES = {"credit": "1", "credit.training.loop": "2", "credit.methods.dfa": "3"}
 
 
 @pytest.fixture
@@ -486,11 +486,11 @@ def test_nothing_is_said_of_a_result_that_is_up_to_date(result):
 
 
 def test_why_names_modules_instead_of_the_digest_over_them(result):
-    now = {"credit": "1", "credit.methods.dfa": "9", "credit.rand": "4"}
+    now = {"credit": "1", "credit.methods.dfa": "9", "credit.numerics.rand": "4"}
     assert provenance.why(result, {**SPEC, "code": "bb"}, now) == [
         "module credit.methods.dfa: changed",
-        "module credit.rand: new dependency",
-        "module credit.train: no longer used",
+        "module credit.numerics.rand: new dependency",
+        "module credit.training.loop: no longer used",
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from credit.errors import CheckpointError
-from credit.rand import Rand, stream_seed
+from credit.numerics.rand import Rand, stream_seed
 
 DRAWS = {
     "normal": lambda r: r.normal("s", (3, 4)),

@@ -9,7 +9,8 @@ import os
 import pytest
 
 from credit.errors import DataError
-from credit.records import read_result, replacing, write_result, write_text
+from credit.provenance.files import whole_file, write_text
+from credit.provenance.records import read_result, write_result
 
 HEADER = {"spec": {"version": 1}, "provenance": {}}
 RECORDS = [
@@ -68,7 +69,7 @@ def test_a_file_of_another_kind_is_recognised(tmp_path, content):
         read_result(tmp_path / "x.jsonl")
 
 
-# ---- replacing
+# ---- whole_file
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):
@@ -92,7 +93,7 @@ def test_a_failure_leaves_the_old_file_as_it_was(written):
 def test_the_old_file_stands_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "x.txt"
     write_text(path, "old")
-    with replacing(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
         assert temporary.parent == path.parent

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from credit import methods, nets, probes, tasks
 from credit.bench import registry as benchmarks
+from credit.config.parts import METHODS, NETS, PROBES, TASKS
+from credit.config.registry import Registry
 from credit.errors import ConfigError
-from credit.registry import Registry
 
 
 @pytest.fixture
@@ -54,16 +54,14 @@ def test_a_closed_list_is_all_there_is():
 
 
 def test_the_parts_of_the_package_are_all_there():
-    assert {"bp", "dfa", "drtp", "fa", "shallow"} <= set(methods.registry.names())
-    assert {"images", "teacher"} <= set(tasks.registry.names())
-    assert set(nets.registry.names()) == {"conv", "dense"}
-    assert "angles" in probes.registry.names()
+    assert {"bp", "dfa", "drtp", "fa", "shallow"} <= set(METHODS.names())
+    assert {"images", "teacher"} <= set(TASKS.names())
+    assert set(NETS.names()) == {"conv", "dense"}
+    assert "angles" in PROBES.names()
     assert benchmarks.names()
 
 
-@pytest.mark.parametrize(
-    "registry", [methods.registry, nets.registry, probes.registry, tasks.registry], ids=lambda r: r.kind
-)
+@pytest.mark.parametrize("registry", [METHODS, NETS, PROBES, TASKS], ids=lambda r: r.kind)
 def test_every_part_ends_in_the_line_that_makes_it_one(registry):
     for name in registry.names():
         assert registry.load(name).part.__module__ == registry.module(name)

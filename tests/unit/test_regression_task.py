@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import credit
-from credit.learner import Learner
 from credit.tasks.base import Context
 from credit.tasks.regression import Regression, is_linear
-from credit.train import Training
+from credit.training.learner import Learner
+from credit.training.loop import Training
 
 SMALL = {"n_in": 5, "n_out": 3, "samples": 12, "per_epoch": 4, "init": {"name": "uniform", "scale": 1.0}}
 TANH = {**SMALL, "hidden_sizes": (4,), "bias": True, "init": {"name": "uniform", "scale": 0.5, "bias": 0.5}}

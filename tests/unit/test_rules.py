@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 import credit
-from credit.nets.conv import Conv, Pool
+from credit.nets.conv import Conv
 from credit.nets.jacobian import output_jacobian
+from credit.nets.pooling import Pool
 from tests.conftest import small_batch, small_net
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-13}

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from small_checkout import REPOSITORY
 
+from credit.config.files import check_schema, merge, overlay, read_yaml
+from credit.dag.settings import settings
 from credit.errors import ConfigError, one_of
-from credit.settings import check_schema, merge, overlay, read_yaml, settings
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 EXPERIMENT = REPOSITORY / "workflow" / "schemas" / "experiment.schema.yaml"

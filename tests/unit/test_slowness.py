@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
 from credit.errors import DataError
-from credit.slowness import BEFORE_DECAY, fit_slowness
 
 
 @pytest.mark.parametrize("s", [0.05, 0.5, 3.0])

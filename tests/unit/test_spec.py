@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit.errors import ConfigError
-from credit.spec import VERSION, canonical_json, column, finite, members, read_spec, spec_hash, spread
+from credit.provenance.spec import VERSION, canonical_json, column, finite, members, read_spec, spec_hash, spread
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis.selection import Value, member_values
+from credit.analysis.slowness import fit_slowness
+from credit.analysis.summaries import matrix, mean_and_sd, summarise
 from credit.errors import ConfigError
-from credit.selection import Value, member_values
-from credit.slowness import fit_slowness
-from credit.summaries import matrix, mean_and_sd, summarise
 from tests.unit.test_tables import tidy
 
 # ---- one value per run

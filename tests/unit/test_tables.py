@@ -15,16 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from credit.analysis.tables import collect, mean_ci, one_setting, read_table, read_tables, where, write_table
 from credit.errors import ConfigError, DataError
-from credit.tables import (
-    collect,
-    mean_ci,
-    one_setting,
-    read_table,
-    read_tables,
-    where,
-    write_table,
-)  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
 SPEC = {"paper": "cross", "experiment": "images", "dataset": "mnist", "method": "bp", "data": {"verified": True}}

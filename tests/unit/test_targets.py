@@ -7,10 +7,10 @@ import json
 import pytest
 from small_checkout import FIT, REPOSITORY, Checkout, searching
 
+from credit.config.files import overlay, read_yaml
+from credit.dag.targets import Workflow, as_param
 from credit.errors import ConfigError
-from credit.settings import overlay, read_yaml
-from credit.spec import canonical_json, read_spec
-from credit.targets import Workflow, as_param
+from credit.provenance.spec import canonical_json, read_spec
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from credit import checkpoint
 from credit.errors import CheckpointError, ConfigError
-from credit.spec import VERSION
-from credit.train import Training
+from credit.provenance.spec import VERSION
+from credit.training import checkpoint
+from credit.training.loop import Training
 
 TASK = {"name": "teacher", "n_in": 4, "n_out": 2, "hidden_sizes": [8], "hidden": "relu", "init": "teacher"}
 

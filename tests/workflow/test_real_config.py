@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from credit.settings import overlay, read_yaml
-from credit.targets import Workflow
+from credit.config.files import overlay, read_yaml
+from credit.dag.targets import Workflow
 from tests.workflow.checkout import JOB, Checkout
 
 QUICK = ("--configfile", "config/quick.yaml")

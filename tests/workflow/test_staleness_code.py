@@ -70,8 +70,8 @@ EDITS = {
     "methods/bp.py": images("bp") | teacher("bp", "fa") | AFTER,
     "methods/drtp.py": NOTHING,
     # what methods share
-    "methods/_direct.py": images("dfa") | AFTER_IMAGES,
-    "methods/_sweep.py": images("bp", "fa") | teacher("bp", "fa") | AFTER,
+    "methods/backward/direct.py": images("dfa") | AFTER_IMAGES,
+    "methods/backward/sweep.py": images("bp", "fa") | teacher("bp", "fa") | AFTER,
     "methods/base.py": ALL_IMAGES | ALL_TEACHER | AFTER,
     # net, tasks, probes
     "nets/dense.py": ALL_IMAGES | ALL_TEACHER | AFTER,
@@ -79,7 +79,7 @@ EDITS = {
     "tasks/teacher.py": ALL_TEACHER | AFTER_TEACHER,
     "probes/angles.py": ALL_TEACHER | AFTER_TEACHER,
     # the loop
-    "train.py": ALL_IMAGES | ALL_TEACHER | AFTER,
+    "training/loop.py": ALL_IMAGES | ALL_TEACHER | AFTER,
     # data: its preparation, and its reading. Downloads are held against checksums, whatever code fetches them
     "data/prepare.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
     "data/readers.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
@@ -89,10 +89,10 @@ EDITS = {
     "figures/cross/fig1.py": {"figures/fig1.pdf"},
     "figures/cross/fig2.py": NOTHING,
     "figures/style.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
-    "tables.py": AFTER,
-    "fidelity.py": {"tables/fidelity.csv"},
+    "analysis/tables.py": AFTER,
+    "analysis/fidelity.py": {"tables/fidelity.csv"},
     # what only people ask
-    "plan.py": NOTHING,
+    "dag/cost.py": NOTHING,
 }
 
 
@@ -106,7 +106,7 @@ SCRIPTS = {
     "fetch.py": NOTHING,
     "prepare.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
     "search.py": ALL_IMAGES | AFTER_IMAGES,
-    "train.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
+    "training/loop.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
     "plot.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "collect.py": AFTER,
     "fidelity.py": {"tables/fidelity.csv"},

@@ -6,8 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from credit.plan import banner
-from credit.targets import Workflow, as_param
+from credit.dag.cost import banner
+from credit.dag.targets import Workflow
+from credit.dag.targets import as_param
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 

@@ -10,7 +10,7 @@ import _src  # noqa: F401
 from credit.bench import registry
 from credit.bench.base import machine
 from credit.errors import one_line
-from credit.records import replacing
+from credit.provenance.files import whole_file
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     with one_line():
         rows, where = registry.load(args.name).run(), machine()
-        with replacing(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["benchmark", "quantity", "value", "unit", "target", "met", "machine"])
             for r in rows:

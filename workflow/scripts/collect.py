@@ -4,9 +4,9 @@ import argparse
 
 import _src  # noqa: F401
 
+from credit.analysis.tables import collect, write_table
 from credit.errors import one_line
-from credit.spec import read_spec
-from credit.tables import collect, write_table
+from credit.provenance.spec import read_spec
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ import _src  # noqa: F401
 
 from credit.data.entry import Entry
 from credit.data.fetch import MIRROR_VARIABLE, fetch
-from credit.data.files import write_json
 from credit.errors import one_line
+from credit.provenance.files import write_json
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ import sys
 
 import _src  # noqa: F401
 
+from credit.analysis.fidelity import compare, read_published, read_summaries
+from credit.analysis.tables import write_table
 from credit.errors import one_line
-from credit.fidelity import compare, read_published, read_summaries
-from credit.spec import read_spec
-from credit.tables import write_table
+from credit.provenance.spec import read_spec
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ import importlib.util
 
 import _src  # noqa: F401
 
+from credit.analysis.tables import read_tables
 from credit.errors import ConfigError, one_line
 from credit.figures.style import save
-from credit.spec import read_spec
-from credit.tables import read_tables
+from credit.provenance.spec import read_spec
 
 
 def load(module: str):

@@ -8,7 +8,7 @@ from pathlib import Path
 import _src  # noqa: F401
 
 from credit.errors import one_line
-from credit.spec import read_spec
+from credit.provenance.spec import read_spec
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     with one_line():
         spec = read_spec(args.spec)
         os.environ["OMP_NUM_THREADS"] = str(spec["train"]["threads"])
-        from credit.job import search
+        from credit.training.job import search
 
         checkpoint = args.out.with_name(args.out.name + ".ckpt")
         search(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])

@@ -4,16 +4,16 @@ import argparse
 
 import _src  # noqa: F401
 
+from credit.analysis.summaries import matrix, summarise
+from credit.analysis.tables import read_tables, write_table
 from credit.errors import ConfigError, one_line
-from credit.records import write_text
-from credit.spec import read_spec
-from credit.summaries import matrix, summarise
-from credit.tables import read_tables, write_table
+from credit.provenance.files import write_text
+from credit.provenance.spec import read_spec
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("spec", help="JSON text; holds artefact and options (see credit.summaries.summarise)")
+    parser.add_argument("spec", help="JSON text; holds artefact and options (see credit.analysis.summaries.summarise)")
     parser.add_argument("csv", help="summary to write, one row per method and data set")
     parser.add_argument("md", help="the same as a readable table")
     parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")

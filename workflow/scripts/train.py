@@ -8,7 +8,7 @@ from pathlib import Path
 import _src  # noqa: F401
 
 from credit.errors import one_line
-from credit.spec import read_spec
+from credit.provenance.spec import read_spec
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
         spec = read_spec(args.spec)
         # Before torch is imported: thread pools are sized when they start.
         os.environ["OMP_NUM_THREADS"] = str(spec["train"]["threads"])
-        from credit.job import train
+        from credit.training.job import train
 
         checkpoint = args.checkpoint or args.out.with_name(args.out.name + ".ckpt")
         train(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])

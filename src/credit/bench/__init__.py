@@ -1,3 +1,3 @@
-from credit.registry import Registry
+from credit.config.registry import Registry
 
 registry = Registry("credit.bench", "benchmark")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from credit.heap import keep_freed_memory
+from credit.training.heap import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What it costs to give freed memory back: updates of a convolutional net with and without `credit.heap`.
+"""What it costs to give freed memory back: updates of a convolutional net with and without `credit.training.heap`.
 
 The setting is for a whole process and cannot be undone, so that each is timed in a process of its own.
 """
@@ -16,7 +16,7 @@ import torch
 
 from credit.bench.base import Row
 from credit.bench.pepita import CASES, steps
-from credit.heap import keep_freed_memory
+from credit.training.heap import keep_freed_memory
 
 CASE = "conv, MNIST"
 SETTINGS = ("kept", "given back")

@@ -14,12 +14,12 @@ import torch
 import credit
 from credit.bench._reference import official, product
 from credit.bench.base import Row, medians, ratio
-from credit.learner import Learner
-from credit.methods._inversion_dynamics import run_linear
-from credit.methods._inversion_operators import invert
 from credit.methods.base import Batch
+from credit.methods.inversion.dynamics import run_linear
+from credit.methods.inversion.operators import invert
 from credit.nets.base import Net
-from credit.tasks.base import Split, Supervised
+from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner
 
 DOUBLE = torch.float64
 CLASSIFIER = {"bp": 6.7e-3, "fa": 6.5e-3, "pbp": 6.7e-3, "ndi-undamped": 6.6e-3, "ndi": 6.7e-3}  # official, a sample

@@ -11,7 +11,7 @@ import numpy as np
 
 from credit.bench.base import Row
 from credit.bench.workflow import ROOT, measure
-from credit.spec import VERSION, canonical_json
+from credit.provenance.spec import VERSION, canonical_json
 
 
 def random_images(path: Path) -> None:

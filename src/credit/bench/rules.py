@@ -12,8 +12,8 @@ from torch import nn
 
 import credit
 from credit.bench.base import Row, medians, ratio
-from credit.learner import Learner
-from credit.tasks.base import Split, Supervised
+from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner
 
 SIZES = [784, 256, 256, 256, 10]
 BATCH = 128

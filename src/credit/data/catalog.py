@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from credit.config.files import check_schema, read_yaml
 from credit.data.entry import Entry, File
 from credit.errors import ConfigError, one_of
-from credit.settings import check_schema, read_yaml
 
 ROOT = Path(__file__).parents[3]
 CATALOG = ROOT / "config" / "datasets.yaml"

@@ -14,8 +14,8 @@ from pathlib import Path
 from credit.data import _sources, _torchvision
 from credit.data._sources import Patience, Unavailable
 from credit.data.entry import Entry, File
-from credit.data.files import checksum, whole_file
 from credit.errors import DataError
+from credit.provenance.files import checksum, whole_file
 
 MIRROR_VARIABLE = "CREDIT_DATA_MIRROR"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from credit.data.entry import Entry
-from credit.data.files import checksum, whole_file, writing
 from credit.data.readers import Batches, read
 from credit.errors import DataError
+from credit.provenance.files import checksum, whole_file, writing
 
 
 def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:

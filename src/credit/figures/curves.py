@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from credit.figures.names import Style
+from credit.analysis.names import Style
+from credit.analysis.tables import CONFIDENCE
 from credit.figures.style import log_axis
-from credit.tables import CONFIDENCE
 
 FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from credit.analysis.names import Style, dataset_title
+from credit.analysis.tables import VERIFIED, one_setting, where
 from credit.errors import ConfigError, one_of
-from credit.figures.names import Style, dataset_title
-from credit.records import replacing
-from credit.tables import VERIFIED, one_setting, where
+from credit.provenance.files import whole_file
 
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
@@ -74,7 +74,7 @@ def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
     """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions."""
     metadata = {"pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")), "png": {"Software": None}}
     for path, kind in ((pdf, "pdf"), (png, "png")):
-        with settings(), replacing(path) as temporary:
+        with settings(), whole_file(path) as temporary:
             figure.savefig(temporary, format=kind, metadata=metadata[kind])
 
 

@@ -1,3 +1,1 @@
-from credit.registry import Registry
-
-registry = Registry("credit.methods", "method")
+"""Learning rules, one file each, found by file name; their machinery lies in packages by concept."""

@@ -7,19 +7,19 @@ Every module of this package that is a rule ends in `part = ItsClass`; its file 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from credit import hyperparameters
-from credit.methods import registry
-from credit.nets.base import Batch, Net, Params, Trace, check_input
+from credit.config import hyperparameters
+from credit.config.parts import METHODS
+from credit.nets.base import Batch, Net, Trace, check_input
+from credit.numerics.products import multiplied_out
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 from credit.optim import optimizer
-from credit.optim.products import multiplied_out
-from credit.rand import Rand
 
 State = dict[str, Any]
 
@@ -179,18 +179,5 @@ def method(name: str, **hyper: Any) -> Method:
     A float hyperparameter may be a sequence with one value per member of the stack. Raises ConfigError
     (a ValueError) naming an unknown rule, an unknown hyperparameter or a value that is not allowed.
     """
-    module = registry.load(name)
+    module = METHODS.load(name)
     return module.part(**hyperparameters.check(module.__name__, hyper, name, stacked=True))
-
-
-def member(value: float | Sequence[float], like: Tensor) -> float | Tensor:
-    """A hyperparameter ready to be combined with `like` (M, ...): per-member values get trailing axes."""
-    if isinstance(value, (int, float)):
-        return value
-    values = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return values.reshape(-1, *([1] * (like.ndim - 1)))
-
-
-def scaled(tensor: Tensor, factor: float | Sequence[float]) -> Tensor:
-    """`tensor` (M, ...) times a hyperparameter that may differ between members."""
-    return tensor * member(factor, tensor)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from credit.methods._sweep import check_masks, sweep
+from credit.methods.backward.sweep import check_masks, sweep
 from credit.methods.base import Batch, Method, State, Step, forward
-from credit.nets.base import Net, Params
-from credit.rand import Rand
+from credit.nets.base import Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

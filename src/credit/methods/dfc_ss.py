@@ -7,15 +7,16 @@ from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
-from credit.methods import _dfc_reduced as reduced
-from credit.methods._dfc import counts
-from credit.methods._dfc_dynamic import Dynamic
-from credit.methods._dfc_frame import Deviation
-from credit.methods._dfc_gradients import state_gradients
-from credit.methods._dfc_steady import Settled, newton
 from credit.methods.base import Batch, State, Step
-from credit.nets.base import Net, Params
-from credit.rand import Rand
+from credit.methods.control import linearised as reduced
+from credit.methods.control.frame import Deviation
+from credit.methods.control.rule import counts
+from credit.methods.control.simulated import Dynamic
+from credit.methods.control.steady import Settled, newton
+from credit.methods.control.teaching import state_gradients
+from credit.nets.base import Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from credit.methods._dfc import DeepFeedbackControl, counts
-from credit.methods._dfc_frame import Deviation
-from credit.methods._dfc_gradients import state_gradients
-from credit.methods._dfc_steady import feedforward_rates, linear_control, spread_control
 from credit.methods.base import Step
-from credit.nets.base import Params
-from credit.rand import Rand
+from credit.methods.control.frame import Deviation
+from credit.methods.control.rule import DeepFeedbackControl, counts
+from credit.methods.control.steady import feedforward_rates, linear_control, spread_control
+from credit.methods.control.teaching import state_gradients
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

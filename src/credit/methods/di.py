@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods._inversion import LayerByLayer, WithFeedback
-from credit.methods._inversion_dynamics import run_linear, run_loop
-from credit.methods._stability import lambda_max, rounding, stabilize, step_radius, surely_stable
 from credit.methods.base import State
-from credit.nets.base import Net, Params
-from credit.rand import Rand
+from credit.methods.inversion.dynamics import run_linear, run_loop
+from credit.methods.inversion.rule import LayerByLayer, WithFeedback
+from credit.methods.inversion.stability import lambda_max, rounding, stabilize, step_radius, surely_stable
+from credit.nets.base import Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 GROWTH = 1e6  # of the states over all steps; more means that the dynamics runs away
 

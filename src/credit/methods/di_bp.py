@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from credit.methods._inversion import LayerByLayer
-from credit.methods._online_compiled import Sweep
 from credit.methods.base import State
+from credit.methods.inversion.rule import LayerByLayer
+from credit.methods.online.loops import Sweep
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from credit.methods._direct import direct_feedback, direct_step
+from credit.methods.backward.direct import direct_feedback, direct_step
 from credit.methods.base import Batch, Method, State, Step, forward
-from credit.nets.base import Net, Params
-from credit.rand import Rand
+from credit.nets.base import Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

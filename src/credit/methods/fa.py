@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from credit.methods._sweep import check_masks, sweep
-from credit.methods.base import Batch, Method, State, Step, forward, scaled
-from credit.nets.base import Net, Params
+from credit.methods.backward.sweep import check_masks, sweep
+from credit.methods.base import Batch, Method, State, Step, forward
+from credit.nets.base import Net
 from credit.nets.init import init
-from credit.rand import Rand, as_rand
+from credit.numerics.rand import Rand, as_rand
+from credit.numerics.stack import scaled
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

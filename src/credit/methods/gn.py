@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from credit.methods._dfc_clipping import rescale
-from credit.methods._dfc_reference import damped_solution
 from credit.methods.base import Batch, Method, State, Step, forward
-from credit.nets.base import Net, Params
+from credit.nets.base import Net
 from credit.nets.jacobian import output_jacobian
-from credit.rand import Rand
+from credit.numerics.linalg import damped_solution
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
+from credit.optim.clipping import rescale
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from credit.methods._dfc_clipping import clip_each
-from credit.methods._dfc_frame import difference
-from credit.methods._dfc_reference import damped_solution
-from credit.methods._dfc_steady import chunks
-from credit.methods.base import Batch, Method, State, Step, forward, scaled
+from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets import jacobian
-from credit.nets.base import Net, Params, Trace
-from credit.rand import Rand
+from credit.nets.activations import difference
+from credit.nets.base import Net, Trace
+from credit.numerics.linalg import damped_solution
+from credit.numerics.rand import Rand
+from credit.numerics.stack import chunks, scaled
+from credit.numerics.trees import Params
+from credit.optim.clipping import clip_each
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from credit.methods._inversion import LayerByLayer, WithFeedback
-from credit.methods._inversion_operators import invert
-from credit.methods._online_compiled import FIXED_POINT, Sweep
 from credit.methods.base import State
+from credit.methods.inversion.operators import invert
+from credit.methods.inversion.rule import LayerByLayer, WithFeedback
+from credit.methods.online.loops import FIXED_POINT, Sweep
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from credit.methods._inversion import LayerByLayer
-from credit.methods._inversion_operators import pseudo_invert
-from credit.methods._online_compiled import PSEUDO, Sweep
 from credit.methods.base import State
+from credit.methods.inversion.operators import pseudo_invert
+from credit.methods.inversion.rule import LayerByLayer
+from credit.methods.online.loops import PSEUDO, Sweep
 
 
 @dataclass(frozen=True)

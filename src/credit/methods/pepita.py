@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods import _pepita_fused
-from credit.methods._pepita import Modulation, draw_projection, last_sample
 from credit.methods.base import Batch, Method, State, Step, batch_size, redivided, with_loss
-from credit.nets.base import Net, Params, Trace, check_input
-from credit.rand import Rand, as_rand
+from credit.methods.modulation import fused
+from credit.methods.modulation.passes import Modulation, draw_projection, last_sample
+from credit.nets.base import Net, Trace, check_input
+from credit.numerics.rand import Rand, as_rand
+from credit.numerics.trees import Params
 
 # What a rule that inherits from this one may write anew; then `advance` is its `update`.
 FORMULAS = ("gradients", "update", "_together", "_modulated", "_error", "_deltas", "_products")
@@ -37,7 +38,7 @@ class Pepita(Method):
     conv_sign: of a convolution's gradient, "as_released" (opposite to the paper's rule) or "pepita".
     conv_positions: "mean" over the positions of an image, "sum", or "sqrt", the sum over the root of their number.
     conv_divisions: how often a convolution's gradient is divided by the batch size, twice as released or once.
-    freeze_conv: convolutions are not trained. low_rank: see `credit.methods._pepita`; changes rounding only.
+    freeze_conv: convolutions are not trained. low_rank: see `credit.methods.modulation.passes`; changes rounding only.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
@@ -102,17 +103,17 @@ class Pepita(Method):
     def advance(
         self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand, memory: dict[Any, Any]
     ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """`update`; of dense relu nets with dropout on the CPU in fewer passes over memory (see `_pepita_fused`)."""
+        """`update`; of dense relu nets with dropout on the CPU in fewer passes over memory (see `fused`)."""
         if batch.weights is not None or batch.divisor is not None:
             return super().advance(net, params, opt, state, batch, rand, memory)
         key, projection = (batch.x.shape, batch.x.dtype), state["projection"]
         space = memory.get(key)
         if space is None or not space.fits(params, projection):
             changed = any(getattr(type(self), name) is not getattr(Pepita, name) for name in FORMULAS)
-            if changed or not _pepita_fused.applies(self, net, params, opt, batch):
+            if changed or not fused.applies(self, net, params, opt, batch):
                 return super().advance(net, params, opt, state, batch, rand, memory)
             check_input(net, params, batch.x)
-            space = memory[key] = _pepita_fused.Workspace(net, params, projection, batch.x.shape[1])
+            space = memory[key] = fused.Workspace(net, params, projection, batch.x.shape[1])
         return params, opt, state, {"loss": space.update(self, params, opt, batch, rand)}
 
     def _together(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, spare_last: bool) -> Step:

@@ -11,14 +11,15 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from credit.methods._inversion import WithFeedback
-from credit.methods._inversion_dynamics import run_chain
-from credit.methods._inversion_names import options
-from credit.methods._stability import step_radius
 from credit.methods.base import State
 from credit.methods.di import check_growth
-from credit.nets.base import Net, Params, Trace
-from credit.rand import Rand, as_rand
+from credit.methods.inversion.dynamics import run_chain
+from credit.methods.inversion.names import options
+from credit.methods.inversion.rule import WithFeedback
+from credit.methods.inversion.stability import step_radius
+from credit.nets.base import Net, Trace
+from credit.numerics.rand import Rand, as_rand
+from credit.numerics.trees import Params
 
 FLAT = ("relu", "relu_closed")  # activations with slope 0 over a whole range
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from credit.methods.base import Batch, Method, State, Step, forward
-from credit.nets.base import Net, Params
-from credit.rand import Rand
+from credit.nets.base import Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,1 @@
-from credit.registry import Registry
-
-registry = Registry("credit.nets", "net", parts=("conv", "dense"))
+"""Networks: blocks, losses, initialisation."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
-from credit.nets.memory import compiled_loops, in_memory
+from credit.nets.lazy import compiled_loops
+from credit.numerics.memory import in_memory
 
 
 class Activation:
@@ -180,3 +181,22 @@ def get(name: str) -> Activation:
     if name not in _BY_NAME:
         raise ConfigError(one_of("activation", name, _BY_NAME))
     return _BY_NAME[name]
+
+
+def difference(phi: Activation, pre: Tensor, value: Tensor, shift: Tensor) -> Tensor:
+    """phi(pre + shift) - phi(pre) without cancellation; value: phi(pre). Any shape.
+
+    tanh a - tanh b = tanh(a - b) (1 - tanh a tanh b); a sigmoid is a tanh; the others are piecewise linear.
+    """
+    if isinstance(phi, Linear):
+        return shift
+    if isinstance(phi, Tanh):
+        return torch.tanh(shift) * (1 - value * torch.tanh(pre + shift))
+    if isinstance(phi, Sigmoid):
+        return 0.5 * torch.tanh(0.5 * shift) * (1 - (2 * value - 1) * torch.tanh(0.5 * (pre + shift)))
+    if isinstance(phi, ReLU):
+        return torch.maximum(shift + pre.clamp(max=0), -pre.clamp(min=0))
+    if isinstance(phi, LeakyReLU):
+        rectified = torch.maximum(shift + pre.clamp(max=0), -pre.clamp(min=0))
+        return phi.slope * shift + (1 - phi.slope) * rectified
+    return phi.value(pre + shift) - value

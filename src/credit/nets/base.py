@@ -25,9 +25,9 @@ from torch import Tensor
 
 from credit.nets import losses
 from credit.nets.init import init
-from credit.rand import Rand, as_rand
+from credit.numerics.rand import Rand, as_rand
+from credit.numerics.trees import Params
 
-Params = dict[str, dict[str, Tensor]]
 ROOM = 2**21  # values before pooling that `predict` holds at once: more leave the cache, and take three times as long
 Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
 
@@ -109,7 +109,7 @@ class Net:
 
     @cached_property
     def with_products(self) -> Net:
-        """The same net, but gradients of large dense weights may stay products (see `credit.optim.products`)."""
+        """The same net, but gradients of large dense weights may stay products (see `credit.numerics.products`)."""
         blocks = tuple(b.with_products() if hasattr(b, "with_products") else b for b in self.blocks)
         return replace(self, blocks=blocks)
 
@@ -169,7 +169,7 @@ class Net:
     ) -> list[Tensor | None] | None:
         """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped.
 
-        like: a weight, for randomness that is given as a seed or as draws (see `credit.rand.as_rand`).
+        like: a weight, for randomness that is given as a seed or as draws (see `credit.numerics.rand.as_rand`).
         out: memory for them on the CPU, (M, B, ...) each.
         """
         if self.keep >= 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -14,21 +13,7 @@ from torch import Tensor
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
 from credit.nets.dense import Dense, each_block
-from credit.nets.memory import compiled_loops, in_memory
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Max-pooling windows; padding counts as minus infinity. stride: None means the size."""
-
-    size: int
-    step: int | None = None
-    padding: int = 0
-
-    @property
-    def stride(self) -> int:
-        """Distance of neighbouring windows."""
-        return self.size if self.step is None else self.step
+from credit.nets.pooling import Pool
 
 
 @dataclass(frozen=True)
@@ -63,9 +48,7 @@ class Conv:
         """(C, H, W) of the output, after pooling."""
         if self.pool is None:
             return self.shape_pre
-        p = self.pool
-        side = [(n + 2 * p.padding - p.size) // p.stride + 1 for n in self.shape_pre[1:]]
-        return (self.channels, *side)
+        return (self.channels, *self.pool.sides(self.shape_pre[1:]))
 
     @property
     def n_out(self) -> int:
@@ -97,65 +80,19 @@ class Conv:
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
         """What follows the pre-activation `pre`: activation, pooling, mask. x: the input that it came of."""
-        if self.pool is not None and self._tiled and isinstance(self.phi, activations.ReLU) and in_memory(pre):
-            (act, out), index = self._relu_pooled(pre), None
-        else:
+        if self.pool is None:
             act = self.phi.value(pre)
-            out, index = self._pool(act)
+            out, index = act, None
+        else:
+            act, out, index = self.pool.activated(self.phi, pre)
         return BlockTrace(x, pre, act, out if mask is None else out * mask, index, mask)
 
-    def _relu_pooled(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        """(activities, pooled activities) in one pass."""
-        act, out = torch.empty_like(pre), pre.new_empty(*pre.shape[:-2], *self.shape_out[-2:])
-        planes = (t.view(-1, *t.shape[-2:]).numpy() for t in (pre, act, out))
-        compiled_loops().relu_pooled(*planes, self.pool.size)
-        return act, out
-
-    def _pool(self, act: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Pooled activities, and for windows that overlap the index of each window's largest."""
-        if self.pool is None:
-            return act, None
-        if self._tiled:
-            return functools.reduce(torch.maximum, self._tiles(act)), None
-        p = self.pool
-        flat = act.reshape(-1, *act.shape[-3:])
-        out, index = F.max_pool2d(flat, p.size, p.stride, p.padding, return_indices=True)
-        shape = (*act.shape[:-2], *out.shape[-2:])
-        return out.reshape(shape), index.reshape(shape)
-
     def unpool(self, trace: BlockTrace, grad: Tensor) -> Tensor:
-        """Gradient at the pooled output -> at the activation; overlapping windows add up."""
+        """Gradient at the pooled output, (M, B, C, H, W) or flattened -> at the activation."""
         grad = grad.reshape(trace.out.shape)
         if self.pool is None:
             return grad
-        if self._tiled:
-            return self._untile(trace, grad)
-        full = torch.zeros_like(trace.act).flatten(-2)
-        full.scatter_add_(-1, trace.index.flatten(-2), grad.flatten(-2))
-        return full.reshape(trace.act.shape)
-
-    @property
-    def _tiled(self) -> bool:
-        """Whether windows lie side by side; a few elementwise maxima are much faster there than torch's pooling."""
-        p = self.pool
-        return p.stride == p.size <= 4 and p.padding == 0
-
-    def _tiles(self, act: Tensor) -> list[Tensor]:
-        """Views of `act`, one for each place within a window, in reading order; without rows that fill no window."""
-        k = self.pool.size
-        h, w = (n // k * k for n in act.shape[-2:])
-        return [act[..., i:h:k, j:w:k] for i in range(k) for j in range(k)]
-
-    def _untile(self, trace: BlockTrace, grad: Tensor) -> Tensor:
-        """The gradient goes to the first of a window's largest, as in torch."""
-        act = trace.act
-        top = trace.out if trace.mask is None else self._pool(act)[0]
-        full, free = torch.zeros_like(act), torch.ones_like(top, dtype=torch.bool)
-        for piece, target in zip(self._tiles(act), self._tiles(full), strict=True):
-            hit = (piece == top).logical_and_(free)
-            free.logical_and_(hit.logical_not())
-            target.copy_(grad * hit)
-        return full
+        return self.pool.up(grad, trace.act, trace.out if trace.mask is None else None, trace.index)
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the output, (M, B, C, H, W) or flattened -> at the pre-activation."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
-from credit.optim.products import Product, worthwhile
+from credit.numerics.products import Product, worthwhile
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from credit.nets._names import scheme_options
-from credit.rand import Rand
+from credit.nets.names import scheme_options
+from credit.numerics.rand import Rand
 
 
 def init(

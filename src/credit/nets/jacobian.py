@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from credit.nets.base import Net, Params, Trace
+from credit.nets.base import Net, Trace
+from credit.numerics.trees import Params
 
 
 def output_jacobian(net: Net, params: Params, trace: Trace) -> list[Tensor]:

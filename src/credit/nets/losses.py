@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError, one_of
-from credit.nets.memory import compiled_loops, in_memory
+from credit.nets.lazy import compiled_loops
+from credit.numerics.memory import in_memory
 
 SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from credit.optim._optimizer import Optimizer
+    from credit.optim.optimizers import Optimizer
 
 
 def optimizer(name: str, **hyper: Any) -> Optimizer:
@@ -20,7 +20,7 @@ def optimizer(name: str, **hyper: Any) -> Optimizer:
 
     hyper: see `credit.optim.config`. Raises ConfigError naming a hyperparameter that is wrong.
     """
-    from credit.optim._optimizer import Optimizer
     from credit.optim.config import check
+    from credit.optim.optimizers import Optimizer
 
     return Optimizer(check({"name": name, **hyper}))

@@ -1,3 +1,1 @@
-from credit.registry import Registry
-
-registry = Registry("credit.probes", "probe")
+"""What is measured besides losses: pure functions of a moment of training."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from credit.nets.jacobian import output_jacobian
+from credit.numerics.rand import Rand
 from credit.probes.base import Moment
-from credit.rand import Rand
 
 DAMPINGS = (-5.0, 2.0)  # powers of ten, published
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from credit.nets.base import Params
+from credit.numerics.trees import Params
 from credit.probes.angles import angle
 from credit.probes.base import Moment
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import method
-from credit.nets.base import Params
+from credit.numerics.trees import Params
 from credit.probes.base import Moment
 
 

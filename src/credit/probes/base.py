@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from credit.methods.base import Method, State
-from credit.nets.base import Batch, Net, Params
-from credit.rand import Rand
+from credit.nets.base import Batch, Net
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods._controller import simulate
-from credit.methods._dfc_dynamic import Dynamic
-from credit.methods._dfc_frame import Deviation
-from credit.methods.base import forward, scaled
+from credit.methods.base import forward
+from credit.methods.control.controller import simulate
+from credit.methods.control.frame import Deviation
+from credit.methods.control.simulated import Dynamic
+from credit.numerics.stack import scaled
 from credit.probes.base import Moment
 
 

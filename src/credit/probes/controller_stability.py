@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import member
 from credit.nets.jacobian import chain
+from credit.numerics.linalg import largest_real_part
+from credit.numerics.stack import Number, member
 from credit.probes.base import Moment
 
 MATRICES = ("A_tilde_I", "A_I", "A_inst", "A_PI")
-Number = float | Sequence[float]
 
 
 def stability_matrices(
@@ -55,13 +55,6 @@ def stability_matrices(
         "A_inst": -(jacobian @ q + leak),
         "A_PI": _blocks(-decay / tau, through / tau, gain * output - jacobian, -leak - gain * (output @ q)),
     }
-
-
-def largest_real_part(matrix: Tensor) -> Tensor:
-    """Largest real part of the eigenvalues, (M, B); NaN where a matrix is not finite."""
-    finite = matrix.isfinite().flatten(-2).all(-1)
-    sound = torch.where(finite[..., None, None], matrix, 0.0)
-    return torch.where(finite, torch.linalg.eigvals(sound).real.amax(-1), torch.nan)
 
 
 def _blocks(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

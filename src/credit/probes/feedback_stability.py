@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from credit.methods._stability import chain_lambda_max, lambda_max
+from credit.methods.inversion.stability import chain_lambda_max, lambda_max
 from credit.probes.base import Moment
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods._dfc_gradients import state_gradients
-from credit.methods._dfc_steady import Settled, linear_control, spread_control
-from credit.nets.base import Params
+from credit.methods.control.steady import Settled, linear_control, spread_control
+from credit.methods.control.teaching import state_gradients
+from credit.numerics.trees import Params
 from credit.probes.angles import update_angles
 from credit.probes.base import Moment
 

@@ -1,3 +1,1 @@
-from credit.registry import Registry
-
-registry = Registry("credit.tasks", "task")
+"""Where data comes from, and the shape of the loop over it."""

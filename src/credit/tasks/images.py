@@ -12,7 +12,8 @@ from torch import Tensor
 from credit.data.load import load, split
 from credit.errors import ConfigError, DataError
 from credit.nets.losses import get as get_loss
-from credit.tasks.base import Context, Split, Supervised
+from credit.tasks.base import Context
+from credit.tasks.supervised import Split, Supervised
 
 
 class Reconstruction(Supervised):

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from credit.nets.base import Net
 from credit.nets.dense import dense
-from credit.rand import Rand
-from credit.tasks.base import EVALUATION_BATCH, Context, Split, Supervised
+from credit.numerics.rand import Rand
+from credit.tasks.base import Context
+from credit.tasks.supervised import EVALUATION_BATCH, Split, Supervised
 
 
 @dataclass

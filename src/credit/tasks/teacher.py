@@ -12,8 +12,9 @@ from typing import Annotated
 import torch
 
 from credit.nets.dense import dense
-from credit.rand import Rand
-from credit.tasks.base import Context, Split, Supervised
+from credit.numerics.rand import Rand
+from credit.tasks.base import Context
+from credit.tasks.supervised import Split, Supervised
 
 
 @dataclass(frozen=True)

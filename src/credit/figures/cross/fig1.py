@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from credit.analysis.names import Style, dataset_order, method_styles, metric_label
+from credit.analysis.selection import member_values
+from credit.analysis.tables import mean_ci
 from credit.figures import style
-from credit.figures.names import Style, dataset_order, method_styles, metric_label
-from credit.selection import member_values
-from credit.tables import mean_ci
 
 LOG_RATIO = 8.0
 
@@ -22,7 +22,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """One panel per data set, one row per method: mean with 95 % t interval, and the single runs.
 
     table: tidy, with the metric for the whole net, errors as fractions.
-    options: metric (test_error); select and validation, see `credit.selection.Value`; where.
+    options: metric (test_error); select and validation, see `credit.analysis.selection.Value`; where.
     Runs that diverged are left out of the mean and counted in the panel. Raises ConfigError for an empty
     selection.
     """

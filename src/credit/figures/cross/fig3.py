@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from credit.analysis.names import METHOD_STYLES, Style, method_styles, metric_label
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, median_curve
-from credit.figures.names import METHODS, Style, method_styles, metric_label
 
 
 @style.styled
@@ -82,7 +82,7 @@ def _angle(axes, methods: list[tuple[pd.DataFrame, Style]], metric: str, layer: 
     for place, (rows, look) in enumerate(methods):
         curve = median_curve(rows, metric, layer, window)
         # BP's angle to itself is 0 by definition: it stays, but behind the others
-        draw_curve(axes, curve, look, place, len(methods), zorder=2.5 if look == METHODS["bp"] else 3.0)
+        draw_curve(axes, curve, look, place, len(methods), zorder=2.5 if look == METHOD_STYLES["bp"] else 3.0)
     style.epoch_axis(axes.xaxis, 4)
 
 

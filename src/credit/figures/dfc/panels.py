@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from credit.analysis.names import DASHED, METHOD_STYLES, SOLID, Style, method_styles, metric_label
 from credit.errors import ConfigError, one_of
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
-from credit.figures.names import DASHED, METHODS, SOLID, Style, method_styles, metric_label
 
 AXES = {"epoch": "epoch", "step": "mini-batches"}
 
@@ -51,7 +51,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     if not panels or not set(rows["metric"]) & {p.metric for p in panels}:
         raise ConfigError(f"panels: {', '.join(p.metric for p in panels)}: none was recorded; nothing to draw")
     looks = {
-        m: look._replace(line=SOLID if m in METHODS else DASHED)
+        m: look._replace(line=SOLID if m in METHOD_STYLES else DASHED)
         for m, look in method_styles(rows["method"], o["rules"]).items()
     }
     groups = [[m for m in looks if m in group] for group in o["groups"] or [list(looks)]]

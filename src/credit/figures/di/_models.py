@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from credit.figures.names import BLUE, METHODS, PURPLE, VERMILION, Style, method_styles
+from credit.analysis.names import BLUE, METHOD_STYLES, PURPLE, VERMILION, Style, method_styles
 
 SETTINGS = {"2": VERMILION, "3": BLUE, "undamped": PURPLE}
 INVERSIONS = ("ndi", "di", "sdi")
@@ -15,7 +15,7 @@ def model_styles(methods: Iterable[str], rules: Mapping[str, str]) -> dict[str, 
 
     The script's own forms of BP and FA, with its clipping, look like BP and FA. rules: {method: learning rule}.
     """
-    plain = {name: rule for name, rule in rules.items() if name.partition("-")[0] not in METHODS}
+    plain = {name: rule for name, rule in rules.items() if name.partition("-")[0] not in METHOD_STYLES}
     return {name: _style(name, look) for name, look in method_styles(methods, plain).items()}
 
 
@@ -23,4 +23,4 @@ def _style(name: str, look: Style) -> Style:
     rule, _, setting = name.partition("-")
     if rule not in INVERSIONS or setting not in SETTINGS:
         return look
-    return look._replace(colour=SETTINGS[setting], line=METHODS[rule].line, marker=METHODS[rule].marker)
+    return look._replace(colour=SETTINGS[setting], line=METHOD_STYLES[rule].line, marker=METHOD_STYLES[rule].marker)

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from credit.analysis.names import dataset_order, metric_label
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, mean_curve
 from credit.figures.di._models import model_styles
-from credit.figures.names import dataset_order, metric_label
 
 
 def training_curves(table: pd.DataFrame, options: dict[str, Any], figure: str, metric: str, unit: str) -> Figure:

@@ -1,0 +1,1 @@
+"""From result files to numbers: tables, statistics, verdicts. Knows nothing of torch."""

@@ -1,0 +1,144 @@
+"""One number per run: which metric, of which layer, at which epoch of its curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
+from credit.analysis.tables import VERIFIED
+from credit.errors import ConfigError, DataError, one_of
+
+RUN = ["dataset", "method", "seed"]
+CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
+SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a run is reduced to.
+
+    metric, layer: as recorded; layer "" is the whole net. name: what the number is called, the metric if empty.
+    select: "final" is the last epoch, "at" the given `epoch`, "lowest" the smallest value of all epochs;
+    "best_validation" and "lowest_validation" take the first epoch at which `validation` (default: validation_error,
+    validation_loss) is lowest; "slowness" is that of `credit.analysis.slowness`, of the accuracy 1 - metric.
+    window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
+    within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs
+    before selecting.
+    where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
+    """
+
+    metric: str = "test_error"
+    name: str = ""
+    layer: str = ""
+    select: str = "final"
+    epoch: int | None = None
+    validation: str | None = None
+    window: int = 1
+    points: int = BEFORE_DECAY
+    chance: float = 0.1
+    average: bool = False
+    where: dict[str, Any] = field(default_factory=dict)
+    percent: bool = False
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.select not in SELECT:
+            raise ConfigError(one_of("options.select", self.select, SELECT))
+        if (self.select == "at") != (self.epoch is not None):
+            raise ConfigError(f"options.epoch = {self.epoch}; give it together with select: at, and only then")
+        if self.window < 1 or (self.window > 1 and self.select not in ("final", "at")):
+            raise ConfigError(f"options.window = {self.window}; must be >= 1, and 1 unless select is final or at")
+
+    @property
+    def label(self) -> str:
+        """Name in summaries and in config/published."""
+        return self.name or self.metric
+
+    @property
+    def chooser(self) -> str:
+        """Metric whose curve chooses the epoch."""
+        return self.validation or CHOOSERS.get(self.select, self.metric)
+
+    @property
+    def chooser_layer(self) -> str:
+        """Where `chooser` is recorded: of the whole net, unless the value is its own chooser."""
+        return self.layer if self.chooser == self.metric else ""
+
+
+def values(options: Mapping[str, Any]) -> list[Value]:
+    """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
+
+    Raises ConfigError for an unknown key or select.
+    """
+    known = {f.name for f in fields(Value)}
+    common = {k: v for k, v in options.items() if k in known - {"where"}}
+    chosen = []
+    for i, given in enumerate(options.get("values") or [{}]):
+        for key in given:
+            if key not in known:
+                raise ConfigError(one_of(f"options.values[{i}]", key, known))
+        chosen.append(Value(**{**common, **given}))
+    return chosen
+
+
+def member_values(table: pd.DataFrame, value: Value | str, select: str = "final", validation: str | None = None):
+    """One value per run of a tidy table with one setting per (dataset, method).
+
+    value: what is wanted, or the name of a metric; then `select` and `validation` say the rest, see `Value`.
+    Returns columns dataset, method, seed, value (NaN where the run diverged), epochs (the last one recorded, or the
+    selected one for "at"), diverged, data_verified. A run that lacks the metric or the epoch gets no row.
+    Raises ConfigError for a metric never recorded.
+    """
+    wanted = value if isinstance(value, Value) else Value(value, select=select, validation=validation)
+    mine = table[table["layer"].isin({"", wanted.layer})]
+    for name, layer in ((wanted.metric, wanted.layer), (wanted.chooser, wanted.chooser_layer)):
+        recorded = mine.loc[mine["layer"] == layer, "metric"]
+        if not (recorded == name).any():
+            of = f"layer {layer!r}" if layer else "the whole net"
+            raise ConfigError(one_of("metric", name, recorded.unique()) + f" (of {of})")
+    found = []
+    for key, rows in mine.groupby(RUN, sort=False):
+        chosen = _of_run(rows, wanted, key)
+        if chosen is not None:
+            found.append((*key, *chosen, bool(rows[VERIFIED].all())))
+    return pd.DataFrame(found, columns=[*RUN, "value", "epochs", "diverged", VERIFIED])
+
+
+def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple) -> tuple[float, int, bool] | None:
+    """(value, epochs, diverged) of one run, None where it has no such value."""
+    curve = by_epoch(rows, wanted.metric, wanted.layer, wanted.window)
+    chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
+    last = int(rows["epoch"].max()) if wanted.epoch is None else wanted.epoch
+    if (rows["metric"] == "diverged").any() or (len(curve) > 0 and pd.isna(curve.iloc[-1])):
+        return np.nan, last, True
+    if curve.empty or chooser.dropna().empty or (wanted.epoch is not None and wanted.epoch not in curve.index):
+        return None  # it gets no row, rather than an invented one
+    return _selected(curve, chooser, wanted, key), last, False
+
+
+def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -> float:
+    if wanted.select == "slowness":
+        after = 1 - curve[curve.index > 0]
+        return fit_slowness(after, wanted.chance, wanted.points).slowness
+    if wanted.select in ("final", "at"):
+        return curve.iloc[-1] if wanted.epoch is None else curve.loc[wanted.epoch]
+    epoch = chooser.idxmin()
+    if epoch not in curve.index:
+        raise DataError(f"{key}: {wanted.chooser} is lowest at epoch {epoch}, which has no {wanted.metric}")
+    return curve.loc[epoch]
+
+
+def by_epoch(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> pd.Series:
+    """Values of one metric of one run, indexed by epoch; the last one where an epoch has several.
+
+    window: trailing mean over so many records.
+    """
+    rows = rows[(rows["metric"] == metric) & (rows["layer"] == layer)].sort_values(["epoch", "step"], kind="stable")
+    if window > 1:
+        rows = rows.assign(value=rows["value"].rolling(window, min_periods=1).mean())
+    return rows.drop_duplicates("epoch", keep="last").set_index("epoch")["value"]

@@ -1,0 +1,1 @@
+"""How settings are read and checked: registries of parts, their hyperparameters, YAML. Loads no torch."""

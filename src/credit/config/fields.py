@@ -1,0 +1,126 @@
+"""What a hyperparameter may be: kinds of values, bounds, alternatives. See `credit.config.hyperparameters`."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+REQUIRED = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()  # the default of a field without one
+MISSING = object()  # a value that fits no type
+
+
+class Bounds(NamedTuple):
+    """An interval; open ends exclude the limit itself."""
+
+    text: str
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def contain(self, value: float) -> bool:
+        """Whether `value` lies in the interval."""
+        above = value > self.low if self.low_open else value >= self.low
+        return above and (value < self.high if self.high_open else value <= self.high)
+
+
+def parse_bounds(text: str) -> Bounds:
+    """Read "> 0", ">= 0", "< 1", "<= 1" or an interval such as "(0, 1]". Raises ValueError for anything else."""
+    if match := re.fullmatch(r"(>=?)\s*(\S+)", text):
+        return Bounds(text, low=float(match[2]), low_open=match[1] == ">")
+    if match := re.fullmatch(r"(<=?)\s*(\S+)", text):
+        return Bounds(text, high=float(match[2]), high_open=match[1] == "<")
+    if match := re.fullmatch(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])", text):
+        return Bounds(f"in {text}", float(match[2]), float(match[3]), match[1] == "(", match[4] == ")")
+    raise ValueError(f"bounds {text!r}; must look like '> 0', '>= 0', '< 1', '<= 1', '[0, 1]' or '(0, 1]'")
+
+
+@dataclass(frozen=True)
+class Type:
+    """One alternative of a field. kind: float, int, bool, str, dict or choice; repeated: a list of such values."""
+
+    kind: str
+    bounds: Bounds | None = None
+    choices: tuple[Any, ...] = ()
+    repeated: bool = False
+
+    @property
+    def numeric(self) -> bool:
+        return self.kind in ("float", "int")
+
+    def describe(self) -> str:
+        """What is allowed, as the end of 'must be ...'."""
+        one, many = _NOUNS.get(self.kind, ("", "values"))
+        if self.kind == "choice":
+            one = many = f"one of: {', '.join(map(str, self.choices))}"
+        limits = f" {self.bounds.text}" if self.bounds else ""
+        return f"a list of {many}{limits}" if self.repeated else f"{one}{limits}"
+
+    def convert(self, value: Any) -> Any:
+        """The value as this type has it (floats widened, lists as tuples), or `MISSING` if it does not fit."""
+        if not self.repeated:
+            return self.convert_one(value)
+        if not isinstance(value, (list, tuple)):
+            return MISSING
+        values = tuple(self.convert_one(v) for v in value)
+        return MISSING if any(v is MISSING for v in values) else values
+
+    def convert_one(self, value: Any) -> Any:
+        """A single value converted, or `MISSING`."""
+        if self.kind == "choice":
+            fits = any(value == c and type(value) is type(c) for c in self.choices)
+            return value if fits else MISSING
+        if self.kind in ("float", "int"):
+            return self._number(value)
+        if not isinstance(value, _CLASSES[self.kind]):
+            return MISSING
+        return copy.deepcopy(dict(value)) if self.kind == "dict" else value
+
+    def _number(self, value: Any) -> Any:
+        allowed = (int, float) if self.kind == "float" else int
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            return MISSING
+        try:
+            value = float(value) if self.kind == "float" else value
+        except OverflowError:
+            return MISSING
+        if self.kind == "float" and not math.isfinite(value):
+            return MISSING
+        return value if self.bounds is None or self.bounds.contain(value) else MISSING
+
+
+_NOUNS = {
+    "float": ("a finite number", "finite numbers"), "int": ("an integer", "integers"), "bool": ("true or false",) * 2,
+    "str": ("text", "texts"), "dict": ("a mapping", "mappings"),
+}  # fmt: skip
+_CLASSES = {"bool": bool, "str": str, "dict": Mapping}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A hyperparameter: its alternatives, and its default (REQUIRED if it has none). optional: may be None."""
+
+    name: str
+    types: tuple[Type, ...]
+    optional: bool = False
+    default: Any = REQUIRED
+
+    def describe(self, stacked: bool = False) -> str:
+        """What is allowed, as the end of 'must be ...'."""
+        words = [t.describe() for t in self.types] + ["null"] * self.optional
+        member = stacked and any(t.numeric for t in self.types)
+        return " or ".join(words) + (", or a list with one for each member" if member else "")
+
+    def convert(self, value: Any, stacked: bool = False) -> Any:
+        """The value as the first alternative that it fits has it, or `MISSING`."""
+        if value is None and self.optional:
+            return None
+        types = self.types
+        if stacked and isinstance(value, (list, tuple)) and value:
+            types += tuple(Type(t.kind, t.bounds, repeated=True) for t in types if t.numeric)
+        found = (t.convert(value) for t in types)
+        return next((v for v in found if v is not MISSING), MISSING)

@@ -1,0 +1,82 @@
+"""Configuration files: read, checked against their schema, merged."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from credit.errors import ConfigError
+
+
+@cache
+def _validator(schema: Path) -> jsonschema.protocols.Validator:
+    return jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
+
+
+def check_schema(content: Any, schema: Path, where: str) -> None:
+    """Raise ConfigError listing every violation as `WHERE: KEY: what is wrong`."""
+    problems = [
+        f"{where}: {_describe(jsonschema.exceptions.best_match([error]) or error)}"
+        for error in sorted(_validator(schema).iter_errors(content), key=lambda e: e.json_path)
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _describe(error: jsonschema.ValidationError) -> str:
+    key = error.json_path.removeprefix("$").removeprefix(".") or "top level"
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        allowed = error.schema.get("properties", {})
+        unknown = [k for k in error.instance if k not in allowed]
+        hints = [m for k in unknown for m in difflib.get_close_matches(str(k), allowed, n=1)]
+        hint = f" (did you mean {hints[0]!r}?)" if hints else ""
+        names = ", ".join(repr(k) for k in unknown)
+        return f"{key}: unknown key {names}{hint}; allowed: {', '.join(sorted(allowed))}"
+    return f"{key} = {error.instance!r}: {error.message}" if error.validator == "type" else f"{key}: {error.message}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, where YAML would silently keep the last; `on:` is a text, not true."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} appears twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file. Raises ConfigError naming file, line and column of a mistake."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` laid over `base`: mappings merge key by key, everything else is replaced. Copies both."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return copy.deepcopy(over)
+    result = {k: copy.deepcopy(v) for k, v in base.items() if k not in over}
+    for key, value in over.items():
+        result[key] = merge(base.get(key), value)
+    return result
+
+
+def overlay(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Merge mappings, later ones on top; None is an empty one."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = merge(result, layer or {})
+    return result

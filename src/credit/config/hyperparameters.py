@@ -1,0 +1,265 @@
+"""Hyperparameters of a part (method, net, task, probe), read from its source without importing it.
+
+A part is a frozen dataclass, and its module ends in `part = ClassName`. Fields, also inherited ones, are its
+hyperparameters; their annotations say what is allowed:
+
+    feedback: str | dict = "xavier_normal"                 alternatives
+    scale: Annotated[float, "> 0"] = 1.0                   bounds: "> 0", ">= 0", "< 1", "<= 1", "(0, 1]", "[0, 1]", ...
+    kind: Literal["sum", "mean"] = "mean"                  one of these
+    sizes: tuple[int, ...]                                 any number of values; without a default: required
+    pool: int | None = None                                may be absent
+
+The Snakefile checks the configuration with this module, and parts check themselves with it, so that both agree.
+Standard library only, because the Snakefile must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import difflib
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from credit.config.fields import MISSING, REQUIRED, Field, Type, parse_bounds
+from credit.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+_PLAIN = ("float", "int", "bool", "str", "dict")
+
+
+@functools.cache
+def fields(module: str, package_root: Path = PACKAGE) -> Mapping[str, Field]:
+    """Hyperparameters of the part in `module` (dotted name), {name: field} in order; inherited ones first.
+
+    Raises ConfigError naming file and line of an annotation or default that cannot be read.
+    """
+    return MappingProxyType(_Part(module, package_root).fields())
+
+
+@functools.cache
+def constants(module: str, package_root: Path = PACKAGE) -> Mapping[str, Any]:
+    """Class constants of the part: its `ClassVar`s with literal values, also inherited ones.
+
+    Raises as `fields`.
+    """
+    return MappingProxyType(_Part(module, package_root).constants())
+
+
+def check(
+    module: str, values: Mapping[str, Any], where: str, stacked: bool = False, package_root: Path = PACKAGE
+) -> dict[str, Any]:
+    """All hyperparameters of the part in `module`: `values` with defaults filled in.
+
+    Whole numbers become floats where the field is a float, lists become tuples. stacked: a number may also be a list
+    with one for each member of the stack. where: what the message calls `values`, such as "file.yaml: methods.dfa".
+    Raises ConfigError with a line `WHERE.KEY = VALUE; must be ...` for every problem.
+    """
+    known = fields(module, package_root)
+    problems = [_unknown(f"{where}.{key}", key, values[key], known) for key in values if key not in known]
+    result: dict[str, Any] = {}
+    for name, field in known.items():
+        if name in values:
+            result[name] = field.convert(values[name], stacked)
+            if result[name] is MISSING:
+                problem = f"{where}.{name} = {values[name]!r}; must be {field.describe(stacked)}"
+                problems.append(problem + _hint(values[name], field))
+        elif field.default is REQUIRED:
+            problems.append(f"{where}.{name} is missing; must be {field.describe(stacked)}")
+        else:
+            result[name] = copy.deepcopy(field.default)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return result
+
+
+def _unknown(place: str, key: str, value: Any, known: Mapping[str, Field]) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    names = f"must be one of: {', '.join(sorted(known))}" if known else "this part has none"
+    return f"{place} = {value!r}: no such hyperparameter{hint}; {names}"
+
+
+def _hint(value: Any, field: Field) -> str:
+    """How to write a number that YAML took for text: it wants a point and a sign in 1.0e-3."""
+    kinds = {t.kind for t in field.types}
+    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
+    if match is None or not kinds & ({"float"} if match[4] or match[2] else {"float", "int"}):
+        return ""
+    whole, fraction, sign, power = match.groups()
+    if power is None:
+        return "; write it without quotes"
+    return f"; YAML reads {value} as text, write {whole}{fraction or '.0'}e{sign or '+'}{power}"
+
+
+# ---- reading the source
+
+
+@functools.cache
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: syntax error: {error.msg}") from error
+
+
+class _Part:
+    """The class that a module binds to `part` (or the class `name`), as its source has it."""
+
+    def __init__(self, module: str, package_root: Path, name: str | None = None):
+        self.module, self.package_root = module, package_root
+        self.path = self._file()
+        self.tree = _parse(self.path)
+        classes = {s.name: s for s in self.tree.body if isinstance(s, ast.ClassDef)}
+        name = name or self._bound()
+        if name not in classes:
+            raise ConfigError(f"{self.path}: no class {name} is defined here")
+        self.node = classes[name]
+        self.bases = [base for base in map(self._base, self.node.bases) if base]
+
+    def _file(self) -> Path:
+        package, *rest = self.module.split(".")
+        stem = self.package_root.joinpath(*rest)
+        if package != self.package_root.name:
+            raise ConfigError(f"{self.module}: not a module of {self.package_root.name}, its fields are unknown")
+        init = stem / "__init__.py"
+        return init if init.is_file() else stem.with_suffix(".py")
+
+    def _bound(self) -> str:
+        for statement in reversed(self.tree.body):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "part":
+                return ast.unparse(statement.value)
+        raise ConfigError(f"{self.path}: no line `part = ClassName`, which makes a module a part")
+
+    def _base(self, node: ast.expr) -> _Part | None:
+        """The base class, if it is one of this package."""
+        if not isinstance(node, ast.Name):
+            if ast.unparse(node).partition(".")[0] in ("typing", "abc"):
+                return None
+            self._fail(node, "name a base class plainly, after `from credit.MODULE import Base`")
+        if any(isinstance(s, ast.ClassDef) and s.name == node.id for s in self.tree.body):
+            return _Part(self.module, self.package_root, node.id)
+        for statement in self.tree.body:
+            if isinstance(statement, ast.ImportFrom):
+                for alias in (a for a in statement.names if (a.asname or a.name) == node.id):
+                    if statement.level:
+                        self._fail(statement, f"import {node.id} with an absolute import")
+                    if statement.module.partition(".")[0] == self.package_root.name:
+                        return _Part(statement.module, self.package_root, alias.name)
+        return None
+
+    def _fail(self, node: ast.AST, problem: str):
+        raise ConfigError(f"{self.path}, line {node.lineno}: {ast.unparse(node)}: {problem}")
+
+    def fields(self) -> dict[str, Field]:
+        """Own and inherited fields."""
+        found: dict[str, Field] = {}
+        for base in reversed(self.bases):  # like dataclasses: the first base has the last word
+            found |= base.fields()
+        for statement in self.node.body:
+            if isinstance(statement, ast.AnnAssign) and not _is_class_variable(statement):
+                default = self._default(statement.value)
+                if default is not MISSING:
+                    field = Field(statement.target.id, *self._types(statement.annotation))
+                    found[field.name] = self._with_default(field, default, statement)
+        return found
+
+    def _with_default(self, field: Field, default: Any, node: ast.AST) -> Field:
+        value = default if default is REQUIRED else field.convert(default)
+        if value is MISSING:
+            self._fail(node, f"the default must be {field.describe()}")
+        return dataclasses.replace(field, default=value)
+
+    def constants(self) -> dict[str, Any]:
+        """Own and inherited class variables with literal values."""
+        found: dict[str, Any] = {}
+        for base in reversed(self.bases):
+            found |= base.constants()
+        for statement in self.node.body:
+            if isinstance(statement, ast.AnnAssign) and _is_class_variable(statement) and statement.value:
+                name = statement.target.id
+            elif isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in found:
+                name = statement.targets[0].id  # a subclass need not repeat the annotation
+            else:
+                continue
+            try:
+                found[name] = ast.literal_eval(statement.value)
+            except ValueError:
+                found.pop(name, None)
+        return found
+
+    def _default(self, node: ast.expr | None) -> Any:
+        """The default, REQUIRED, or `MISSING` for `field(init=False)`, which is no hyperparameter."""
+        if node is None:
+            return REQUIRED
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("field", "dataclasses.field"):
+            given = {k.arg: k.value for k in node.keywords}
+            if "init" in given and not ast.literal_eval(given["init"]):
+                return MISSING
+            if "default_factory" in given:
+                empty = {"dict": {}, "tuple": (), "list": ()}
+                name = ast.unparse(given["default_factory"])
+                return empty[name] if name in empty else self._fail(node, "default_factory must be dict or tuple")
+            return self._default(given.get("default"))
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            return self._fail(node, "the default of a hyperparameter must be a literal")
+
+    def _types(self, node: ast.expr) -> tuple[tuple[Type, ...], bool]:
+        """Alternatives of an annotation, and whether None is one."""
+        if isinstance(node, ast.Constant) and node.value is None:
+            return (), True
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            (left, a), (right, b) = self._types(node.left), self._types(node.right)
+            return left + right, a or b
+        if isinstance(node, ast.Name) and node.id in _PLAIN:
+            return (Type(node.id),), False
+        if isinstance(node, ast.Subscript):
+            read = {"Literal": self._literal, "Annotated": self._annotated, "tuple": self._tuple}
+            name = ast.unparse(node.value).removeprefix("typing.")
+            if name in read:
+                return read[name](node)
+            if name == "dict":
+                return (Type("dict"),), False
+        return self._fail(
+            node, "a hyperparameter must be float, int, bool, str, dict, Literal, Annotated, tuple[X, ...] or None"
+        )
+
+    def _literal(self, node: ast.Subscript) -> tuple[tuple[Type, ...], bool]:
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        choices = tuple(ast.literal_eval(item) for item in items)
+        named = tuple(c for c in choices if c is not None)
+        return (Type("choice", choices=named),), len(named) < len(choices)
+
+    def _annotated(self, node: ast.Subscript) -> tuple[tuple[Type, ...], bool]:
+        inner, *notes = node.slice.elts
+        types, optional = self._types(inner)
+        try:
+            bounds = [parse_bounds(ast.literal_eval(note)) for note in notes]
+        except (TypeError, ValueError) as error:
+            return self._fail(node, str(error))
+        if len(bounds) != 1:
+            return self._fail(node, "give one text with the bounds")
+        bounded = (Type(t.kind, bounds[0], t.choices, t.repeated) if t.numeric else t for t in types)
+        return tuple(bounded), optional
+
+    def _tuple(self, node: ast.Subscript) -> tuple[tuple[Type, ...], bool]:
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if len(items) != 2 or ast.unparse(items[1]) not in ("...", "Ellipsis"):
+            return self._fail(node, "a tuple must be written tuple[X, ...]")
+        types, optional = self._types(items[0])
+        if optional or len(types) != 1 or types[0].repeated:
+            return self._fail(node, "a tuple holds values of one plain type")
+        return (Type(types[0].kind, types[0].bounds, types[0].choices, True),), False
+
+
+def _is_class_variable(statement: ast.AnnAssign) -> bool:
+    return ast.unparse(statement.annotation).removeprefix("typing.").startswith("ClassVar")

@@ -1,0 +1,175 @@
+"""Whether a result on disk is whole, plausible, and what the present code and configuration would make.
+
+Snakemake's own records are not needed: every result embeds its spec, so that results which were copied from another
+machine or come from a repository are judged like any other. Loads no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from credit.config.parts import code_roots
+from credit.dag.targets import BLOCK, Workflow
+from credit.errors import DataError
+from credit.provenance import snapshot as provenance
+from credit.provenance.records import read_result
+from credit.provenance.sources import combine
+from credit.provenance.spec import column, members
+
+FIELDS = {"seed", "epoch", "step", "metric", "layer", "value"}
+SHOWN = 3  # reasons named in a summary; `why` gives all
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kind: good, stale, damaged, or unknown to the present configuration. lines: why, nothing for a good result."""
+
+    kind: str
+    lines: tuple[str, ...] = ()
+    unverified: bool = False
+
+
+def reasons(workflow: Workflow, path: str | Path) -> list[str]:
+    """What differs between a run or search and the present, a line each; nothing when it is up to date.
+
+    Raises DataError for a file that embeds no spec, ConfigError for a path that is no job of this workflow.
+    """
+    spec = workflow.run_spec(str(path))
+    roots = code_roots(spec, workflow.script(spec["kind"]))
+    lines = provenance.why(path, spec, provenance.module_digests(*roots))
+    searched = _search_reasons(workflow, Path(path)) if spec.get("searched") else []
+    if searched:  # they say in words what the search's digest within the spec can only hint at
+        lines = [line for line in lines if not line.startswith("search: ")]
+    return lines + searched
+
+
+def stale_or_missing(workflow: Workflow, path: str | Path) -> list[str]:
+    """As `reasons`, in one line that begins with the path; a file that is missing or damaged is a reason too."""
+    try:
+        lines = reasons(workflow, path) if Path(path).exists() else ["missing"]
+    except DataError as error:
+        lines = [str(error).removeprefix(f"{path}: ")]
+    return short(str(path), lines)
+
+
+def _search_reasons(workflow: Workflow, path: Path) -> list[str]:
+    """What differs in the search whose choice a run was trained with."""
+    choice = path.with_name("choice.json")
+    if not choice.exists():
+        return [f"{choice.name} of its search: missing"]
+    old, new = provenance.read_header(path).get("chosen"), provenance.read_header(choice).get("choice")
+    lines = [] if old == new else [f"chosen: {json.dumps(old)} -> {json.dumps(new)}"]
+    return lines + short(f"{choice.name} of its search", reasons(workflow, choice))
+
+
+def short(name: str, lines: list[str]) -> list[str]:
+    """[`NAME: the first reasons`], or nothing when there is none."""
+    if not lines:
+        return []
+    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return [f"{name}: {'; '.join(lines[:SHOWN])}{more}"]
+
+
+def verify(workflow: Workflow, path: Path) -> Verdict:
+    """Read a whole result, and judge it."""
+    try:
+        if path.suffix == ".jsonl":
+            header, records = read_result(path)
+            problems = header_problems(header) + record_problems(header["spec"], records)
+        else:
+            header = provenance.read_header(path)
+            problems = choice_problems(header)
+    except DataError as error:
+        return Verdict("damaged", (str(error).removeprefix(f"{path}: "),))
+    except (KeyError, TypeError, AttributeError) as error:
+        return Verdict("damaged", (f"its content is not that of a result ({type(error).__name__}: {error})",))
+    unverified = not (header["spec"].get("data") or {}).get("verified", True)
+    if problems:
+        return Verdict("damaged", tuple(problems), unverified)
+    if not is_planned(workflow, path):
+        return Verdict("unknown", ("nothing asks for this result",), unverified)
+    try:
+        lines = reasons(workflow, path)
+    except DataError as error:  # the choice beside it
+        lines = [str(error)]
+    lines = [text.partition(": ")[2] for text in short("", lines)]
+    return Verdict("stale" if lines else "good", tuple(lines), unverified)
+
+
+def is_planned(workflow: Workflow, path: str | Path) -> bool:
+    """Whether a result, wherever it lies, is one that the present configuration asks for."""
+    paper, experiment, dataset, method, block = BLOCK.search(Path(path).as_posix()).groups()
+    found = workflow.experiments.get(f"{paper}/{experiment}")
+    if found is None or dataset not in found.datasets or method not in found.methods:
+        return False
+    if block is None:
+        return workflow.cell(found.key, dataset, method).search is not None
+    return bool(found.block_seeds(int(block)))
+
+
+def header_problems(header: Mapping[str, Any]) -> list[str]:
+    """Contradictions between a run's spec and what it says of its making."""
+    spec, made = header["spec"], header["provenance"]
+    problems = []
+    if made["code"] != spec["code"] or made["code"] != combine(made["modules"]):
+        problems.append(f"was made by code {made['code']}, its spec names {spec['code']}")
+    if sorted(header.get("chosen") or {}) != sorted(spec.get("searched") or []):
+        problems.append(f"chosen = {header.get('chosen')}; must hold {', '.join(spec.get('searched') or ['nothing'])}")
+    return problems
+
+
+def record_problems(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> list[str]:
+    """Records that no job of this spec writes, by line of the file; and members without records."""
+    expected = {_member({column(k): v for k, v in m.items()}) for m in members(spec)}
+    found, problems = set(), []
+    for line, record in enumerate(records, start=2):
+        missing = FIELDS - record.keys()
+        if missing:
+            problems.append(f"line {line}: the record lacks {', '.join(sorted(missing))}")
+            continue
+        member = _member({k: v for k, v in record.items() if k == "seed" or k not in FIELDS})
+        found.add(member)
+        if member not in expected:
+            problems.append(f"line {line}: {dict(member)} is none of the spec's members")
+        problems += [f"line {line}: {key} = {record[key]!r}; must be {must}" for key, must in _wrong(record)]
+    absent = [dict(m) for m in sorted(expected - found)]
+    if absent:
+        problems.append(f"no records of {absent[0]}" + (f" and {len(absent) - 1} more" if absent[1:] else ""))
+    return problems[:SHOWN] + ([f"{len(problems) - SHOWN} problems more"] if problems[SHOWN:] else [])
+
+
+def _member(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _wrong(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(field, what it must be) of the fields of a record that cannot be right."""
+    wrong = [(k, "a whole number >= 0") for k in ("epoch", "step") if not _whole(record[k])]
+    value = record["value"]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not (value is None or number):
+        wrong.append(("value", "a finite number, or null for what was not finite"))
+    return wrong + [(k, "text") for k in ("metric", "layer") if not isinstance(record[k], str)]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def choice_problems(content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a search's choice.json: it must score the whole grid, and choose the lowest score."""
+    spec, choice = content["spec"], content["choice"]
+    grid = {_member({k: v for k, v in m.items() if k != "seed"}) for m in members(spec)}
+    if {_member(s["at"]) for s in content["scores"]} != grid:
+        return [f"scores {len(content['scores'])} points; its spec has {len(grid)}, or others"]
+    sound = [s for s in content["scores"] if s["score"] is not None]
+    if not sound or choice != min(sound, key=lambda s: s["score"])["at"]:
+        return [f"choice = {choice} is not the point with the lowest score"]
+    if content["provenance"].get("modules") and combine(content["provenance"]["modules"]) != spec["code"]:
+        return [f"was made by code {combine(content['provenance']['modules'])}, its spec names {spec['code']}"]
+    return []

@@ -1,0 +1,239 @@
+"""Checks of a run's parts before anything is computed: every problem at once, each naming file and key."""
+
+# ruff: noqa: B023  (the checks run at once, inside the loop that names their arguments)
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from credit.config import hyperparameters
+from credit.config.parts import METHODS, REGISTRIES
+from credit.config.registry import Registry
+from credit.errors import ConfigError, one_of
+from credit.nets.geometry import image_problems
+from credit.nets.names import check_names, n_blocks, scheme_options
+from credit.optim import config as optimizer_config
+from credit.provenance.spec import column
+
+TAKES_BATCHES = ["self", "net", "params", "opt", "state", "batch", "rand"]  # a rule's functions for passes
+RECORDED = (
+    "paper", "experiment", "dataset", "method", "seed", "epoch", "step", "metric", "layer", "value", "data_verified",
+)  # fmt: skip
+
+
+class PartChecker:
+    """Collects every problem of a cell's parts."""
+
+    def __init__(self, where: str):
+        self.where, self.problems = where, []
+
+    def part(
+        self, kind: str, settings: dict, key: str, name_key: str = "name", extra: tuple[str, ...] = (),
+        label: str | None = None,
+    ) -> dict:  # fmt: skip
+        """Settings of a part with defaults filled in."""
+        registry: Registry = REGISTRIES[kind]
+        name = settings.get(name_key)
+        try:
+            module = registry.module(name)
+        except ConfigError as error:
+            self.problems.append(f"{self.where}: {label or key}: {error}")
+            return dict(settings)
+        given = {k: v for k, v in settings.items() if k != name_key and k not in extra}
+        try:
+            checked = hyperparameters.check(module, given, f"{self.where}: {key}")
+        except ConfigError as error:
+            self.problems += str(error).splitlines()
+            return dict(settings)
+        if "hidden_sizes" in checked:  # a net, or a task that draws one
+            self._trying(lambda: check_names(checked, f"{self.where}: {key}"))
+        constants = hyperparameters.constants(module)
+        for field in constants.get("schemes", ()):
+            self._trying(lambda: scheme_options(checked[field], f"{self.where}: {key}.{field}"))
+        for field, names in constants.get("named", {}).items():  # a module without torch with `options(value, where)`
+            self._trying(lambda: importlib.import_module(names).options(checked[field], f"{self.where}: {key}.{field}"))
+        for field, of_kind in constants.get("uses", {}).items():
+            self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")
+        return {name_key: name, **{k: settings[k] for k in extra}, **checked}
+
+    def _trying(self, check: Callable[[], object], prefix: str = "") -> None:
+        """Run a check and keep what it complains about."""
+        try:
+            check()
+        except ConfigError as error:
+            self.problems += [prefix + line for line in str(error).splitlines()]
+
+    def _note(self, found: Iterable[str], prefix: str = "") -> None:
+        self.problems += [f"{self.where}: {prefix}{problem}" for problem in found]
+
+    def agree(self, resolved: dict, search: dict | None, image: tuple[int, int, int] | None, key: str) -> None:
+        """The parts must fit each other and the data. image: (channels, height, width) where they are images."""
+        if self.problems:
+            return
+        self._note(task_problems(resolved, image))
+        if search is not None and not self.problems:
+            train = resolved["train"] | {"evaluate": {"splits": search["splits"]}}
+            self._note(task_problems(resolved | {"task": search["task"], "train": train}, image), "search: ")
+        self._note(image_problems(resolved["net"], image) if image else ())
+        self._note(optimizer_problems(resolved), f"{key}: ")
+        self._note(grid_problems(resolved["vary"], (search or {}).get("vary", {})), f"{key}: ")
+
+    def cadence(self, resolved: dict, key: str) -> None:
+        """A probe must suit the rule. Evaluations hand out no mini-batch; one that says so does without."""
+        for i, probe in enumerate(resolved["probes"] if not self.problems else ()):
+            constants = hyperparameters.constants(REGISTRIES["probes"].module(probe["probe"]))
+            self._note(probe_problems(resolved, probe, constants.get("uses", {})), f"{key}[{i}].")
+            if probe["on"] == "evaluate" and not constants.get("weights_alone", False):
+                self.problems.append(
+                    f"{self.where}: {key}[{i}].on = 'evaluate'; {probe['probe']} needs a mini-batch, which evaluations "
+                    "do not have: leave `on` out"
+                )
+
+    def capable(self, rule: str, kind: str | None, key: str) -> None:
+        """A rule must be defined for the kind of net."""
+        if self.problems:
+            return
+        allowed = hyperparameters.constants(METHODS.module(rule)).get("nets", ("dense",))
+        if kind not in allowed:
+            self.problems.append(
+                f"{self.where}: {key}: rule {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
+            )
+
+    def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
+        """A learning rate is either given or searched, not both and not neither."""
+        settings = resolved["train"]["optimizer"]
+        given = "lr" in settings
+        searched = search is not None and "train.optimizer.lr" in search.get("vary", {})
+        varied = "train.optimizer.lr" in resolved["vary"]
+        if search is not None and not search.get("vary"):
+            self.problems.append(f"{self.where}: {key}: search.vary names nothing to search")
+        if given + searched + varied != 1:
+            found = [n for n, x in (("train.optimizer.lr", given), ("search", searched), ("vary", varied)) if x]
+            self.problems.append(
+                f"{self.where}: {key}: the learning rate must come from exactly one of train.optimizer.lr, "
+                f"search.vary and vary; found {', '.join(found) or 'none'} (search: null switches the search off)"
+            )
+        self._trying(lambda: optimizer_config.check({"lr": 1.0, **settings}, f"{self.where}: {key}: train.optimizer"))
+
+    def criterion(self, resolved: dict, search: dict | None, key: str) -> None:
+        """A search must select by something that its run measures."""
+        if search is None or self.problems:
+            return
+        splits = search["splits"]
+        errors = resolved["net"]["loss"] == "softmax_cross_entropy"
+        known = ["train_loss", *(f"{s}_loss" for s in splits), *(f"{s}_error" for s in splits if errors)]
+        if search["criterion"]["metric"] not in known:
+            where = f"{self.where}: {key}: search.criterion.metric"
+            self.problems.append(one_of(where, search["criterion"]["metric"], known))
+
+    def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
+        """Every value of a grid must be one that the rule or the optimiser takes, and appear once."""
+        if self.problems:
+            return
+        rule, optimizer = resolved["rule"], resolved["train"]["optimizer"]
+        module = METHODS.module(rule["name"])
+        given = {k: v for k, v in rule.items() if k != "name"}
+        for path, values in grid.items():
+            part, _, name = path.rpartition(".")
+            where = f"{self.where}: {key}: {part}"
+            if len(set(values)) < len(values):
+                self.problems.append(f"{where}.{name} = {values}: a value appears twice")
+            if part == "hyper":
+                self._trying(lambda: hyperparameters.check(module, given | {name: values}, where, stacked=True))
+            else:
+                self._trying(lambda: optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where))
+
+    def finish(self) -> None:
+        """Raise ConfigError when anything was wrong."""
+        if self.problems:
+            raise ConfigError("\n".join(dict.fromkeys(self.problems)))
+
+
+# ---- whether the parts of a run fit each other: problems as "KEY = VALUE; what is expected"
+
+
+@functools.cache
+def functions(module: str) -> Mapping[str, list[str]]:
+    """{function: parameters} of a rule, own and inherited, without those of `Method`."""
+
+    def collect(part: hyperparameters._Part) -> dict[str, list[str]]:
+        if part.module == "credit.methods.base":
+            return {}
+        inherited = [item for base in reversed(part.bases) for item in collect(base).items()]
+        own = {s.name: [a.arg for a in s.args.args] for s in part.node.body if hasattr(s, "args")}
+        return {**dict(inherited), **own}
+
+    return collect(hyperparameters._Part(module, hyperparameters.PACKAGE))
+
+
+def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterator[str]:
+    """The loss must suit the targets, the splits exist, and channels agree with the images."""
+    net, task = run["net"], run["task"]
+    values = task.get("target") == "input" or "n_out" in task  # a task that sizes its own output has no classes
+    if net["loss"] == "softmax_cross_entropy" and values:
+        yield f"net.loss = 'softmax_cross_entropy'; needs classes, the targets of this task ({task['name']}) are values"
+    if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:
+        yield "train.evaluate.splits names validation; with task.validation = 0 there is no such split, leave it out"
+    known = hyperparameters.constants(REGISTRIES["tasks"].module(task["name"])).get("evaluated")
+    for name in run["train"]["evaluate"]["splits"] if known else ():
+        if name not in known:
+            yield one_of("train.evaluate.splits", name, known)
+    for key in ("mean", "std"):
+        value = task.get(key)
+        if image is not None and isinstance(value, tuple) and len(value) not in (1, image[0]):
+            yield f"task.{key} = {list(value)}; must be one number, or one for each of {image[0]} channels"
+
+
+def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
+    """Layers that the optimiser names must be the net's; lists of values belong to `vary`."""
+    layers = [str(i) for i in range(n_blocks(run["net"]))]
+    settings = {k: v for k, v in run["train"]["optimizer"].items() if k != "schedule"}
+    for key, value in settings.items():
+        for one in value if key == "betas" else [value]:
+            by_layer = one if isinstance(one, Mapping) else {}
+            if by_layer and {str(k) for k in by_layer} != {*layers}:
+                named = ", ".join(map(str, by_layer))
+                yield f"train.optimizer.{key} names the layers {named}; must name all of {', '.join(layers)}"
+            if any(isinstance(v, (list, tuple)) for v in (one, *by_layer.values())):
+                yield f"train.optimizer.{key} = {value}; must be one value, or one for each layer; `vary` tries several"
+
+
+def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mapping[str, str]) -> Iterator[str]:
+    """`on` must be a function that takes mini-batches; a reference rule has no state and suits the net."""
+    rule = METHODS.module(run["rule"]["name"])
+    passes = [name for name, taken in functions(rule).items() if taken == TAKES_BATCHES and name[0] != "_"]
+    if probe["on"] not in ("update", "evaluate", *passes):
+        yield one_of("on", probe["on"], {"update", "evaluate", *passes})
+    if isinstance(probe["every"], bool) or not isinstance(probe["every"], int) or probe["every"] < 0:
+        yield f"every = {probe['every']!r}; must be an integer >= 0"
+    for field in (f for f, kind in uses.items() if kind == "methods"):
+        yield from _reference_problems(field, probe, run["net"]["kind"])
+
+
+def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iterator[str]:
+    name = probe[field]
+    module = METHODS.module(name)
+    if "init" in functions(module):
+        known = [n for n in METHODS.names() if "init" not in functions(METHODS.module(n))]
+        yield f"{field} = {name!r}; the rule keeps a state, the reference must be one of: {', '.join(known)}"
+    elif kind not in (allowed := hyperparameters.constants(module)["nets"]):
+        yield f"{field} = {name!r}; not defined for a {kind} net, it takes: {', '.join(allowed)}"
+    try:
+        hyperparameters.check(module, probe.get("hyper", {}), "hyper")
+    except ConfigError as error:
+        yield from str(error).splitlines()
+
+
+def grid_problems(vary: Mapping[str, Any], searched: Mapping[str, Any]) -> Iterator[str]:
+    """Every varied setting is a column of the records, beside those that are always there."""
+    for path in vary.keys() & searched.keys():
+        yield f"vary and search.vary both name {path}; keep one of them"
+    for place, grid in (("vary", vary), ("search.vary", searched)):
+        columns = [column(path) for path in grid]
+        for path, name in zip(grid, columns, strict=True):
+            if name in RECORDED:
+                yield f"{place}: {path}; tables have another column of the name {name}, it cannot be varied"
+            elif columns.count(name) > 1:
+                yield f"{place}: {path}; two varied settings are called {name}, and a table has one column of a name"

@@ -1,0 +1,188 @@
+"""What `python -m credit` does: plan, why and verify. Prints for people, returns the exit code. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from credit.config.files import overlay, read_yaml
+from credit.dag import audit
+from credit.dag.cost import Cost, duration, experiment_jobs, needed_experiments, plan, size
+from credit.dag.settings import SCALES
+from credit.dag.targets import BLOCK, Workflow
+from credit.errors import ConfigError, DataError
+
+GOOD, STALE, ERROR = 0, 1, 2
+KINDS = ("runs", "tables", "figures")  # folders of results, below results/ or results/SCALE/
+_KEY = re.compile(r"[a-zA-Z_][\w-]*\w$")
+
+
+# ---- configuration, as Snakemake reads it
+
+
+def parse_config(entries: Iterable[str]) -> dict[str, Any]:
+    """`KEY=VALUE` entries as Snakemake's --config reads them: int, float, True or False, then YAML.
+
+    Within YAML every scalar is text. Raises ConfigError for what is no such pair.
+    """
+    config: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not _KEY.match(key):
+            raise ConfigError(
+                f'--config {entry}: must be KEY=VALUE; nested keys as in --config "data={{mirror: FOLDER}}"'
+            )
+        config = overlay(config, {key: _value(text.strip("'\""))})
+    return config
+
+
+def _value(text: str) -> Any:
+    if text in ("", "True", "False"):
+        return {"": None, "True": True, "False": False}[text]
+    for parse in (int, float):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def configuration(files: Iterable[Path], entries: Iterable[str], root: Path) -> dict[str, Any]:
+    """config/config.yaml with configuration files and then `KEY=VALUE` entries laid over it."""
+    return overlay(*map(_mapping, (root / "config" / "config.yaml", *files)), parse_config(entries))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold keys and values, found {type(content).__name__}")
+    return content
+
+
+class Present:
+    """The workflow as it is now, at the scale to which a result belongs."""
+
+    def __init__(self, files: Sequence[Path], entries: Sequence[str], root: Path):
+        self.files, self.entries, self.root = tuple(files), tuple(entries), root
+        self.at = cache(self._at)
+
+    def _at(self, scale: str | None) -> Workflow:
+        base = self.root / "config" / f"{scale}.yaml"
+        files = ([base] if base.exists() else []) + list(self.files)
+        config = configuration(files, self.entries, self.root)
+        return Workflow({**config, "scale": scale} if scale else config, self.root)
+
+    def of(self, path: str | Path) -> Workflow:
+        """The workflow at the scale that the path names (results/quick/…), else as configured."""
+        return self.at(scale_of(path))
+
+
+def scale_of(path: str | Path) -> str | None:
+    """The scale of a result: quick for …/quick/runs/…, paper for …/results/runs/…; None where the path does not say."""
+    parts = Path(path).parts
+    folders = [before for before, name in zip(parts, parts[1:]) if name in KINDS]
+    names = {**{scale: scale for scale in SCALES[1:]}, "results": SCALES[0]}
+    return names.get(folders[-1]) if folders else None
+
+
+# ---- plan
+
+
+def show_plan(present: Present, target: str) -> int:
+    """Print what a target costs, by experiment."""
+    costs = plan(present.of(target), target)
+    rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
+    rows += [_row(part.experiment, part.whole, part.missing) for part in costs.parts]
+    rows += [
+        (f"data set {d.name}", "", "", "", size(d.disk), "" if d.present else "fetch and prepare") for d in costs.data
+    ]
+    whole = costs.whole + Cost(disk=sum(d.disk for d in costs.data))
+    rows.append(_row("total", whole, costs.missing))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for i, row in enumerate(rows):
+        cells = [cell.ljust(w) if j in (0, 5) else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths))]
+        if i in (1, len(rows) - 1):
+            print("-" * (sum(widths) + 2 * len(widths) - 2))
+        print("  ".join(cells).rstrip())
+    print("Estimates, good to a factor of two, for one thread of a CPU. Results that are up to date are not run again.")
+    return GOOD
+
+
+def _row(name: str, whole: Cost, missing: Cost) -> tuple[str, ...]:
+    todo = f"{missing.jobs} of {whole.jobs} jobs, {duration(missing.seconds)}" if missing.jobs else "nothing"
+    return name, str(whole.jobs), str(whole.runs), duration(whole.seconds), size(whole.disk), todo
+
+
+# ---- why
+
+
+def show_why(present: Present, path: str) -> int:
+    """Print what differs between a result and the present; for a table or figure, between the runs below it."""
+    workflow = present.of(path)
+    if BLOCK.search(path):
+        lines = audit.reasons(workflow, path)
+    else:
+        below = _runs_below(workflow, path)
+        lines = [f"{path}: missing"] if Path(path).suffix and not Path(path).exists() else []
+        for run in below:
+            lines += audit.stale_or_missing(workflow, run)
+    print("\n".join(lines) or "up to date")
+    return STALE if lines else GOOD
+
+
+def _runs_below(workflow: Workflow, path: str) -> list[str]:
+    """Result files that a table or figure is made from; they lie in the same `results` as it does."""
+    target, folder = path, ""
+    found = re.search(r"(?<![^/])(?:tables|figures)/.*$", Path(path).as_posix())
+    if found:
+        target, folder = f"{workflow.results}/{found[0]}", Path(path).as_posix()[: found.start()]
+    names = [run for key in needed_experiments(workflow, target) for run, _ in experiment_jobs(workflow, key)]
+    return [folder + name.removeprefix(f"{workflow.results}/") if found else name for name in names]
+
+
+# ---- verify
+
+
+def show_verify(present: Present, paths: Sequence[str]) -> int:
+    """Print a line for every problem of the result files at and below `paths`, and a summary.
+
+    Raises DataError when there is nothing to verify.
+    """
+    files = _result_files(paths)
+    counts = {"good": 0, "stale": 0, "damaged": 0, "unknown": 0}
+    unverified = 0
+    for file in files:
+        verdict = audit.verify(present.of(file), file)
+        counts[verdict.kind] += 1
+        unverified += verdict.unverified
+        for line in verdict.lines:
+            print(f"{file}: {verdict.kind}: {line}")
+    print(
+        f"{len(files)} results: {counts['good']} good, {counts['stale']} stale, {counts['damaged']} damaged, "
+        f"{counts['unknown']} not part of the present configuration; {unverified} from unverified data"
+    )
+    return STALE if counts["stale"] or counts["damaged"] else GOOD
+
+
+def _result_files(paths: Sequence[str]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += sorted(p for p in path.rglob("*.json*") if BLOCK.search(p.as_posix()))
+        elif not path.exists():
+            raise DataError(f"{path}: no such file or folder; the default is everything below results/")
+        elif not BLOCK.search(path.as_posix()):
+            raise ConfigError(f"{path}: not a result; these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl")
+        else:
+            files.append(path)
+    if not files:
+        raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl)")
+    return list(dict.fromkeys(files))

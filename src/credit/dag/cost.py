@@ -1,0 +1,276 @@
+"""What a target will cost, before anything runs: jobs, CPU time, disk. Estimates, good to about a factor of two.
+
+The time of a job is its floating-point operations over a typical rate, plus a floor for every update (small nets are
+bound by the number of calls, not by arithmetic) and the start of Python. The constants were measured once, on one
+thread of a server; nothing is measured here, so that a plan says the same on every machine. Loads no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from credit.config import hyperparameters
+from credit.config.parts import METHODS
+from credit.dag.targets import BLOCK, Workflow
+from credit.data import catalog
+from credit.errors import ConfigError, DataError, one_of
+from credit.nets.geometry import multiply_adds
+from credit.provenance import snapshot as provenance
+from credit.provenance.spec import canonical_json, members
+
+RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for an epoch of MNIST, 784-256-256-256-10
+CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
+# seconds that a simulation of feedback learning takes for a unit, a sample and a time point, noise included
+FEEDBACK = {"simulation": 1.2e-8, "linearised": 8e-9, "projected": 4e-9}
+START = 3.0  # CPU seconds to start Python, import torch and read the data
+RECORD = 100  # bytes that a record takes as JSON
+HEADER = 4000  # bytes of a result's spec and provenance
+ANNOUNCE = 3600.0  # CPU seconds from which a run says what it costs before it starts
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimate for a set of jobs. runs: networks trained. seconds: CPU time. disk: bytes."""
+
+    jobs: int = 0
+    runs: int = 0
+    seconds: float = 0.0
+    disk: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.jobs + other.jobs, self.runs + other.runs, self.seconds + other.seconds, self.disk + other.disk
+        )
+
+    def text(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.jobs} {'job' if self.jobs == 1 else 'jobs'}, {self.runs} networks trained, "
+            f"about {duration(self.seconds)} of CPU time, {size(self.disk)} of results"
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """An experiment's share of a plan: everything that the target needs of it, and what of this is still to run."""
+
+    experiment: str
+    whole: Cost
+    missing: Cost
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that a target needs. disk: bytes of the download and the prepared file."""
+
+    name: str
+    disk: float
+    present: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a target costs, by experiment."""
+
+    parts: tuple[Part, ...]
+    data: tuple[DataSet, ...]
+
+    @property
+    def whole(self) -> Cost:
+        """Everything that the target needs, done or not."""
+        return sum((p.whole for p in self.parts), Cost())
+
+    @property
+    def missing(self) -> Cost:
+        """What is still to run."""
+        return sum((p.missing for p in self.parts), Cost())
+
+
+# ---- one job
+
+
+def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
+    """(training samples, samples of one evaluation, input shape, outputs) of a run, from its spec."""
+    task, data = spec["task"], spec.get("data")
+    splits = spec["train"]["evaluate"].get("splits", ())
+    if data:
+        entry = catalog.dataset(data["name"])
+        held = task.get("validation") or 0
+        train = min(task.get("train") or entry.train, entry.train - held)
+        counts = {"train": train, "validation": held, "test": entry.test}
+        n_out = entry.classes if task.get("target", "class") == "class" else math.prod(entry.image)
+        shape = tuple(entry.image)
+    else:
+        whole = task.get("samples") or task.get("train") or 1000
+        train = task.get("per_epoch") or whole
+        counts = {"train": whole, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
+        shape, n_out = (task.get("n_in", 1),), task.get("n_out", 1)
+    return train, sum(counts[name] for name in splits), shape, n_out
+
+
+def drawing(spec: Mapping[str, Any]) -> float:
+    """Operations that it takes to draw the samples: every seed's teacher net answers all of them once."""
+    task = spec["task"]
+    if spec.get("data") or not task.get("hidden_sizes"):
+        return 0.0
+    count = sum(task.get(split) or 0 for split in ("train", "validation", "test"))
+    return (
+        2
+        * multiply_adds({"hidden_sizes": task["hidden_sizes"]}, (task["n_in"],), task["n_out"])
+        * count
+        * len(spec["seeds"])
+    )
+
+
+def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float:
+    """Seconds that one network's dynamics take: those of the rule's updates, and those of its feedback learning."""
+    rule, epochs = spec["rule"], spec["train"]["epochs"]
+    units = sum(spec["net"].get("hidden_sizes", ())) + n_out
+    known = hyperparameters.constants(METHODS.module(rule["name"]))
+    seconds = 0.0
+    if rule.get("form", "simulation") == "simulation":
+        seconds += train * epochs * units * rule.get("time_points", 0) * known.get("simulation_cost", 0.0)
+    if rule.get("train_feedback") and rule.get("feedback_rule") == "controller":
+        passes = rule["pretrain_epochs"] + epochs * (1 + rule["extra_feedback_passes"])
+        seconds += train * passes * units * rule["feedback_time_points"] * FEEDBACK[rule["feedback_form"]]
+    return seconds
+
+
+def job_cost(spec: Mapping[str, Any]) -> Cost:
+    """Estimate for one job, which trains all members of its spec side by side."""
+    train, evaluated, shape, n_out = samples(spec)
+    networks, settings = len(members(spec)), spec["train"]
+    epochs, evaluate = settings["epochs"], settings["evaluate"]
+    updates = math.ceil(train / spec["task"].get("batch_size", 128))
+    turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
+    evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
+    factor = hyperparameters.constants(METHODS.module(spec["rule"]["name"])).get("cost", 1.0)
+    macs = multiply_adds(spec["net"], shape, n_out)
+    operations = networks * macs * (6 * train * epochs * factor + 2 * evaluated * evaluations) + drawing(spec)
+    seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * factor + START
+    seconds += networks * simulation_seconds(spec, train, n_out)
+    if spec["kind"] == "search":  # it keeps its choice, not its records
+        return Cost(1, networks, seconds, HEADER)
+    metrics = 2 if spec["net"].get("loss") == "softmax_cross_entropy" else 1
+    layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
+    measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
+    records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))
+    return Cost(1, networks, seconds, HEADER + networks * records * RECORD)
+
+
+# ---- all jobs of a target
+
+
+def experiment_jobs(workflow: Workflow, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(result file, spec) of every search and training job of an experiment."""
+    searched: set[str] = set()
+    for job in workflow.experiment(key).jobs():
+        path = workflow.run_path(job)
+        choice = Path(path).with_name("choice.json").as_posix()
+        if choice not in searched and workflow.cell(key, job.dataset, job.method).search:
+            searched.add(choice)
+            yield choice, workflow.search_spec(key, job.dataset, job.method)
+        yield path, workflow.train_spec(key, job.dataset, job.method, job.block)
+
+
+def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
+    """Experiments that a target needs: a rule's name (all, a paper), a file, or PAPER/NAME.
+
+    Raises ConfigError for what is no target, with the nearest one.
+    """
+    results, everything = workflow.results, tuple(workflow.experiments)
+    files = {f"{results}/tables/{key}.csv": (key,) for key in everything} | {key: (key,) for key in everything}
+    for artefact in workflow.figures.values():
+        files |= {f"{results}/figures/{artefact.name}.{end}": artefact.experiments for end in ("pdf", "png")}
+    for artefact in workflow.tables.values():
+        files |= {f"{results}/tables/{artefact.name}.{end}": artefact.experiments for end in ("csv", "md")}
+    groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
+    groups[f"{results}/tables/fidelity.csv"] = [f"{results}/tables/{name}.csv" for name in workflow.tables]
+    needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
+    needed |= {name: set(everything) for name in ("all", f"{results}/report.html")}
+    if target in files or target in needed:
+        return tuple(key for key in everything if key in (files.get(target) or needed[target]))
+    quick = "results/quick/"
+    if target.startswith(quick) and workflow.settings.scale == "paper":
+        raise ConfigError(f"target = {target!r} is of the quick scale; add --configfile config/quick.yaml")
+    raise ConfigError(one_of("target", target, [*files, *needed]))
+
+
+def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """{experiment: [(result file, spec)]} of a target, which may also be a run. Raises as `needed_experiments`."""
+    run = BLOCK.search(target)
+    if not run:
+        return {key: list(experiment_jobs(workflow, key)) for key in needed_experiments(workflow, target)}
+    key = f"{run[1]}/{run[2]}"
+    jobs = dict(experiment_jobs(workflow, key))
+    if target not in jobs:
+        raise ConfigError(one_of("target", target, jobs))
+    choice = Path(target).with_name("choice.json").as_posix()
+    return {key: [(path, jobs[path]) for path in dict.fromkeys((choice, target)) if path in jobs]}
+
+
+def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
+    """Whether the result file exists and is of this spec."""
+    if not Path(path).exists():
+        return False
+    try:
+        found = provenance.read_header(path)["spec"]
+    except DataError:
+        return False
+    return canonical_json(found) == canonical_json(spec)
+
+
+def plan(workflow: Workflow, target: str) -> Plan:
+    """What a target costs. Only results that belong to the present specs count as done.
+
+    Raises ConfigError for what is no target.
+    """
+    parts, names = [], {}
+    for key, jobs in needed_jobs(workflow, target).items():
+        costs = [(job_cost(spec), is_done(path, spec)) for path, spec in jobs]
+        whole = sum((cost for cost, _ in costs), Cost())
+        parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
+        names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}
+    return Plan(tuple(parts), tuple(_data_set(workflow, name) for name in names))
+
+
+def _data_set(workflow: Workflow, name: str) -> DataSet:
+    entry = catalog.dataset(name)
+    download = sum(f.bytes or 0 for f in entry.files)
+    prepared = (entry.train + entry.test) * math.prod(entry.image)
+    return DataSet(name, download + prepared, Path(workflow.data_path(name)).exists())
+
+
+# ---- for people
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `3.5 h`, rounded up below an hour."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"
+
+
+def size(count: float) -> str:
+    """Bytes as `12 kB`, `3.4 MB` or `1.2 GB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{math.ceil(count / 1e3)} kB"
+
+
+def banner(workflow: Workflow, mode: str) -> str:
+    """What is said before a run starts."""
+    s = workflow.settings
+    lines = [f"credit: scale {s.scale}, device {s.device}, jobs run in {mode}, results in {workflow.results}/"]
+    missing = plan(workflow, "all").missing
+    if missing.seconds > ANNOUNCE:
+        lines.append(f"everything that is missing for `all`: {missing.text()}")
+        lines.append(
+            "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=…"
+        )
+    return "\n".join(lines)

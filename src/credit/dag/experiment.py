@@ -1,0 +1,257 @@
+"""Experiments: YAML files -> checked, resolved runs. Loads no torch, so that the Snakefile can use it.
+
+An experiment names data sets and methods; every pair is a *cell*, trained from several seeds. What a cell does is
+laid together from the experiment's defaults, then the data set's entry, then the method's, then the method's
+entry for that data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from credit.config.files import check_schema, overlay, read_yaml
+from credit.dag.checks import PartChecker
+from credit.dag.settings import Settings
+from credit.data import catalog
+from credit.errors import ConfigError, one_of
+from credit.provenance.spec import VERSION, digest
+
+RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
+SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
+TRAIN_DEFAULTS = {
+    "epochs": 1, "dtype": "float32", "threads": 1, "optimizer": {"name": "sgd"},
+    "evaluate": {"every": 1, "splits": ["validation", "test"]},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training job: a block of consecutive seeds of a cell."""
+
+    paper: str
+    experiment: str
+    dataset: str
+    method: str
+    block: int
+    seeds: tuple[int, ...]
+
+
+class Experiment:
+    """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings."""
+
+    def __init__(self, path: Path, settings: Settings, schema: Path):
+        content = read_yaml(path)
+        check_schema(content, schema, str(path))
+        self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
+        body = {k: v for k, v in content.items() if k != "quick"}
+        if settings.scale == "quick":
+            body = overlay(body, content.get("quick"))
+            check_schema(body, schema, f"{path}: with its quick block")
+        self.body = body
+
+    @property
+    def key(self) -> str:
+        return f"{self.paper}/{self.name}"
+
+    def _narrowed(self, kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        defined = tuple(self.body[kind])
+        used = tuple(self.body.get(f"use_{kind}", defined))
+        for name in used:
+            if name not in defined:
+                raise ConfigError(f"{self.path}: {one_of(f'use_{kind}', name, defined)}")
+        return used if wanted is None else tuple(n for n in (defined if kind == "methods" else used) if n in wanted)
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets that are run, in the order of the file."""
+        return self._narrowed("datasets", self.settings.datasets)
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that are run, in the order of the file; those that the settings name also where they are not used."""
+        return self._narrowed("methods", self.settings.methods)
+
+    @cached_property
+    def seeds(self) -> int:
+        """Number of seeds; they are 0, 1, 2, ..."""
+        return self.settings.seeds or self.body["seeds"]
+
+    @cached_property
+    def seeds_per_job(self) -> int:
+        """Seeds in a block."""
+        size = self.settings.seeds_per_job or self.body.get("seeds_per_job", 1)
+        return self.seeds if size == "all" else size
+
+    def block_seeds(self, block: int) -> tuple[int, ...]:
+        """Seeds of a block: a fixed range, so that more seeds add blocks and leave complete ones alone."""
+        first = block * self.seeds_per_job
+        return tuple(range(first, min(first + self.seeds_per_job, self.seeds)))
+
+    def jobs(self) -> Iterator[Job]:
+        """Every training job, ordered by data set, method and block."""
+        blocks = range(-(-self.seeds // self.seeds_per_job))
+        for dataset in self.datasets:
+            for method in self.methods:
+                for block in blocks:
+                    yield Job(self.paper, self.name, dataset, method, block, self.block_seeds(block))
+
+    def cell(self, dataset: str, method: str) -> Cell:
+        """The resolved run of a method on a data set. Raises ConfigError naming file and key."""
+        return Cell.resolve(self, dataset, method)
+
+    def check(self) -> None:
+        """Resolve every cell, also those that the settings leave out; raise ConfigError with all problems."""
+        problems = [
+            f"{self.path}: {one_of(f'methods.{method}.datasets', name, self.body['datasets'])}"
+            for method, own in self.body["methods"].items()
+            for name in (own or {}).get("datasets") or {}
+            if name not in self.body["datasets"]
+        ]
+        for dataset in self.body["datasets"]:
+            for method in self.body["methods"]:
+                try:
+                    self.cell(dataset, method)
+                except ConfigError as error:
+                    problems += [line for line in str(error).splitlines() if line not in problems]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def resource(self, name: str, default: int) -> int:
+        """A resource of this experiment's training jobs."""
+        return self.body.get("resources", {}).get(name, default)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one method does on one data set, resolved: everything of a spec but seeds and digests."""
+
+    run: dict[str, Any]
+    search: dict[str, Any] | None
+    data: str | None
+
+    @classmethod
+    def resolve(cls, experiment: Experiment, dataset: str, method: str) -> Cell:
+        body, where = experiment.body, str(experiment.path)
+        if dataset not in body["datasets"]:
+            raise ConfigError(f"{where}: {one_of('data set', dataset, body['datasets'])}")
+        if method not in body["methods"]:
+            raise ConfigError(f"{where}: {one_of('method', method, body['methods'])}")
+        entry, own = body["datasets"][dataset] or {}, body["methods"][method] or {}
+        layers = [body, entry, own, (own.get("datasets") or {}).get(dataset) or {}]
+        parts = {key: _layered(key, layers) for key in RUN_KEYS}
+        hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
+        checker = PartChecker(where)
+        rule = own.get("rule", method)
+        resolved = {
+            "rule": checker.part(
+                "methods", {"name": rule, **hyper}, f"methods.{method}.hyper", label=f"methods.{method}"
+            ),
+            "net": checker.part("nets", parts["net"] or {}, "net", "kind"),
+            "task": checker.part("tasks", parts["task"] or {}, "task"),
+            "probes": [
+                checker.part("probes", {"every": 0, "on": "update", **p}, f"probes[{i}]", "probe", ("every", "on"))
+                for i, p in enumerate(parts["probes"] or [])
+            ],
+            "train": _shortened(overlay(TRAIN_DEFAULTS, parts["train"]), experiment.settings.epochs),
+            "vary": parts["vary"] or {},
+        }  # fmt: skip
+        search = _search(parts["search"], resolved, checker)
+        checker.cadence(resolved, "probes")
+        checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
+        checker.optimizer(resolved, search, f"methods.{method}")
+        checker.criterion(resolved, search, f"methods.{method}")
+        for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
+            checker.varied(resolved, grid, f"methods.{method}: {place}")
+        data = entry.get("data")
+        image = catalog.load()[data].image if data in catalog.load() else None
+        checker.agree(resolved, search, image, f"methods.{method}")
+        if data and data not in catalog.load():
+            checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
+        checker.finish()
+        accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
+        run = {
+            "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
+            "method": method, **resolved,
+            "data": data and {
+                "name": data, "sha256": accepted.raw_hash(), "verified": accepted.verified,
+                "declared": digest(accepted.spec(urls=False)),
+            },
+        }  # fmt: skip
+        return cls(run, search or None, data)
+
+    def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """Spec of a training job, without digests.
+
+        `searched` names the settings that come from the choice.json of a search.
+        """
+        searched = {"searched": sorted(self.search["vary"])} if self.search else {}
+        return {"kind": "train", **self.run, **searched, "seeds": list(seeds)}
+
+    def search_spec(self) -> dict[str, Any]:
+        """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""
+        if self.search is None:
+            raise ConfigError(f"{self.run['experiment']}/{self.run['method']} has no search")
+        train = overlay(
+            self.run["train"], {"epochs": self.search["epochs"], "evaluate": {"splits": self.search["splits"]}}
+        )
+        return {
+            "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
+            "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
+        }  # fmt: skip
+
+
+def _shortened(train: dict[str, Any], longest: int | None) -> dict[str, Any]:
+    """`train` with no more epochs than the settings allow."""
+    return train if longest is None else train | {"epochs": min(train["epochs"], longest)}
+
+
+def _search(given: dict[str, Any] | None, run: dict[str, Any], checker: PartChecker) -> dict[str, Any] | None:
+    """The search with its defaults; `task` is the run's own, with what the search changes laid over it."""
+    if not given:
+        return None
+    search = overlay(SEARCH_DEFAULTS, {"splits": run["train"]["evaluate"]["splits"]}, given)
+    task = run["task"]
+    return search | {
+        "task": checker.part("tasks", overlay(task, given["task"]), "search.task") if "task" in given else task
+    }
+
+
+def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
+    """The value of `key` in the layers, mappings merged, an explicit null switching it off."""
+    value: Any = None
+    for layer in layers:
+        if key in layer:
+            new = layer[key]
+            value = overlay(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
+    return value
+
+
+def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:
+    """All experiments below `folder`, {"PAPER/NAME": experiment}, checked and narrowed.
+
+    Raises ConfigError when a name in the settings belongs to no experiment.
+    """
+    files = sorted(folder.glob("*/*.yaml"))
+    everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema) for p in files}
+    if not everything:
+        raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
+    for experiment in everything.values():
+        experiment.check()
+    _check_names("methods", settings.methods, {m for e in everything.values() for m in e.body["methods"]})
+    _check_names("datasets", settings.datasets, {d for e in everything.values() for d in e.body["datasets"]})
+    _check_names("experiments", settings.experiments, {*everything, *(e.name for e in everything.values())})
+    wanted = set(settings.experiments or everything)
+    chosen = {k: e for k, e in everything.items() if wanted & {k, e.name} and e.datasets and e.methods}
+    if not chosen:
+        raise ConfigError("methods, datasets and experiments together leave nothing to run at this scale")
+    return chosen
+
+
+def _check_names(kind: str, wanted: tuple[str, ...] | None, known: set[str]) -> None:
+    for name in wanted or ():
+        if name not in known:
+            raise ConfigError(f"config: {one_of(kind, name, known)}")

@@ -1,0 +1,67 @@
+"""Configuration files: read, checked against their schema, merged. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from credit.config.files import check_schema
+
+SCALES = ("paper", "quick")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`config/config.yaml` with what the command line put over it."""
+
+    scale: str = "paper"
+    device: str = "auto"
+    methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    experiments: tuple[str, ...] | None = None
+    seeds: int | None = None
+    seeds_per_job: int | None = None
+    epochs: int | None = None
+    data_folder: str = "results/data"
+    mirror: str | None = None
+    user_files: str | None = None
+    allow_unverified: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """Folder of all results at this scale; neither scale overwrites the other."""
+        return "results" if self.scale == "paper" else f"results/{self.scale}"
+
+
+def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:
+    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`)."""
+    check_schema(dict(config), schema, where)
+    data = config.get("data", {})
+    return Settings(
+        scale=config["scale"],
+        device=config["device"],
+        methods=_names(config.get("methods")),
+        datasets=_names(config.get("datasets")),
+        experiments=_names(config.get("experiments")),
+        seeds=config.get("seeds"),
+        seeds_per_job=config.get("seeds_per_job"),
+        epochs=config.get("epochs"),
+        data_folder=data["folder"].rstrip("/"),
+        mirror=_text(data.get("mirror")),
+        user_files=_text(data.get("user_files")),
+        allow_unverified=dict(data.get("allow_unverified") or {}),
+    )
+
+
+def _text(value: str | None) -> str | None:
+    """A text, or None for what `--config` makes of null within a mapping."""
+    return None if value in ("null", "None", "") else value
+
+
+def _names(value: str | list[str] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    return tuple(n.strip() for n in names if n.strip())

@@ -1,0 +1,286 @@
+"""The files of the workflow, what each is made from, and the spec of every job. Loads no torch.
+
+The Snakefile's rules ask this module; `credit plan`, `why` and `verify` ask it too, so that they speak of exactly
+what Snakemake would run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from credit.config.parts import code_roots
+from credit.dag.experiment import Cell, Experiment, Job, load_experiments
+from credit.dag.settings import Settings, settings
+from credit.data import catalog
+from credit.errors import ConfigError, one_of
+from credit.provenance import snapshot as provenance
+from credit.provenance.spec import VERSION, canonical_json, digest
+
+CURVES = "config/published/curves"
+BLOCK = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:block(\d+)\.jsonl|choice\.json)$")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A figure or a table. name: `fig3` or `dfc/fig3`, its path below figures/ or tables/ without ending.
+
+    path: the experiment's file that asks for it.
+    """
+
+    kind: str
+    name: str
+    paper: str
+    entry: dict[str, Any]
+    experiments: tuple[str, ...]
+    path: Path
+
+    @property
+    def caption(self) -> str:
+        """Its caption's file in workflow/report."""
+        return self.entry.get("caption", f"{self.kind}.rst")
+
+    @property
+    def references(self) -> list[str]:
+        """Published curves that the figure lays over its own."""
+        return [f"{CURVES}/{name}" for name in self.entry.get("references", ())]
+
+
+class Workflow:
+    """Everything that the configuration asks for.
+
+    config: content of config/config.yaml with overrides. root: the repository. Raises ConfigError with all
+    problems, each naming file and key.
+    """
+
+    def __init__(self, config: Mapping[str, Any], root: Path):
+        self.root = root
+        schemas = root / "workflow" / "schemas"
+        self.settings: Settings = settings(config, schemas / "config.schema.yaml", "config/config.yaml or --config")
+        self.experiments: dict[str, Experiment] = load_experiments(
+            root / "config" / "experiments", self.settings, schemas / "experiment.schema.yaml"
+        )
+        catalog.load()
+        for name in self.settings.allow_unverified:
+            catalog.raw_hash(name, self.settings.allow_unverified)
+        self._cells: dict[tuple[str, str, str], Cell] = {}
+        self._digests: dict[tuple, dict[str, str]] = {}
+        self.figures: dict[str, Artefact] = self._artefacts("figures")  # by name
+        self.tables: dict[str, Artefact] = self._artefacts("tables")
+        self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
+            (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
+        }
+
+    # ---- files
+
+    @property
+    def results(self) -> str:
+        """Folder of all results at this scale."""
+        return self.settings.root
+
+    def run_path(self, job: Job) -> str:
+        """Result of a training job."""
+        folder = f"{self.results}/runs/{job.paper}/{job.experiment}/{job.dataset}/{job.method}"
+        return f"{folder}/block{job.block}.jsonl"
+
+    def runs(self, key: str) -> list[str]:
+        """Results of all training jobs of an experiment."""
+        return [self.run_path(job) for job in self.experiment(key).jobs()]
+
+    def data_path(self, dataset: str) -> str:
+        """Prepared data set; both scales share it."""
+        return f"{self.settings.data_folder}/{dataset}.npz"
+
+    def _artefacts(self, kind: str) -> dict[str, Artefact]:
+        found: dict[str, Artefact] = {}
+        for key, experiment in self.experiments.items():
+            for short, entry in experiment.body.get(kind, {}).items():
+                plain = kind == "figures" and experiment.paper == "cross"
+                name = short if plain else f"{experiment.paper}/{short}"
+                needed = tuple(entry.get("experiments", [key]))
+                for other in needed:
+                    self._check_experiment(other, f"{experiment.path}: {kind}.{short}.experiments")
+                if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in self.experiments):
+                    raise ConfigError(f"{experiment.path}: {kind}.{short}: another {kind[:-1]} has this name")
+                if present := tuple(n for n in needed if n in self.experiments):
+                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, present, experiment.path)
+        return found
+
+    def _check_experiment(self, key: str, where: str) -> None:
+        """An artefact may name an experiment that the settings leave out; then it is then made of the others."""
+        folder = self.root / "config" / "experiments"
+        if not (folder / f"{key}.yaml").is_file():
+            known = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")]
+            raise ConfigError(one_of(where, key, known))
+
+    def artefact_paths(self, paper: str | None = None) -> list[str]:
+        """Files of all figures and tables, of one paper or of all."""
+        figures = [f"{self.results}/figures/{a.name}.pdf" for a in self.figures.values() if paper in (None, a.paper)]
+        tables = [f"{self.results}/tables/{a.name}.csv" for a in self.tables.values() if paper in (None, a.paper)]
+        raw = [f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)]
+        return figures + tables + raw
+
+    @cached_property
+    def papers(self) -> tuple[str, ...]:
+        """Papers that have experiments."""
+        return tuple(dict.fromkeys(e.paper for e in self.experiments.values()))
+
+    def experiment(self, key: str) -> Experiment:
+        """The experiment `PAPER/NAME`."""
+        if key not in self.experiments:
+            raise ConfigError(one_of("experiment", key, self.experiments))
+        return self.experiments[key]
+
+    def published(self) -> list[str]:
+        """Files of published numbers."""
+        return sorted(str(p.relative_to(self.root)) for p in (self.root / "config" / "published").glob("*.csv"))
+
+    # ---- specs
+
+    def cell(self, key: str, dataset: str, method: str) -> Cell:
+        """The resolved cell of an experiment."""
+        place = (key, dataset, method)
+        if place not in self._cells:
+            self._cells[place] = self.experiment(key).cell(dataset, method)
+        return self._cells[place]
+
+    def script(self, name: str) -> Path:
+        """A script of workflow/scripts."""
+        return self.root / "workflow" / "scripts" / f"{name}.py"
+
+    def digests(self, step: str, *roots: str) -> dict[str, str]:
+        """{"code", "env"} of a job: everything that its roots import, and the environment of its step."""
+        place = (step, *roots)
+        if place not in self._digests:
+            env = provenance.env_digest(self.root / "envs" / f"{step}.yaml")
+            self._digests[place] = {"code": provenance.code_digest(*roots), "env": env}
+        return self._digests[place]
+
+    def _cell_digests(self, place: tuple[str, str, str], spec: dict[str, Any]) -> dict[str, str]:
+        """Digests of a cell's training jobs, or of its search; they are the same for every block."""
+        script = spec["kind"]
+        if (script, *place) not in self._digests:
+            roots = code_roots(spec, self.script(script))
+            self._digests[(script, *place)] = self.digests("train", *roots)
+        return self._digests[(script, *place)]
+
+    def train_spec(self, key: str, dataset: str, method: str, block: int) -> dict[str, Any]:
+        """Spec of a training job."""
+        cell, seeds = self.cell(key, dataset, method), self.experiment(key).block_seeds(block)
+        if not seeds:
+            raise ConfigError(f"{key}: block {block} holds no seed; there are {self.experiment(key).seeds} seeds")
+        return {**cell.train_spec(seeds), **self._trained_with(key, dataset, method)}
+
+    def _trained_with(self, key: str, dataset: str, method: str) -> dict[str, str]:
+        """Digests of a cell's training jobs, and of the search that chooses their settings."""
+        cell = self.cell(key, dataset, method)
+        digests = self._cell_digests((key, dataset, method), cell.train_spec(()))
+        return digests | ({"search": digest(self.search_spec(key, dataset, method))} if cell.search else {})
+
+    def search_spec(self, key: str, dataset: str, method: str) -> dict[str, Any]:
+        """Spec of a hyperparameter search."""
+        spec = self.cell(key, dataset, method).search_spec()
+        return {**spec, **self._cell_digests((key, dataset, method), spec)}
+
+    def collect_spec(self, key: str) -> dict[str, Any]:
+        """Spec of the table that gathers an experiment's runs.
+
+        `inputs` stands for the specs of all runs. Without it, a table would pass as up to date when a run below it is
+        missing because its job failed: Snakemake does not look for the inputs of what it takes for finished.
+        """
+        experiment = self.experiment(key)
+        cells = [(dataset, method) for dataset in experiment.datasets for method in experiment.methods]
+        below = [{**self.cell(key, *c).train_spec(()), **self._trained_with(key, *c)} for c in cells]
+        return {
+            "version": VERSION, "kind": "collect", "paper": experiment.paper, "experiment": experiment.name,
+            "inputs": digest([below, experiment.seeds, experiment.seeds_per_job]),
+            **self.digests("analyse", str(self.script("collect"))),
+        }  # fmt: skip
+
+    def artefact_spec(self, kind: str, name: str) -> dict[str, Any]:
+        """Spec of a figure or a summary table."""
+        return self._artefact_specs[kind, name]
+
+    def _checked_spec(self, artefact: Artefact) -> dict[str, Any]:
+        """Spec of an artefact. Raises ConfigError for a module that cannot be read and a caption that is not there."""
+        where = f"{artefact.path}: {artefact.kind}s.{artefact.name.rpartition('/')[2]}"
+        reports = self.root / "workflow" / "report"
+        if not (reports / artefact.caption).is_file():
+            known = [p.name for p in reports.glob("*.rst")]
+            raise ConfigError(one_of(f"{where}.caption", artefact.caption, known))
+        curves = [p.name for p in (self.root / CURVES).glob("*.csv")]
+        for name in artefact.entry.get("references", ()):
+            if artefact.kind != "figure":
+                raise ConfigError(f"{where}.references: figures only; a table is held against config/published")
+            if name not in curves:
+                raise ConfigError(one_of(f"{where}.references", name, curves))
+        try:
+            spec = self._artefact_spec(artefact)
+            canonical_json(spec)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        return spec
+
+    def _artefact_spec(self, artefact: Artefact) -> dict[str, Any]:
+        kind, name = artefact.kind, artefact.name
+        short = name.rpartition("/")[2]
+        script, modules = "summarise", ()
+        spec = {
+            "version": VERSION, "kind": kind, "paper": artefact.paper, "name": name,
+            "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
+            "experiments": list(artefact.experiments), "artefact": name,
+            "inputs": digest([self.collect_spec(key) for key in artefact.experiments]),
+            "methods": list(dict.fromkeys(m for e in artefact.experiments for m in self.experiments[e].methods)),
+            "rules": self._rules(artefact), "scale": self.settings.scale,
+        }  # fmt: skip
+        if kind == "figure":
+            spec["references"] = {name: file_digest(self.root / name) for name in artefact.references}
+            spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
+            script, modules = "plot", (spec["module"],)
+        return {**spec, **self.digests("analyse", str(self.script(script)), *modules)}
+
+    def _rules(self, artefact: Artefact) -> dict[str, str]:
+        """{method: learning rule}, by which figures choose colours."""
+        bodies = [self.experiments[e].body["methods"] for e in artefact.experiments]
+        return {name: (entry or {}).get("rule", name) for body in bodies for name, entry in body.items()}
+
+    def fidelity_spec(self) -> dict[str, Any]:
+        """Spec of the table that holds reproduced against published numbers."""
+        digests = self.digests("analyse", str(self.script("fidelity")))
+        below = digest([self.artefact_spec("table", name) for name in self.tables])
+        return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **digests}
+
+    def fetch_spec(self, dataset: str) -> dict[str, Any]:
+        """Spec of a download. Neither mirror nor code enters: checksums decide what arrived."""
+        return catalog.fetch_spec(dataset, self.settings.allow_unverified)
+
+    def prepare_spec(self, dataset: str) -> dict[str, Any]:
+        """Spec of a data set's preparation."""
+        spec = catalog.prepare_spec(dataset, self.settings.allow_unverified)
+        return {**spec, **self.digests("fetch", str(self.script("prepare")))}
+
+    def run_spec(self, path: str) -> dict[str, Any]:
+        """The present spec of a result file, from its path. Raises ConfigError for other paths."""
+        found = BLOCK.search(str(path))
+        if not found:
+            raise ConfigError(f"{path}: not the path of a run (…/runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl)")
+        paper, experiment, dataset, method, block = found.groups()
+        key = f"{paper}/{experiment}"
+        if block is None:
+            return self.search_spec(key, dataset, method)
+        return self.train_spec(key, dataset, method, int(block))
+
+
+def file_digest(path: Path) -> str:
+    """First 16 hex digits of the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def as_param(spec: Mapping[str, Any]) -> str:
+    """A spec as the one param of a Snakemake job."""
+    return canonical_json(spec)

@@ -1,0 +1,1 @@
+"""Errors that travel backwards through fixed weights: layer by layer, or directly."""

@@ -1,0 +1,40 @@
+"""The backward sweep that backpropagation and feedback alignment share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from credit.nets.base import Net, Trace
+from credit.numerics.trees import Params
+
+
+def check_masks(net: Net, masks: str, name: str) -> None:
+    """Raise ValueError for "after_sweep" with dropout on a conv net, where masks do not fit the deltas."""
+    if masks == "after_sweep" and net.kind != "dense" and net.keep < 1:
+        raise ValueError(f"{name}.masks = 'after_sweep'; is defined for dense nets only, this is a {net.kind} net")
+
+
+def sweep(
+    net: Net, trace: Trace, error: Tensor, weights: Mapping[str, Tensor], masks: str = "in_sweep"
+) -> tuple[Params, list[Tensor]]:
+    """Carry the output error down through `weights` ({block: weight, shaped as the forward weight}).
+
+    error: gradient at the output, (M, B, n_out). Returns gradients and, by block, the gradients at the
+    pre-activations. With the forward weights this is backpropagation. masks: "in_sweep", or "after_sweep" as in
+    PEPITA's code: what goes down past a dropout mask is not masked, only the deltas are in the end (dense nets).
+    """
+    late = masks == "after_sweep"
+    gradients: Params = {}
+    deltas: list[Tensor] = []
+    for i in reversed(range(len(net))):
+        block, step = net.block(i), trace.blocks[i]
+        delta = block.local(replace(step, mask=None) if late else step, error)
+        masked = delta * step.mask if late and step.mask is not None else delta
+        gradients[str(i)] = block.weight_gradient(step, masked)
+        deltas.append(masked)
+        if i > 0:
+            error = block.pull(weights[str(i)], delta, step)
+    return dict(reversed(gradients.items())), deltas[::-1]

@@ -1,0 +1,1 @@
+"""Deep Feedback Control: a controller drives the network towards a target."""

@@ -1,0 +1,119 @@
+"""Learning of the feedback weights Q: noise in the network, and what the controller does against it.
+
+All three rules give a gradient to descend, (M, n_i, n_L) by layer. With the output target equal to the feedforward
+output, the controller only counters the noise, and descending `controller_rule` is the anti-Hebbian rule
+-v_i^a u^T - beta Q_i, which drives Q towards a damped pseudoinverse of the Jacobian (Meulemans et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from credit.methods.control.controller import Controller
+from credit.methods.control.frame import Deviation
+from credit.methods.control.loops.arrays import Noise
+from credit.methods.control.loops.recursion import correlated
+from credit.methods.control.noise import Source
+from credit.methods.control.simulation import Simulation
+from credit.methods.control.steady import linear_control
+from credit.numerics.rand import Rand
+from credit.numerics.stack import Number, combine, member
+
+SIGMA_FLOOR = 0.01  # published: the gradient is divided by max(sigma, 0.01)^2
+
+
+def controller_rule(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    sigmas: Sequence[Number],
+    draws: Sequence[Tensor],
+    whose: Tensor | None = None,
+) -> list[Tensor]:
+    """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
+
+    sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer; whose: see `Noise`.
+    s = max(sigmas[0], 0.01). The apical voltage is paired with the next control, which is the first to contain its
+    effect on the error.
+    """
+    noise = Noise(draws, [controller.noise_gain(s) for s in sigmas], whose)
+    goal = frame.goal(torch.zeros_like(frame.act[-1]))
+    return _averaged(Simulation(frame, feedback, goal, controller, noise).correlated(), frame, controller, sigmas)
+
+
+def linear_rule(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    sigmas: Sequence[Number],
+    noise: Sequence[Callable[[Tensor], Source]],
+) -> list[Tensor]:
+    """`controller_rule` to first order in the noise, which comes from `credit.methods.control.noise`."""
+    sums = correlated(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
+    return _averaged(sums, frame, controller, sigmas)
+
+
+def _averaged(
+    sums: Sequence[Tensor], frame: Deviation, controller: Controller, sigmas: Sequence[Number]
+) -> list[Tensor]:
+    count = frame.act[-1].shape[-2] * (controller.steps - 1)
+    return [g / (_floor(sigmas[0], g) * count) for g in sums]
+
+
+def forward_rule(frame: Deviation, sigma: Number, draws: Sequence[Tensor]) -> list[Tensor]:
+    """G_i = -1 / (s^2 B) sum of eps_i e^T: one noisy forward pass, e its output minus the noiseless one.
+
+    draws: standard normal, (M, B, n_i) by layer. The official code calls it special_controller.
+    """
+    noise = [xi * member(sigma, xi) for xi in draws]
+    change = noisy_output(frame, noise) - frame.start_rate(len(frame) - 1)
+    batch = change.shape[-2]
+    return [-(eps.mT @ change) / (_floor(sigma, change) * batch) for eps in noise]
+
+
+def steady_rule(
+    frame: Deviation, feedback: Sequence[Tensor], sigma: Number, leak: Number, draws: Sequence[Tensor]
+) -> list[Tensor]:
+    """G_i = 1 / (s^2 B) sum of (Q_i u) u^T, with u the linear steady state for a noisy output as the target.
+
+    draws: standard normal, (M, B, n_i) by layer. The official code calls it old_learning_rule.
+    """
+    change = noisy_output(frame, [xi * member(sigma, xi) for xi in draws]) - frame.start_rate(len(frame) - 1)
+    control, _ = linear_control(frame, frame.slopes, feedback, change, leak)
+    batch = change.shape[-2]
+    return [(control @ q.mT).mT @ control / (_floor(sigma, control) * batch) for q in feedback]
+
+
+def noisy_output(frame: Deviation, noise: Sequence[Tensor]) -> Tensor:
+    """Output rate, in the frame, of a forward pass with `noise` added to every pre-activation."""
+    rate = frame.rate(0, frame.voltage(0) + noise[0])
+    for i in range(1, len(frame)):
+        rate = frame.rate(i, frame.basal(i, rate) + noise[i])
+    return rate
+
+
+def squared_norm(feedback: Sequence[Tensor]) -> Tensor:
+    """||Q||_F^2 over all layers, (M,), or () for a single net."""
+    return sum(q.square().sum((-2, -1)) for q in feedback)
+
+
+def _floor(sigma: Number, like: Tensor) -> float | Tensor:
+    return member(combine(lambda s: max(s, SIGMA_FLOOR) ** 2, sigma), like)
+
+
+def draw(rand: Rand, name: str, frame: Deviation, steps: int | None = None) -> list[Tensor]:
+    """Standard normal noise by layer from the streams NAME.0, NAME.1, ...: (M, B, n_i), or (M, steps, B, n_i)."""
+    lead = () if steps is None else (steps,)
+    return [rand.normal(f"{name}.{i}", (*lead, *pre.shape[-2:])).to(pre.dtype) for i, pre in enumerate(frame.pre)]
+
+
+def draw_of_seeds(rand: Rand, name: str, frame: Deviation, steps: int) -> tuple[list[Tensor], Tensor | None]:
+    """As `draw`, without copies for members with the same seed; the second is `Noise.whose`."""
+    if not rand.stacked:
+        return draw(rand, name, frame, steps), None
+    shapes = [(steps, *pre.shape[-2:]) for pre in frame.pre]
+    draws, whose = zip(*(rand.normal_of_seeds(f"{name}.{i}", s) for i, s in enumerate(shapes)), strict=True)
+    return [xi.to(frame.pre[0].dtype) for xi in draws], whose[0]

@@ -1,0 +1,178 @@
+"""The dynamics linearised around the feedforward state, in the space of the output.
+
+With M_i = J_i Q_i and x_i = J_i dv_i (dv_i: deviation of the somatic voltage), J_i W_i D_{i-1} = J_{i-1} gives, with
+a = dt / tau and instant transmission,
+
+    x_i[t+1] = (1 - a) x_i[t] + a (M_i u + x_{i-1}[t+1]),    change of the output = x_L,
+
+L vectors of size n_L a sample instead of all units. The recursion decides about the stability of the time step, and
+replaces the simulation with an error of first order in the output error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from credit.methods.control.controller import Controller
+from credit.methods.control.frame import Deviation
+from credit.methods.control.loops.recursion import linear_run
+from credit.methods.control.steady import Settled, linear_control
+from credit.nets.jacobian import chain
+from credit.numerics.stack import combine, member
+
+LARGE = 1000  # unknowns
+ROUNDS, SLACK = 300, 0.01
+
+
+def layer_gains(frame: Deviation, feedback: Sequence[Tensor], slopes: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """M_i = J_i Q_i, (M, B, n_L, n_L) by layer, at the feedforward state or at other slopes."""
+    jacobian = chain(frame.weights, frame.slopes if slopes is None else slopes)
+    return [(j.flatten(-3, -2) @ q).unflatten(-2, j.shape[-3:-1]) for j, q in zip(jacobian, feedback, strict=True)]
+
+
+@dataclass
+class _State:
+    """x_i, u_int, u and the filtered control, each (M, B, n_L, k) with k columns."""
+
+    x: list[Tensor]
+    integral: Tensor
+    control: Tensor
+    filtered: Tensor
+
+    def step(self, gains: Sequence[Tensor], controller: Controller, goal: Tensor) -> Tensor:
+        """One Euler step towards `goal`; returns the control that was applied."""
+        self.integral, new = controller.next_control(goal - self.x[-1], self.integral, self.control)
+        applied = new if controller.proactive else self.control
+        self.control = new
+        self.filtered = _blend(self.filtered, applied, member(controller.apical_gain, applied))
+        soma, before = member(controller.soma_gain, applied), self.x
+        self.x = []
+        for i, gain in enumerate(gains):
+            aim = gain @ self.filtered
+            if i > 0:
+                aim = aim + (self.x[-1] if controller.instant else before[i - 1])
+            self.x.append(_blend(before[i], aim, soma))
+        return applied
+
+
+def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
+    """Largest absolute eigenvalue of the linear recursion, (M, B); above 1 the simulation blows up.
+
+    inf for samples whose gains are not finite. With more than LARGE unknowns, eigenvalues would take minutes; it is
+    then how much a random state grows in a step, good to SLACK, and 1 where it is within SLACK of 1.
+    """
+    n, count = gains[0].shape[-1], len(gains) + 3
+    finite = torch.stack([g.isfinite().all(-1).all(-1) for g in gains]).all(0)
+    gains = [torch.where(finite[..., None, None], g, 0.0) for g in gains]
+    if count * n > LARGE:
+        growth = _growth(gains, controller)
+        return torch.where(finite, torch.where((growth - 1).abs() < SLACK, 1.0, growth), torch.inf)
+    eye = torch.eye(count * n, dtype=gains[0].dtype, device=gains[0].device)
+    parts = [p.expand(*gains[0].shape[:-2], n, count * n) for p in eye.split(n)]
+    state = _State(list(parts[:-3]), *parts[-3:])
+    state.step(gains, controller, torch.zeros_like(parts[0]))
+    matrix = torch.cat([*state.x, state.integral, state.control, state.filtered], -2)
+    radius = torch.linalg.eigvals(matrix).abs().amax(-1)
+    return torch.where(finite, radius, torch.inf)
+
+
+def _growth(gains: Sequence[Tensor], controller: Controller) -> Tensor:
+    """Mean growth per step of a random state over ROUNDS steps, after as many to forget where it began, (M, B)."""
+    generator = torch.Generator().manual_seed(0)
+    shape, like = (*gains[0].shape[:-1], 1), gains[0]
+    *x, integral, control, filtered = (
+        torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device) for _ in range(len(gains) + 3)
+    )
+    state, total = _State(x, integral, control, filtered), torch.zeros(shape[:-2], dtype=like.dtype, device=like.device)
+    for t in range(2 * ROUNDS):
+        state.step(gains, controller, torch.zeros_like(filtered))
+        parts = [*state.x, state.integral, state.control, state.filtered]
+        norm = torch.linalg.vector_norm(torch.cat(parts, -2), dim=(-2, -1))
+        *x, integral, control, filtered = (p / norm[..., None, None] for p in parts)
+        state = _State(x, integral, control, filtered)
+        if t >= ROUNDS:
+            total += norm.log()
+    return (total / ROUNDS).exp()
+
+
+@dataclass(frozen=True)
+class Course:
+    """A linear run: sum over time of the applied control, dv_i at the end, and error and control at the end."""
+
+    control_sum: Tensor
+    voltages: list[Tensor]
+    error: Tensor
+    control: Tensor
+
+
+def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller) -> Course:
+    """The linearised simulation."""
+    lift = (lambda t: t) if delta.ndim > 2 else (lambda t: t.unsqueeze(0))
+    lower = (lambda t: t) if delta.ndim > 2 else (lambda t: t.squeeze(0))
+    done = linear_run([lift(gain) for gain in layer_gains(frame, feedback)], lift(delta), controller)
+    voltages = _respond(frame, feedback, [lower(z) for z in done.filters])
+    return Course(lower(done.control_sum), voltages, delta - lower(done.output), lower(done.control))
+
+
+def settled_run(
+    frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller
+) -> tuple[Course, Tensor]:
+    """What `run` gives when the dynamics has settled at the end, by two linear solutions; and singular samples.
+
+    (J Q + alpha I) sum u = (T - 1) delta - (1 - alpha k_p) u / dt + (1/a - 1) sum_{i<L} C_i + C_L / a + s alpha u,
+    with u the steady control, C_i = sum_{j<=i} M_j u, s = 1 for a proactive controller.
+    """
+    gains = layer_gains(frame, feedback)
+    leak = controller.steady_leak()
+    control, singular = linear_control(frame, frame.slopes, feedback, delta, leak, "direct")
+    alpha, k_p, dt = (member(v, delta) for v in (controller.alpha, controller.k_p, controller.dt))
+    lag = member(combine(lambda a: 1 / a - 1, controller.soma_gain), delta)
+    inner, total = torch.zeros_like(delta), torch.zeros_like(delta)  # total: C_i, inner: sum of C_i over i < L
+    for gain in gains:
+        inner = inner + total
+        total = total + (gain @ control.unsqueeze(-1)).squeeze(-1)
+    right = (controller.steps - 1) * delta - (1 - alpha * k_p) * control / dt + lag * (inner + total) + total
+    if controller.proactive:
+        right = right + alpha * control
+    control_sum, bad = linear_control(frame, frame.slopes, feedback, right, leak, "direct")
+    voltages = _respond(frame, feedback, [control] * len(feedback))
+    return Course(control_sum, voltages, member(leak, delta) * control, control), singular | bad
+
+
+def lagged_shift(course: Course, controller: Controller, feedback: Sequence[Tensor]) -> list[Tensor]:
+    """Sum over time of v_i - v_i^b = Q_i sum u - (1/a - 1) dv_i[T-1], (M, B, n_i) by layer.
+
+    An identity of the Euler scheme with instant transmission and without apical filter, exact also for the nonlinear
+    dynamics.
+    """
+    lag = member(combine(lambda a: 1 / a - 1, controller.soma_gain), course.control)
+    return [course.control_sum @ q.mT - lag * v for q, v in zip(feedback, course.voltages, strict=True)]
+
+
+def linear_state(frame: Deviation, course: Course) -> Settled:
+    """The end of a linear run as a state: base W_i D_{i-1} dv_{i-1}, shift, rates D_i dv_i (deviation frame only)."""
+    rates = [s * v for s, v in zip(frame.slopes, course.voltages, strict=True)]
+    base = [torch.zeros_like(rates[0])] + [rates[i - 1] @ frame.weights[i].mT for i in range(1, len(rates))]
+    shift = [v - b for v, b in zip(course.voltages, base, strict=True)]
+    return Settled(frame, base, shift, rates, course.control)
+
+
+def _respond(frame: Deviation, feedback: Sequence[Tensor], filtered: Sequence[Tensor]) -> list[Tensor]:
+    """dv_i = sum_{j<=i} (W_i D_{i-1} ... W_{j+1} D_j) Q_j z_{i-j+1}, z_k = filtered[k-1] (M, B, n_L)."""
+    level = [z @ feedback[0].mT for z in filtered]
+    result = [level[0]]
+    for i in range(1, len(feedback)):
+        level = [
+            z @ feedback[i].mT + (frame.slopes[i - 1] * below) @ frame.weights[i].mT
+            for z, below in zip(filtered, level[1:], strict=False)
+        ]
+        result.append(level[0])
+    return result
+
+
+def _blend(state: Tensor, aim: Tensor, gain: float | Tensor) -> Tensor:
+    return state + gain * (aim - state)

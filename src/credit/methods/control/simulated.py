@@ -1,0 +1,141 @@
+"""What DFC and DFC-SS share: the simulated controller, convergence, and the inspection of the time step."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.methods.base import Batch, State
+from credit.methods.control import feedback as learning
+from credit.methods.control.controller import Controller, Snapshot, converged
+from credit.methods.control.frame import Deviation
+from credit.methods.control.linearised import layer_gains, spectral_radius
+from credit.methods.control.loops.arrays import Noise
+from credit.methods.control.rule import DeepFeedbackControl
+from credit.methods.control.simulation import Simulation
+from credit.methods.control.steady import Settled
+from credit.nets.base import Net
+from credit.numerics.rand import Rand, as_rand
+from credit.numerics.stack import combine
+from credit.numerics.trees import Params
+from credit.optim.clipping import norms
+
+INSPECTED = 4  # samples whose spectral radius is computed, once an epoch
+FINE = 1e-3  # of dt: a step so fine that instability is no longer the step's fault
+
+
+@dataclass(frozen=True)
+class Dynamic(DeepFeedbackControl):
+    """A controller that is simulated. k_p, dt, time_points (stored; one Euler step fewer), tau, tau_apical, proactive,
+    instant_transmission, instant_system, leak: see `Controller`.
+
+    A sample has converged when the residual of the steady state is small and the error has fallen below epsilon^2 of
+    its start. include_non_converged: whether other samples teach. efficient: judge and add up as the official
+    memory-saving controller does, quirks included. noise: of the apical voltages in the forward phase.
+    """
+
+    k_p: Annotated[float, ">= 0"] = 1.5
+    dt: Annotated[float, "> 0"] = 0.02
+    time_points: Annotated[int, ">= 2"] = 250
+    tau: Annotated[float, "> 0"] = 0.2
+    tau_apical: Annotated[float, "> 0"] | None = None
+    proactive: bool = False
+    instant_transmission: bool = True
+    instant_system: bool = False
+    leak: Literal["control", "integral"] = "control"
+    epsilon: Annotated[float, "> 0"] = 0.5
+    include_non_converged: bool = True
+    efficient: bool = False
+    noise: Annotated[float, ">= 0"] = 0.0
+
+    def controller(self) -> Controller:
+        """The constants of the dynamics."""
+        return Controller(
+            self.alpha, self.k_p, self.dt, self.time_points, self.tau, self.tau_apical, self.instant_transmission,
+            self.instant_system, self.proactive, self.leak,
+        )  # fmt: skip
+
+    def check_linear(self) -> None:
+        """Raise ConfigError where the linear forms do not describe the dynamics."""
+        plain = self.controller().instant and self.tau_apical is None and self.noise == 0 and not self.absolute
+        if not plain or self.leak != "control":
+            raise ConfigError(
+                f"{type(self).__module__.rpartition('.')[2]}.form = {self.form!r}; needs instant_transmission, "
+                "tau_apical null, noise 0, absolute false and leak 'control'"
+            )
+
+    def draw_noise(self, frame: Deviation, rand: Rand) -> Noise | None:
+        """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
+        if np.max(self.noise) == 0:
+            return None
+        draws = learning.draw(as_rand(rand, frame.act[-1]), "apical_noise", frame, self.time_points - 1)
+        return Noise(draws, [self.controller().noise_gain(self.noise)] * len(frame))
+
+    def simulation(
+        self, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise: Noise | None = None
+    ) -> Simulation:
+        """The dynamics towards a target at the distance `delta` (M, B, n_L) from the feedforward output."""
+        return Simulation(frame, feedback, frame.goal(delta), self.controller(), noise)
+
+    def judge(self, frame: Deviation, delta: Tensor, error: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
+        """(converged, diverged) of every sample, bool (M, B)."""
+        start = delta
+        if self.efficient and (self.instant_transmission or self.instant_system):
+            # Published quirk: the first error is measured from the output of the batch's first sample.
+            start = delta + frame.act[-1] - frame.act[-1][..., :1, :]
+        return converged(error, control, frame.act[-1], start, self.alpha, self.epsilon)
+
+    def settle(self, frame: Deviation, last: Snapshot) -> Settled:
+        """The state at the end of a simulation, with the base recomputed from the rates, as published."""
+        shift = [v - b for v, b in zip(last.somatic, last.basal, strict=True)]
+        base = last.basal
+        if not self.controller().instant:
+            base = base[:1] + [frame.basal(i, last.rates[i - 1]) for i in range(1, len(frame))]
+        return Settled(frame, list(base), shift, last.rates, last.control)
+
+    # ---- once an epoch
+
+    def update(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
+        """One step of the forward weights. First in an epoch: info["means"] has spectral_radius, (M,)."""
+        self._begin_epoch(net, params, opt, state, rand)
+        means = self._inspect(net, params, opt, state, batch, rand) if opt.first_of_epoch("update") else {}
+        params, opt, state, info = super().update(net, params, opt, state, batch, rand)
+        info.setdefault("means", {}).update(means)
+        return params, opt, state, info
+
+    def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+        axis = params["0"]["weight"].ndim - 2  # of the samples
+        x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
+        frame = Deviation(net, params, net.forward(params, x))
+        gains = layer_gains(frame, self.feedback_weights(net, params, state))
+        radius = spectral_radius(gains, self.controller()).amax(-1)
+        if opt.epoch == 0 and bool((radius > 1).all()):
+            fine = dataclasses.replace(self.controller(), dt=combine(lambda dt: FINE * dt, self.dt))
+            if bool((spectral_radius(gains, fine) <= 1).all()):
+                raise ConfigError(self._too_long(radius))
+        return {"spectral_radius": radius}
+
+    def compare(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+        """{"simulation_difference": relative difference of the gradients from those of the simulation, (M,)}."""
+        simulation = dataclasses.replace(self, form="simulation")
+        pair = [rule.gradients(net, params, state, batch, rand).gradients for rule in (self, simulation)]
+        return {"simulation_difference": relative_difference(*pair, params["0"]["weight"].ndim > 2)}
+
+    def _too_long(self, radius: Tensor) -> str:
+        name = type(self).__module__.rpartition(".")[2]
+        largest = float(radius.max())
+        return (
+            f"{name}.dt = {self.dt} with tau = {self.tau}, k_p = {self.k_p}: the simulated dynamics is unstable, its "
+            f"spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
+        )
+
+
+def relative_difference(ours: Params, reference: Params, stacked: bool) -> Tensor:
+    """|ours - reference| / |reference| over all parameters, (M,), or () for a single net."""
+    pairs = [(ours[i][name], g) for i, block in reference.items() for name, g in block.items()]
+    return norms([a - b for a, b in pairs], stacked) / norms([b for _, b in pairs], stacked)

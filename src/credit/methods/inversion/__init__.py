@@ -1,0 +1,1 @@
+"""Dynamic inversion: what goes down is what would have to come up."""

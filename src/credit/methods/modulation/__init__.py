@@ -1,0 +1,1 @@
+"""Error-driven modulation of the input: PEPITA's second pass."""

@@ -1,0 +1,1 @@
+"""Exact online learning, sample after sample, in blocks."""

@@ -1,0 +1,69 @@
+"""Linear systems and spectra of stacks, in which a singular member disturbs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.numerics.stack import member
+
+
+def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float], where: str) -> Tensor:
+    """(gram + damping I)^-1 error of every sample, (M, B, n_L); damping 0 is the Moore-Penrose pseudoinverse.
+
+    gram (M, B, n_L, n_L), positive semi-definite, is overwritten. A sample without a solution becomes infinite or
+    not a number and disturbs no other. Raises ConfigError where damping is 0 for some members of a stack only.
+    """
+    if np.min(damping) > 0:
+        diagonal = gram.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(member(damping, diagonal))
+        return torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result.squeeze(-1)
+    if np.max(damping) > 0:
+        raise ConfigError(f"{where}.damping = {damping}; in one stack all values must be 0, or none")
+    finite = gram.isfinite().flatten(-2).all(-1)[..., None, None]
+    inverse = torch.linalg.pinv(torch.where(finite, gram, 0.0), hermitian=True)
+    return (torch.where(finite, inverse, torch.nan) @ error.unsqueeze(-1)).squeeze(-1)
+
+
+def solve(matrix: Tensor, target: Tensor) -> Tensor:
+    """matrix^-1 target by LU, (M, d, batch); least squares for the members whose matrix is singular."""
+    factors, pivots, info = torch.linalg.lu_factor_ex(matrix)
+    size = factors.diagonal(dim1=-2, dim2=-1).abs()
+    rounding = matrix.shape[-1] * torch.finfo(matrix.dtype).eps
+    sound = (info == 0) & (size.amin(-1) > rounding * size.amax(-1))
+    return _mend(torch.linalg.lu_solve(factors, pivots, target), ~sound, matrix, target)
+
+
+def least_squares(matrix: Tensor, target: Tensor) -> Tensor:
+    """Minimum-norm solution, dropping singular values below rounding; NaN for members that are not finite."""
+    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    u, s, vh = torch.linalg.svd(torch.where(finite, matrix, 0), full_matrices=False)
+    kept = s > torch.finfo(s.dtype).eps * s.amax(-1, keepdim=True)
+    inverse = torch.where(kept, 1 / torch.where(kept, s, 1), 0)
+    solution = vh.mT @ (inverse.unsqueeze(-1) * (u.mT @ target))
+    return torch.where(finite, solution, torch.nan)
+
+
+def _mend(x: Tensor, broken: Tensor, matrix: Tensor, target: Tensor) -> Tensor:
+    """`x` with the least-squares solution for the members that are `broken` (M,)."""
+    if bool(broken.any()):
+        x[broken] = least_squares(matrix[broken], target[broken])
+    return x
+
+
+def eigenvalues(matrix: Tensor) -> Tensor:
+    """Complex eigenvalues (M, d); NaN for a member that is not finite."""
+    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    values = torch.linalg.eigvals(torch.where(finite, matrix, 0))
+    return torch.where(finite.squeeze(-1), values, complex(torch.nan, torch.nan))
+
+
+def largest_real_part(matrix: Tensor) -> Tensor:
+    """Largest real part of the eigenvalues, (M, B); NaN where a matrix is not finite."""
+    finite = matrix.isfinite().flatten(-2).all(-1)
+    sound = torch.where(finite[..., None, None], matrix, 0.0)
+    return torch.where(finite, torch.linalg.eigvals(sound).real.amax(-1), torch.nan)

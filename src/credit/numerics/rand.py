@@ -1,0 +1,213 @@
+"""Random numbers for stacks of networks: one stream per member and purpose, which can be replayed.
+
+Every stream has its own generator, seeded from the member's seed and the stream's name. Therefore a draw in
+one stream (say `"dropout.0"`) never shifts another, and a member's draws do not depend on the members beside
+it. Numbers are drawn on the CPU in single precision and then moved and converted, so that runs on CPU and GPU, in
+single and in double precision, see the same ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit.errors import CheckpointError
+
+DRAWN = torch.float32
+Replay = Mapping[str, Tensor | Sequence[Tensor]]
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """63-bit seed of stream `name` of the member `seed`: the first 8 bytes of sha256("SEED/NAME")."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
+
+
+class Rand:
+    """Named random streams of a stack of members, or of a single network.
+
+    seeds: one seed per member; draws then have shape (M, *shape). A single int: draws have shape `shape`.
+    dtype: of normal, uniform and bernoulli draws. replay: see `with_replay`; only_replay: nothing else is drawn.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int] | int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        replay: Replay | None = None,
+        only_replay: bool = False,
+    ) -> None:
+        self.stacked = not isinstance(seeds, numbers.Integral)
+        self.seeds = [int(s) for s in seeds] if self.stacked else [int(seeds)]
+        if not self.seeds:
+            raise ValueError("seeds = []; must be an int, or one int per member of the stack")
+        self.device, self.dtype = torch.device(device), dtype
+        self._streams: dict[str, list[torch.Generator]] = {}
+        self._replay = _Replay(replay or {}, only_replay)
+
+    def with_replay(self, replay: Replay) -> Rand:
+        """The same streams, but the named draws are given: a tensor for one draw, a list for successive ones.
+
+        Tensors have the shape that the draw would have, stack axis included. Replayed draws leave the stream
+        of that name untouched. A draw of another shape, or one more than was given, raises ValueError.
+        """
+        other = Rand(self.seeds if self.stacked else self.seeds[0], self.device, self.dtype, replay)
+        other._streams = self._streams
+        return other
+
+    def normal(self, name: str, shape: Sequence[int]) -> Tensor:
+        """Standard normal draws, (M, *shape)."""
+        return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=DRAWN))
+
+    def normal_of_seeds(self, name: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """`normal` without copies for members with the same seed: (S, *shape) draws, and which of them is whose, (M,).
+
+        For stacks. Replayed draws are one for each member.
+        """
+        if self._replay.holds(name):
+            return self.normal(name, shape), torch.arange(len(self.seeds))
+        seeds = list(dict.fromkeys(self.seeds))
+        generators = dict(zip(self.seeds, self._generators(name), strict=True))
+        draws = torch.empty(len(seeds), *shape, dtype=DRAWN)
+        for draw, seed in zip(draws, seeds, strict=True):
+            draw.normal_(generator=generators[seed])
+        return draws.to(self.device, self.dtype), torch.tensor([seeds.index(s) for s in self.seeds])
+
+    def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Uniform draws from [low, high), (M, *shape)."""
+        return self._draw(
+            name, shape, self.dtype, lambda g: self._unit(shape, g).to(self.dtype).mul_(high - low).add_(low)
+        )
+
+    def bernoulli(
+        self, name: str, shape: Sequence[int], p: float, value: float = 1.0, out: Tensor | None = None
+    ) -> Tensor:
+        """`value` with probability p and 0 otherwise, as floating-point numbers, (M, *shape).
+
+        p is rounded to a multiple of 2^-16: four draws come of one random word. A replay gives ones and zeros.
+        out: memory for the draws of a stack on the CPU, in one piece.
+        """
+        if self._replay.holds(name):
+            draws = self._draw(name, shape, self.dtype, lambda g: None) * value
+            return draws if out is None else out.copy_(draws)
+        if out is None or not self.stacked:
+            dtype = self.dtype
+            draws = self._draw(name, shape, dtype, lambda g: _dropped(g, p, value, torch.empty(shape, dtype=dtype)))
+            return draws if out is None else out.copy_(draws)
+        first: dict[int, Tensor] = {}  # members with the same seed share their draws
+        for seed, generator, member in zip(self.seeds, self._generators(name), out, strict=True):
+            first[seed] = member.copy_(first[seed]) if seed in first else _dropped(generator, p, value, member)
+        return out
+
+    def integers(self, name: str, shape: Sequence[int], high: int) -> Tensor:
+        """Uniform int64 draws from 0 to high - 1, (M, *shape)."""
+        return self._draw(name, shape, torch.int64, lambda g: torch.randint(high, tuple(shape), generator=g))
+
+    def permutation(self, name: str, n: int) -> Tensor:
+        """A permutation of 0 to n - 1 for every member, int64 (M, n)."""
+        return self._draw(name, (n,), torch.int64, lambda g: torch.randperm(n, generator=g))
+
+    def state_dict(self) -> dict:
+        """Positions of all streams used so far: {"seeds": (M,), "streams": {name: (M, bytes) uint8}}."""
+        streams = {name: torch.stack([g.get_state() for g in generators]) for name, generators in self._streams.items()}
+        return {"seeds": torch.tensor(self.seeds), "streams": streams}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue where `state_dict` was taken. Raises CheckpointError when it has other seeds."""
+        seeds = state["seeds"].tolist()
+        if seeds != self.seeds:
+            raise CheckpointError(
+                f"random state was saved with seeds {seeds}, this run has {self.seeds}; "
+                "delete the checkpoint to start again"
+            )
+        self._streams.clear()
+        for name, positions in state["streams"].items():
+            for generator, position in zip(self._generators(name), positions, strict=True):
+                generator.set_state(position.cpu().clone())  # set_state crashes on a view with an offset
+
+    def _unit(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        return torch.rand(tuple(shape), generator=generator, dtype=DRAWN)
+
+    def _generators(self, name: str) -> list[torch.Generator]:
+        if name not in self._streams:
+            distinct = {s: torch.Generator().manual_seed(stream_seed(s, name)) for s in self.seeds}
+            self._streams[name] = [distinct[s] for s in self.seeds]
+        return self._streams[name]
+
+    def _draw(
+        self, name: str, shape: Sequence[int], dtype: torch.dtype, one: Callable[[torch.Generator], Tensor]
+    ) -> Tensor:
+        shape = tuple(shape)
+        expected = (len(self.seeds), *shape) if self.stacked else shape
+        if self._replay.holds(name):
+            return self._replay.next(name, expected).to(self.device, dtype)
+        generators = dict(zip(self.seeds, self._generators(name), strict=True))
+        drawn = {s: one(g) for s, g in generators.items()}  # members with the same seed share their draws
+        draws = [drawn[s] for s in self.seeds]
+        if self.stacked:
+            return (draws[0].unsqueeze(0) if len(draws) == 1 else torch.stack(draws)).to(self.device, dtype)
+        return draws[0].to(self.device, dtype)
+
+
+class _Replay:
+    """Draws that are given instead of drawn, each used once."""
+
+    def __init__(self, draws: Replay, only: bool = False) -> None:
+        self._only = only  # a draw that is not given is an error
+        self._draws = {name: [d] if isinstance(d, Tensor) else list(d) for name, d in draws.items()}
+        self._used = dict.fromkeys(self._draws, 0)
+
+    def holds(self, name: str) -> bool:
+        """Whether a stream is replayed. Raises ValueError for another one where all must be given."""
+        if self._only and name not in self._draws:
+            raise ValueError(f"stream {name!r} is drawn, but only these draws are given: {', '.join(self._draws)}")
+        return name in self._draws
+
+    def next(self, name: str, expected: tuple[int, ...]) -> Tensor:
+        draws, i = self._draws[name], self._used[name]
+        if i == len(draws):
+            raise ValueError(f"replay of stream {name!r} holds {len(draws)} draws; draw {i + 1} was asked for")
+        if tuple(draws[i].shape) != expected:
+            raise ValueError(
+                f"replay of stream {name!r}, draw {i + 1}: expected shape {expected}, given {tuple(draws[i].shape)}"
+            )
+        self._used[name] += 1
+        return draws[i]
+
+
+def _dropped(generator: torch.Generator, p: float, value: float, out: Tensor) -> Tensor:
+    """`value` with probability p, else 0, in the memory of `out`."""
+    words = torch.empty(-(-out.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    _compiled().below(words.numpy().view(np.uint16), round(p * 2**16), value, out.view(-1).numpy())
+    return out
+
+
+@functools.cache
+def _compiled():
+    from credit.numerics import rand_loops as _rand_compiled  # takes a while, and most commands draw nothing
+
+    return _rand_compiled
+
+
+def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:
+    """What a rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
+
+    A seed s gives the members of a stack the seeds s, s + 1, ...; nothing is seed 0. Where draws are given, all that
+    are asked for must be among them. like: a weight or an activation, whose device, dtype and stack axis a new Rand
+    takes (both have an odd number of axes in a stack, and an even one without).
+    """
+    if isinstance(rand, Rand):
+        return rand
+    first = rand if isinstance(rand, int) else 0
+    stacked = like is not None and like.ndim % 2 == 1
+    seeds = [first + m for m in range(like.shape[0])] if stacked else first
+    where = {} if like is None else {"device": like.device, "dtype": like.dtype}
+    given = rand if isinstance(rand, Mapping) else None
+    return Rand(seeds, replay=given, only_replay=given is not None, **where)

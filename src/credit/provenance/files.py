@@ -1,0 +1,92 @@
+"""Files that appear whole or not at all, and their checksums."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from credit.errors import DataError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+
+
+@contextmanager
+def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
+    """A temporary name beside `path`; what the block writes there becomes `path` at its end.
+
+    Whatever goes wrong, `path` stays as it was and the temporary file is removed. size: bytes needed, for the
+    message. Raises DataError that names `path` if the disk is full or refuses to be written.
+    """
+    path = Path(path)
+    with writing(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            part.chmod(0o666 & ~umask)  # mkstemp's files are private; results are shared in a lab
+            part.replace(path)
+        finally:
+            with suppress(OSError):
+                part.unlink()
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Turns a full or refusing disk within the block into a DataError that names `path`."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno in _FULL:
+            raise DataError(_no_room(path, e.strerror, size)) from e
+        if e.errno in _REFUSED:
+            where = e.filename or path.parent
+            raise DataError(f"{path}: cannot be written: {where}: {e.strerror}; check its permissions") from e
+        raise
+
+
+def _no_room(path: Path, reason: str, size: int | None) -> str:
+    needed = f"{size} bytes needed, " if size else ""
+    folder = next(p for p in path.absolute().parents if p.exists())
+    return (
+        f"{path}: {reason}: {needed}{shutil.disk_usage(folder).free} bytes free in {folder}; "
+        "nothing was kept, free some space and run the same command again"
+    )
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")

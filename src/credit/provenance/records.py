@@ -1,0 +1,43 @@
+"""Result files: one JSON object a line, header first, a closing line last; they appear whole or not at all.
+
+Standard library only. A record is `{"seed", ..., "epoch", "step", "metric", "layer", "value"}`; what varies between
+the members of a stack stands beside the seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from credit.errors import DataError
+from credit.provenance.files import whole_file
+
+
+def write_result(path: str | Path, header: dict[str, Any], records: Iterable[dict[str, Any]]) -> int:
+    """Write a result file; returns the number of records."""
+    count = 0
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(header, sort_keys=True) + "\n")
+        for record in records:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            count += 1
+        file.write(json.dumps({"end": True, "records": count}) + "\n")
+    return count
+
+
+def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and records of a result file. Raises DataError naming a file that is cut off or not a result."""
+    try:
+        lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a result file ({error}); delete it and run the same command again") from error
+    if not all(isinstance(line, dict) for line in lines):
+        raise DataError(f"{path}: holds lines that are no records; delete it and run the same command again")
+    end = lines[-1] if len(lines) > 1 else {}
+    if not lines or "spec" not in lines[0]:
+        raise DataError(f"{path}: no header with a spec in the first line; delete it and run again")
+    if end.get("end") is not True or end.get("records") != len(lines) - 2:
+        raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")
+    return lines[0], lines[1:-1]

@@ -1,0 +1,146 @@
+"""Mini-batches of samples with targets: the loop that most tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.nets.base import Batch
+from credit.numerics.rand import Rand
+from credit.tasks.base import Task
+
+AT_ONCE = 1024  # samples that a rule with a fused loop is handed together at most: bounds memory
+EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples x (N, ...) and targets y (N, ...), or (M, N, ...) each when every member has its own."""
+
+    x: Tensor
+    y: Tensor
+    per_member: bool = False
+
+    def __len__(self) -> int:
+        return self.x.shape[1 if self.per_member else 0]
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples `index` (M, B) -> x (M, B, ...), y (M, B, ...)."""
+        if not self.per_member:
+            if index.shape[0] == 1:  # one flat gather is cheaper than advanced indexing with two axes
+                return self.x.index_select(0, index[0]).unsqueeze(0), self.y.index_select(0, index[0]).unsqueeze(0)
+            return self.x[index], self.y[index]
+        rows = torch.arange(index.shape[0], device=index.device).unsqueeze(-1)
+        return self.x[rows, index], self.y[rows, index]
+
+    def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Consecutive pieces in order, with a leading member axis of 1 or M."""
+        for start in range(0, len(self), size):
+            cut = slice(start, start + size)
+            if self.per_member:
+                yield self.x[:, cut], self.y[:, cut]
+            else:
+                yield self.x[None, cut], self.y[None, cut]
+
+
+@dataclass
+class Supervised(Task):
+    """Mini-batches from a fresh permutation per member and pass; losses and error rates on the splits.
+
+    partial: what becomes of the last samples of an epoch when they do not fill a mini-batch:
+
+        own       a mini-batch of their own, averaged over its own samples
+        nominal   a mini-batch of their own; its sum is divided by `batch_size`
+        carry     they wait, and join the first mini-batch of the next epoch; its sum is divided by `batch_size`
+
+    Carrying samples is the same as carrying their gradients, since no update lies in between.
+    """
+
+    splits: dict[str, Split]
+    shape_in: tuple[int, ...]
+    n_out: int
+    members: int
+    batch_size: int = 128
+    drop_last: bool = False
+    partial: str = "own"
+    waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
+
+    def __post_init__(self) -> None:
+        if self.partial == "carry" and self.batch_size > len(self.splits["train"]):
+            n = len(self.splits["train"])
+            raise ConfigError(f"task.batch_size = {self.batch_size}; must be at most the {n} samples to carry any over")
+
+    def batches_per_epoch(self) -> int:
+        """Number of mini-batches in one pass over the training data."""
+        n, size = len(self.splits["train"]), self.batch_size
+        return n // size if self.drop_last or self.partial == "carry" else -(-n // size)
+
+    def epoch(self, learner, rand: Rand) -> None:
+        """One pass over the training data; every member visits it in its own order."""
+        train, size = self.splits["train"], self.batch_size
+        order = rand.permutation("order", len(train)).to(train.x.device)
+        start, whole = 0, len(train) // size * size
+        if self.partial == "carry":
+            order, start = self._carry(learner, order, whole)
+        stop = whole if self.drop_last or self.partial == "nominal" else order.shape[1]
+        self.visit(learner, order[:, start:stop])
+        if self.partial == "nominal" and stop < order.shape[1]:
+            learner.update(Batch(*train.take(order[:, stop:]), divisor=size))
+
+    def visit(self, learner, order: Tensor) -> None:
+        """Hand out the training samples `order` (M, n) in mini-batches."""
+        train, size, n = self.splits["train"], self.batch_size, order.shape[1]
+        at_once = size * max(1, min(learner.method.steps_at_once, AT_ONCE // size))
+        for first in range(0, n, at_once):
+            x, y = train.take(order[:, first : min(first + at_once, n)])
+            if learner.method.steps_at_once == 1:
+                learner.update(Batch(x, y))
+            else:
+                learner.updates(Batch(x, y), size)
+
+    def _carry(self, learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
+        """Set the last samples aside, after those that wait have joined the first mini-batch.
+
+        Returns the order of this epoch and where in it to go on.
+        """
+        waiting, self.waiting = self.waiting, order[:, whole:]
+        if waiting is None or waiting.shape[1] == 0:
+            return order[:, :whole], 0
+        first = torch.cat([waiting, order[:, : self.batch_size]], 1)
+        learner.update(Batch(*self.splits["train"].take(first), divisor=self.batch_size))
+        return order[:, :whole], self.batch_size
+
+    def state_dict(self) -> dict:
+        """Samples that wait for the next epoch."""
+        return {} if self.waiting is None else {"waiting": self.waiting}
+
+    def load_state_dict(self, state: dict) -> None:
+        if "waiting" in state:
+            self.waiting = state["waiting"].to(self.splits["train"].x.device)
+
+    def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
+        """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: the loss of all samples and, for classes, the error rate.
+
+        The loss is a mean over the samples, or a sum where the loss is one over the batch.
+        """
+        results: dict[str, Tensor] = {}
+        for name in splits:
+            split, sums = self.splits[name], {}
+            for x, y in split.slices(EVALUATION_BATCH):
+                output = learner.predict(x)
+                y = y.expand(output.shape[0], *y.shape[1:])
+                for key, value in self.measures(loss, output, y).items():
+                    sums[key] = sums.get(key, 0) + value
+            for key, total in sums.items():
+                results[f"{name}_{key}"] = total if key == "loss" and loss.summed else total / len(split)
+        return results
+
+    def measures(self, loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """What an evaluation reports, summed over some samples: {"loss": (M,), "error": (M,) for classes}."""
+        sums = {"loss": loss.value(output, y) * (1 if loss.summed else y.shape[1])}
+        wrong = loss.error_count(output, y)
+        return sums if wrong is None else sums | {"error": wrong}

@@ -1,0 +1,1 @@
+"""A training job: the loop, what it trains, its checkpoints."""

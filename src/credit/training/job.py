@@ -1,0 +1,154 @@
+"""The two kinds of training jobs: a block of seeds, and a hyperparameter search."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from credit.config.parts import code_roots
+from credit.errors import ConfigError
+from credit.provenance import records
+from credit.provenance import snapshot as provenance
+from credit.provenance.files import write_text
+from credit.provenance.spec import members
+from credit.training.heap import keep_freed_memory
+from credit.training.loop import Interrupted, Training
+
+
+def train(
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+) -> None:  # fmt: skip
+    """Train the spec's block of seeds and write the result file `out`; the checkpoint is removed at the end.
+
+    Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
+    """
+    data, choice = sort_inputs(inputs)
+    chosen = {}
+    if spec.get("searched"):
+        if choice is None:
+            raise ConfigError("this spec needs the choice.json of its search among the inputs")
+        chosen = read_choice(choice, spec)
+    run = apply_choice(spec, chosen)
+    training, found = run_training(spec, run, data, device, checkpoint, every, script)
+    header = {"spec": spec, "chosen": chosen, "provenance": found}
+    records.write_result(out, header, training.records)
+    checkpoint.unlink(missing_ok=True)
+
+
+def search(
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+) -> None:  # fmt: skip
+    """Train the grid and write the best point to `out`, with every point's score.
+
+    Raises ConfigError when every point diverged.
+    """
+    data, _ = sort_inputs(inputs)
+    training, found = run_training(spec, spec, data, device, checkpoint, every, script)
+    scores = score(spec, training) if any(training.alive) else []
+    sound = [s for s in scores if s["score"] is not None]
+    if not sound:
+        raise ConfigError(f"search: every point of {spec['vary']} diverged; give smaller values")
+    best = min(sound, key=lambda s: s["score"])
+    edges = {p: best["at"][p] in (min(v), max(v)) and len(v) > 1 for p, v in spec["vary"].items()}
+    for path in (p for p, edge in edges.items() if edge):
+        print(f"note: the best {path} = {best['at'][path]} is at the edge of the grid", file=sys.stderr)
+    content = {
+        "spec": spec, "choice": best["at"], "at_edge": edges, "criterion": spec["criterion"], "scores": scores,
+        "provenance": {"modules": found["modules"]},
+    }  # fmt: skip
+    write_text(out, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    checkpoint.unlink(missing_ok=True)
+
+
+def run_training(
+    spec: dict[str, Any], run: dict[str, Any], data: Path | None, device: str, checkpoint: Path, every: float,
+    script: str,
+) -> tuple[Training, dict[str, Any]]:  # fmt: skip
+    """Train `run` between two looks at the code; returns the training and what is recorded about it."""
+    keep_freed_memory()
+    snapshot = provenance.snapshot(*code_roots(spec, script))
+    snapshot.check(spec.get("code"))
+    start = time.monotonic()
+    training = Training(run, data, choose_device(device))
+    snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
+    try:
+        training.run(checkpoint, every)
+    except Interrupted as error:
+        raise SystemExit(f"{error}; checkpoint in {checkpoint}") from error
+    snapshot.check(spec.get("code"), loaded=True)
+    name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
+    return training, provenance.record(
+        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - start, 3)
+    )
+
+
+def choose_device(device: str) -> str:
+    """cpu or cuda; auto is cuda where there is one. Raises ConfigError when cuda is asked for and absent."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = cuda: torch finds no CUDA device on this machine; use cpu or auto")
+    return device
+
+
+def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """(data set, choice) among a job's input files."""
+    data = [p for p in inputs if p.suffix == ".npz"]
+    choice = [p for p in inputs if p.suffix == ".json"]
+    return (data or [None])[0], (choice or [None])[0]
+
+
+def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
+    """The values that the search of this cell chose, {dotted path: value}. Raises ConfigError for another file."""
+    searched, cell = spec["searched"], ("paper", "experiment", "dataset", "method")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        chosen = {name: content["choice"][name] for name in searched}
+        owner = {key: content["spec"].get(key) for key in cell}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: not the choice of a search for {', '.join(searched)}; delete it") from error
+    wanted = {key: spec.get(key) for key in cell}
+    if owner != wanted:
+        raise ConfigError(f"{path}: the choice of {'/'.join(map(str, owner.values()))}; this run is another cell")
+    return chosen
+
+
+def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:
+    """The spec with the chosen values put at their places (`train.optimizer.X`, `hyper.X`)."""
+    run = json.loads(json.dumps(spec))
+    for path, value in chosen.items():
+        head, _, name = path.rpartition(".")
+        (run["rule"] if head == "hyper" else run["train"]["optimizer"])[name] = value
+    return run
+
+
+SELECT = {"last": lambda curve: curve[-1], "lowest": min, "mean": lambda curve: sum(curve) / len(curve)}
+
+
+def score(spec: dict[str, Any], training: Training) -> list[dict[str, Any]]:
+    """Score of every grid point: mean over seeds of the criterion; None when a seed diverged."""
+    criterion, stack = spec["criterion"], members(spec)
+    curves: list[list[float]] = [[] for _ in stack]
+    names = {tuple(sorted(m.items())): i for i, m in enumerate(stack)}
+    paths = [k for k in stack[0] if k != "seed"]
+    for record in training.records:
+        if record["metric"] == criterion["metric"] and record["epoch"] > 0:
+            member = {"seed": record["seed"], **{p: record[p.rpartition(".")[2]] for p in paths}}
+            value = record["value"]
+            curves[names[tuple(sorted(member.items()))]].append(math.inf if value is None else value)
+    if not any(curves):
+        raise ConfigError(f"search.criterion.metric = {criterion['metric']!r} is not measured by this run")
+    result = []
+    for point in {tuple((p, m[p]) for p in paths): None for m in stack}:
+        mine = [i for i, m in enumerate(stack) if all(m[p] == v for p, v in point)]
+        values = [math.inf if not training.alive[i] else SELECT[criterion["select"]](curves[i]) for i in mine]
+        mean = sum(values) / len(values)
+        result.append({"at": dict(point), "score": mean if math.isfinite(mean) else None, "n": len(values)})
+    return result

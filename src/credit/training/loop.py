@@ -1,0 +1,223 @@
+"""The training loop: one stack of members -> records. Knows no paper, task or method by name."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from credit.config import hyperparameters
+from credit.config.parts import NETS, PROBES, TASKS
+from credit.errors import ConfigError
+from credit.methods.base import Phase
+from credit.methods.base import method as make_method
+from credit.numerics.rand import Rand
+from credit.numerics.trees import assign, to_device
+from credit.provenance.spec import column, finite, members, spec_hash, spread
+from credit.tasks.base import Context
+from credit.training import checkpoint
+from credit.training.learner import Learner, ProbeSlot
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Interrupted(Exception):
+    """The job was asked to stop (SIGTERM); its checkpoint is complete."""
+
+
+def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"):
+    """Instance of the part that `settings[key]` names, its other entries checked as hyperparameters."""
+    settings = dict(settings)
+    name = settings.pop(key)
+    module = registry.load(name)
+    return module.part(**hyperparameters.check(module.__name__, settings, f"{where} ({name})"))
+
+
+class Training:
+    """One run of a spec: builds everything, trains phase by phase, collects records, survives being killed.
+
+    Raises ConfigError before the first update when spec, task and method do not fit together.
+    """
+
+    def __init__(self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr):
+        self.spec, self.log = spec, log
+        # A checkpoint belongs to a spec and to the very samples that it was trained on.
+        self.identity = spec_hash({"spec": spec, "data": content_id(data)})
+        self.settings = {"evaluate": {}, **spec["train"]}
+        self.stack = members(spec)
+        torch.set_num_threads(int(self.settings.get("threads", 1)))
+        if self.settings["dtype"] not in DTYPES:
+            raise ConfigError(f"train.dtype = {self.settings['dtype']!r}; must be one of: {', '.join(DTYPES)}")
+        dtype = DTYPES[self.settings["dtype"]]
+        self.device = torch.device(device)
+        self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
+        context = Context(self.rand, len(self.stack), self.device, dtype, data, spec.get("data"))
+        self.task = build_part(TASKS, spec["task"], "task").build(context)
+        self.learner = self._learner(dtype)
+        self.alive = [True] * len(self.stack)
+        self.records: list[dict[str, Any]] = []
+        self.position = (0, 0)  # phase, epoch within it: the next to train
+        self.epoch = 0  # epochs recorded so far
+        self.evaluated_at = 0  # updates before the last evaluation
+
+    def _learner(self, dtype: torch.dtype) -> Learner:
+        net_config = build_part(NETS, self.spec["net"], "net", "kind")
+        net = net_config.build(self.task.shape_in, self.task.n_out)
+        rule = dict(self.spec["rule"])
+        name = rule.pop("name")
+        rule = make_method(name, **spread(rule, "hyper", self.stack))
+        rule.check_net(net)
+        params = net.init(self.rand, net_config.init)
+        state = rule.init(net, params, self.rand)
+        settings = spread(self.settings["optimizer"], "train.optimizer", self.stack)
+        opt = rule.optimizer(net, params, state, settings)
+        chosen = []
+        for entry in self.spec.get("probes", []):
+            cadence = {key: entry[key] for key in ("every", "on") if key in entry}
+            settings = {key: value for key, value in entry.items() if key not in cadence}
+            chosen.append(ProbeSlot(build_part(PROBES, settings, "probes", "probe"), **cadence))
+        learner = Learner(net, params, rule, opt, state, self.rand, chosen)
+        evaluate = self.settings["evaluate"]
+        if evaluate.get("unit") == "update":
+            learner.evaluate_every, learner.on_evaluate = evaluate["every"], lambda: self._evaluate(self.epoch + 1)
+        return learner
+
+    def run(self, checkpoint_path: Path | None = None, every_seconds: float = 60.0) -> list[dict[str, Any]]:
+        """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec."""
+        self._resume(checkpoint_path)
+        stop = StopRequest()
+        phases = self.learner.method.phases(self.settings["epochs"])
+        if self.epoch == 0 and not self.records:
+            self._evaluate(0)
+        saved = time.monotonic()
+        while self.position[0] < len(phases):
+            phase = phases[self.position[0]]
+            if self.position[1] >= phase.epochs or not any(self.alive):
+                self.position = (self.position[0] + 1, 0)
+                continue
+            self._epoch(phase, self.position[1])
+            self.position = (self.position[0], self.position[1] + 1)
+            if checkpoint_path and (stop.requested or time.monotonic() - saved >= every_seconds):
+                self._save(checkpoint_path)
+                saved = time.monotonic()
+            if stop.requested:
+                raise Interrupted(f"stopped on request after epoch {self.epoch}")
+        if self.evaluated_at != self.learner.step and any(self.alive):
+            self._evaluate(self.epoch)
+        return self.records
+
+    def _epoch(self, phase: Phase, index: int) -> None:
+        learner, start = self.learner, time.monotonic()
+        if hasattr(learner.opt, "set_epoch"):
+            learner.opt.set_epoch(index)
+        learner.start_epoch()
+        first_step = learner.step
+        for item in phase.passes:
+            learner.start_pass(item.update)
+            self.task.epoch(learner, self.rand)
+        self.epoch += phase.record
+        self._note_divergence(first_step)
+        for step, rows in learner.measured:
+            self._record(self.epoch, step, rows)
+        rows = learner.accumulated()
+        self._record(self.epoch, learner.step, rows)
+        evaluate = self.settings["evaluate"]
+        due = self.epoch % evaluate.get("every", 1) == 0 or self.epoch == self.settings["epochs"]
+        if phase.record and due and evaluate.get("unit", "epoch") == "epoch":
+            self._evaluate(self.epoch)
+        loss = next((value for name, _, value in rows if name == "train_loss"), None)
+        self._progress(phase, loss, time.monotonic() - start)
+
+    def _evaluate(self, epoch: int) -> None:
+        self.evaluated_at = self.learner.step
+        wanted = tuple(self.settings["evaluate"].get("splits", ("validation", "test")))
+        results = self.task.evaluate(self.learner, self.learner.net.loss, wanted)
+        rows = [(name, "", value) for name, value in results.items()]
+        self._record(epoch, self.learner.step, rows + self.learner.at_evaluation())
+
+    def _record(self, epoch: int, step: int, rows: list[tuple[str, str, Tensor]]) -> None:
+        columns = [{column(k): v for k, v in m.items()} for m in self.stack]
+        for metric, layer, values in rows:
+            for m, value in enumerate(values.tolist()):
+                if self.alive[m]:
+                    place = {"epoch": epoch, "step": step, "metric": metric, "layer": layer}
+                    self.records.append({**columns[m], **place, "value": finite(value)})
+
+    def _note_divergence(self, first_step: int) -> None:
+        """Freeze members whose loss or parameters stopped being finite; the others go on."""
+        flat_params = [p for block in self.learner.params.values() for p in block.values()]
+        sound = torch.stack([p.flatten(1).isfinite().all(1) for p in flat_params]).all(0)
+        losses = torch.stack(self.learner.losses).isfinite() if self.learner.losses else None
+        if losses is not None:
+            sound = sound & losses.all(0)
+        for m in (~sound).nonzero().flatten().tolist():
+            if self.alive[m]:
+                bad = self.learner.step
+                if losses is not None and not bool(losses[:, m].all()):
+                    bad = first_step + int((~losses[:, m]).nonzero()[0])
+                values = torch.full((len(self.stack),), float("nan"))
+                values[m] = bad
+                others, self.alive = self.alive, [i == m for i in range(len(self.stack))]
+                self._record(self.epoch, bad, [("diverged", "", values)])
+                self.alive = [a and i != m for i, a in enumerate(others)]
+            for p in flat_params:
+                p[m].zero_()
+
+    def _progress(self, phase: Phase, train_loss: Tensor | None, seconds: float) -> None:
+        loss = "" if train_loss is None else f"  train loss {', '.join(f'{v:.4g}' for v in train_loss.tolist()[:5])}"
+        dead = self.alive.count(False)
+        note = f"  {dead} of {len(self.alive)} members diverged" if dead else ""
+        print(f"{phase.name} epoch {self.epoch}/{self.settings['epochs']}  {seconds:.2f} s{loss}{note}", file=self.log)
+        self.log.flush()
+
+    def _save(self, path: Path) -> None:
+        learner = self.learner
+        content = {
+            "position": list(self.position), "epoch": self.epoch,
+            "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
+            "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
+            "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
+        }  # fmt: skip
+        checkpoint.save(path, self.identity, content)
+
+    def _resume(self, path: Path | None) -> None:
+        content = checkpoint.load(path, self.identity) if path else None
+        if content is None:
+            return
+        learner = self.learner
+        self.position, self.epoch = tuple(content["position"]), content["epoch"]
+        self.alive, self.records = content["alive"], json.loads(content["records"])
+        learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
+        assign(learner.params, content["params"])
+        learner.state = to_device(content["state"], self.device)
+        learner.opt.load_state_dict(content["opt"])
+        self.rand.load_state_dict(content["rand"])
+        self.task.load_state_dict(content["task"])
+        print(f"resumed at epoch {self.epoch} from {path}", file=self.log)
+        self.log.flush()
+
+
+def content_id(data: Path | None) -> list | None:
+    """What tells two prepared data sets apart: names, sizes and CRCs of their arrays."""
+    if data is None or not zipfile.is_zipfile(data):
+        return None  # the task says what is wrong with it
+    with zipfile.ZipFile(data) as archive:
+        return [[m.filename, m.file_size, m.CRC] for m in archive.infolist()]
+
+
+class StopRequest:
+    """Remembers a SIGTERM, so that the loop can stop where its state is whole."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number, frame) -> None:
+        self.requested = True
