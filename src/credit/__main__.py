@@ -11,7 +11,7 @@ Run it in the root of the repository, with the --configfile and --config that sn
   python -m credit plan results/figures/fig1.pdf
   python -m credit plan all --configfile config/quick.yaml
   python -m credit plan dfc --config methods=bp,dfa seeds=2
-  python -m credit why results/runs/cross/images/mnist/bp/block0.jsonl
+  python -m credit why results/runs/cross/images/mnist/bp/shard0.jsonl
   python -m credit why results/quick/figures/fig3.pdf
 
 exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot be answered
@@ -33,7 +33,7 @@ run. Results on disk count as done when they belong to the present code and conf
 TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
 WHY = """What differs between a result and the present, a line each, or `up to date`.
-RESULT is a run (…/blockB.jsonl), a search (…/choice.json), or a table or figure: then every missing or stale run
+RESULT is a run (…/shardS.jsonl), a search (…/choice.json), or a table or figure: then every missing or stale run
 that it is made from is listed. Paths below results/quick/ are compared with the quick scale."""
 VERIFY = """Re-check result files: whole (their closing line is there), plausible (numbers, seeds), and of the spec that
 the present code and configuration give. Snakemake's records are not used: this is the check for results that were

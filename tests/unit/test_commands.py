@@ -15,8 +15,8 @@ from credit.dag import commands
 from credit.errors import ConfigError
 from credit.provenance.records import write_result
 
-RUN = "results/runs/toy/fit/near/fa/block0.jsonl"
-SEARCHED = "results/runs/toy/fit/near/bp/block0.jsonl"
+RUN = "results/runs/toy/fit/near/fa/shard0.jsonl"
+SEARCHED = "results/runs/toy/fit/near/bp/shard0.jsonl"
 CHOICE = "results/runs/toy/fit/near/bp/choice.json"
 
 
@@ -75,12 +75,12 @@ def test_entries_lie_over_files_and_files_over_the_shipped_configuration(tmp_pat
 @pytest.mark.parametrize(
     ("path", "scale"),
     [
-        ("results/runs/toy/fit/near/fa/block0.jsonl", "paper"),
-        ("results/quick/runs/toy/fit/near/fa/block0.jsonl", "quick"),
+        ("results/runs/toy/fit/near/fa/shard0.jsonl", "paper"),
+        ("results/quick/runs/toy/fit/near/fa/shard0.jsonl", "quick"),
         ("/elsewhere/results/quick/tables/toy/fit.csv", "quick"),
         ("/elsewhere/runs/results/figures/fig1.pdf", "paper"),
         ("quick/figures/fig1.pdf", "quick"),
-        ("copied/runs/toy/fit/near/fa/block0.jsonl", None),
+        ("copied/runs/toy/fit/near/fa/shard0.jsonl", None),
         ("all", None),
     ],
 )
@@ -120,7 +120,7 @@ def test_it_answers_from_a_shell_without_torch():
         (["plan", "--config", "methods=bq"], "error: config: methods = 'bq'"),
         (["plan", "--config", "seeds"], "error: --config seeds: must be KEY=VALUE"),
         (["plan", "--configfile", "nowhere.yaml"], "error: nowhere.yaml: cannot be read"),
-        (["why", "results/runs/toy/fit/near/bq/block0.jsonl"], "method = 'bq'"),
+        (["why", "results/runs/toy/fit/near/bq/shard0.jsonl"], "method = 'bq'"),
         (["why", RUN], f"error: {RUN}: cannot be read: No such file"),
         (["verify"], "error: results: no such file or folder"),
         (["verify", "config"], "error: config: holds no results"),
@@ -288,7 +288,7 @@ def summary(good=0, stale=0, damaged=0, unknown=0, unverified=0):
 
 def test_whole_results_of_both_scales_are_good(credit, searched):
     put(
-        searched.workflow(scale="quick"), "results/quick/runs/toy/fit/near/bp/block0.jsonl", {"train.optimizer.lr": 0.1}
+        searched.workflow(scale="quick"), "results/quick/runs/toy/fit/near/bp/shard0.jsonl", {"train.optimizer.lr": 0.1}
     )
     put_choice(searched.workflow(scale="quick"), "results/quick/runs/toy/fit/near/bp/choice.json")
     assert credit("verify")[:2] == (0, [summary(good=5)])
@@ -389,7 +389,7 @@ def test_a_choice_must_follow_from_its_scores(credit, searched, key, value, mess
 
 
 def test_results_that_nothing_asks_for_are_noted_and_no_fault(credit, checkout):
-    path = put(checkout.workflow(seeds=20), "results/runs/toy/fit/near/fa/block9.jsonl")
+    path = put(checkout.workflow(seeds=20), "results/runs/toy/fit/near/fa/shard9.jsonl")
     line = f"{path}: unknown: nothing asks for this result"
     assert credit("verify")[:2] == (0, [line, summary(unknown=1)])
     assert credit("verify", "--config", "seeds=20")[:2] == (0, [summary(good=1)])

@@ -162,7 +162,7 @@ def test_narrowing_to_what_does_not_exist_is_an_error(checkout, setting, message
 
 def blocks(checkout, **config):
     jobs = fit(checkout, methods="bp", datasets="near", **config).jobs()
-    return {job.block: job.seeds for job in jobs}
+    return {job.shard: job.seeds for job in jobs}
 
 
 def test_blocks_are_fixed_ranges_of_consecutive_seeds(checkout):

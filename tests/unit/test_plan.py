@@ -188,8 +188,8 @@ def test_a_target_needs_these_experiments(several, target, needed):
         ("al", r"target = 'al' \(did you mean 'all'\?\)"),
         ("results/figures/one/curve.pdf", r"did you mean 'results/figures/one/curves.pdf'"),
         ("results/quick/figures/fig1.pdf", "add --configfile config/quick.yaml"),
-        ("results/runs/one/fit/near/bp/block9.jsonl", r"did you mean 'results/runs/one/fit/near/bp/block1.jsonl'"),
-        ("results/runs/one/fitt/near/bp/block0.jsonl", r"experiment = 'one/fitt'"),
+        ("results/runs/one/fit/near/bp/shard9.jsonl", r"did you mean 'results/runs/one/fit/near/bp/shard1.jsonl'"),
+        ("results/runs/one/fitt/near/bp/shard0.jsonl", r"experiment = 'one/fitt'"),
     ],
 )
 def test_what_is_no_target_is_answered_with_the_nearest(several, target, message):
@@ -211,7 +211,7 @@ def test_narrowing_and_seeds_change_the_plan(checkout):
 
 def test_a_run_needs_its_search(checkout):
     checkout.write("toy/fit", searching())
-    found = plan.plan(checkout.workflow(), "results/runs/toy/fit/near/bp/block1.jsonl").whole
+    found = plan.plan(checkout.workflow(), "results/runs/toy/fit/near/bp/shard1.jsonl").whole
     assert (found.jobs, found.runs) == (2, 2 + 4)
 
 

@@ -453,7 +453,7 @@ MODULES = {"credit": "1", "credit.training.loop": "2", "credit.methods.dfa": "3"
 @pytest.fixture
 def result(tmp_path):
     """A run's file with SPEC and MODULES in its first line."""
-    path = tmp_path / "block0.jsonl"
+    path = tmp_path / "shard0.jsonl"
     header = {"spec": SPEC, "provenance": {"modules": MODULES}}
     path.write_text(json.dumps(header) + '\n{"seed": 0}\nnot even json\n')
     return path
@@ -470,7 +470,7 @@ def test_headers_are_read_from_runs_and_choices(result, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b'{"spec": {}}\n', b"[1]\n", b'{"spec": {"a"', b"\xff"])
 def test_a_file_without_an_embedded_spec_is_a_clear_error(tmp_path, content):
-    for name in ("block0.jsonl", "choice.json", "fig1.csv"):
+    for name in ("shard0.jsonl", "choice.json", "fig1.csv"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"{name}: embeds no spec and provenance; runs \(\.jsonl\) and choices"):
             provenance.read_header(tmp_path / name)
@@ -507,6 +507,6 @@ def test_why_names_parameters_data_and_environment_with_both_values(result):
 
 
 def test_tuples_are_no_difference_to_the_lists_that_json_makes_of_them(tmp_path):
-    path = tmp_path / "block0.jsonl"
+    path = tmp_path / "shard0.jsonl"
     path.write_text(json.dumps({"spec": {"sizes": [1, 2]}, "provenance": {}}) + "\n")
     assert provenance.why(path, {"sizes": (1, 2)}, {}) == []

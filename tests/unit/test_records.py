@@ -21,7 +21,7 @@ RECORDS = [
 
 @pytest.fixture
 def written(tmp_path):
-    path = tmp_path / "deep" / "block0.jsonl"
+    path = tmp_path / "deep" / "shard0.jsonl"
     assert write_result(path, HEADER, RECORDS) == 2
     return path
 
@@ -45,13 +45,13 @@ def test_numbers_survive_to_the_last_bit(tmp_path):
 def test_a_file_that_lost_its_last_lines_is_recognised(written, keep):
     lines = written.read_text().splitlines(keepends=True)
     written.write_text("".join(lines[:keep]))
-    with pytest.raises(DataError, match=r"block0.jsonl: cut off after \d lines; delete it"):
+    with pytest.raises(DataError, match=r"shard0.jsonl: cut off after \d lines; delete it"):
         read_result(written)
 
 
 def test_a_file_cut_within_a_line_is_recognised(written):
     written.write_bytes(written.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"block0.jsonl: not a result file"):
+    with pytest.raises(DataError, match=r"shard0.jsonl: not a result file"):
         read_result(written)
 
 

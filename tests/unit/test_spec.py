@@ -59,7 +59,7 @@ SPEC = {"version": VERSION, "seeds": [0]}
 @pytest.mark.parametrize(("name", "content"), [
     ("spec.json", json.dumps(SPEC)),
     ("choice.json", json.dumps({"spec": SPEC, "choice": {}}, indent=1)),
-    ("block0.jsonl", json.dumps({"spec": SPEC}) + '\n{"seed": 0}\n'),
+    ("shard0.jsonl", json.dumps({"spec": SPEC}) + '\n{"seed": 0}\n'),
 ])  # fmt: skip
 def test_a_spec_is_read_from_text_and_from_files_that_hold_it(tmp_path, name, content):
     (tmp_path / name).write_text(content)

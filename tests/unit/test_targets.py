@@ -29,11 +29,11 @@ def shipped(request):
 
 def test_paths_say_what_a_run_is(checkout):
     assert checkout.workflow(datasets="far", methods="fa").runs("toy/fit") == [
-        "results/runs/toy/fit/far/fa/block0.jsonl",
-        "results/runs/toy/fit/far/fa/block1.jsonl",
+        "results/runs/toy/fit/far/fa/shard0.jsonl",
+        "results/runs/toy/fit/far/fa/shard1.jsonl",
     ]
     assert checkout.workflow(scale="quick", methods="fa").runs("toy/fit") == [
-        "results/quick/runs/toy/fit/near/fa/block0.jsonl"
+        "results/quick/runs/toy/fit/near/fa/shard0.jsonl"
     ]
 
 
@@ -170,15 +170,15 @@ def test_the_preparation_of_data_is_part_of_the_code_where_data_is_read(tmp_path
     assert len({workflow.train_spec("toy/fit", d, "bp", 0)["code"] for d in ("read", "none")}) == 2
 
 
-def test_a_block_without_seeds_has_no_spec(checkout):
-    with pytest.raises(ConfigError, match="toy/fit: block 2 holds no seed; there are 4 seeds"):
+def test_a_shard_without_seeds_has_no_spec(checkout):
+    with pytest.raises(ConfigError, match="toy/fit: shard 2 holds no seed; there are 4 seeds"):
         checkout.workflow().train_spec("toy/fit", "near", "bp", 2)
 
 
 def test_the_spec_of_a_file_is_found_from_its_path(checkout, tmp_path):
     checkout.write("toy/fit", searching())
     workflow = checkout.workflow()
-    run, search = "runs/toy/fit/near/bp/block1.jsonl", "runs/toy/fit/near/bp/choice.json"
+    run, search = "runs/toy/fit/near/bp/shard1.jsonl", "runs/toy/fit/near/bp/choice.json"
     for root in ("results/", "", str(tmp_path / "copied") + "/"):
         assert workflow.run_spec(root + run) == workflow.train_spec("toy/fit", "near", "bp", 1)
         assert workflow.run_spec(root + search) == workflow.search_spec("toy/fit", "near", "bp")
@@ -188,10 +188,10 @@ def test_the_spec_of_a_file_is_found_from_its_path(checkout, tmp_path):
     ("path", "message"),
     [
         ("results/tables/toy/fit.csv", "not the path of a run"),
-        ("results/runs/toy/fit/near/bp/block0.json", "not the path of a run"),
-        ("results/runs/toy/fitt/near/bp/block0.jsonl", r"experiment = 'toy/fitt' \(did you mean 'toy/fit'\?\)"),
-        ("results/runs/toy/fit/neer/bp/block0.jsonl", r"data set = 'neer' \(did you mean 'near'\?\)"),
-        ("results/runs/toy/fit/near/bq/block0.jsonl", r"method = 'bq'"),
+        ("results/runs/toy/fit/near/bp/shard0.json", "not the path of a run"),
+        ("results/runs/toy/fitt/near/bp/shard0.jsonl", r"experiment = 'toy/fitt' \(did you mean 'toy/fit'\?\)"),
+        ("results/runs/toy/fit/neer/bp/shard0.jsonl", r"data set = 'neer' \(did you mean 'near'\?\)"),
+        ("results/runs/toy/fit/near/bq/shard0.jsonl", r"method = 'bq'"),
         ("results/runs/toy/fit/near/bp/choice.json", "has no search"),
     ],
 )
@@ -220,7 +220,7 @@ def test_fetching_and_preparing_depend_on_the_catalogue_not_on_the_mirror(checko
 def test_every_shipped_job_has_a_spec_that_is_json(shipped):
     for key, experiment in shipped.experiments.items():
         for job in experiment.jobs():
-            text = as_param(shipped.train_spec(key, job.dataset, job.method, job.block))
+            text = as_param(shipped.train_spec(key, job.dataset, job.method, job.shard))
             assert canonical_json(json.loads(text)) == text
         assert as_param(shipped.collect_spec(key))
 

@@ -180,14 +180,14 @@ def checkpoints(project: Checkout) -> list[Path]:
 
 
 def images(*methods: str, seeds: int = 2, search: bool = True) -> set[str]:
-    """Runs of these methods in the experiment `images`: one block a seed, and the search before them."""
-    names = [f"block{seed}.jsonl" for seed in range(seeds)] + ["choice.json"] * search
+    """Runs of these methods in the experiment `images`: one shard a seed, and the search before them."""
+    names = [f"shard{seed}.jsonl" for seed in range(seeds)] + ["choice.json"] * search
     return {f"runs/cross/images/digits/{method}/{name}" for method in methods for name in names}
 
 
-def teacher(*methods: str, block: int = 0) -> set[str]:
-    """Runs of these methods in the experiment `teacher`: one block for all seeds."""
-    return {f"runs/cross/teacher/teacher/{method}/block{block}.jsonl" for method in methods}
+def teacher(*methods: str, shard: int = 0) -> set[str]:
+    """Runs of these methods in the experiment `teacher`: one shard for all seeds."""
+    return {f"runs/cross/teacher/teacher/{method}/shard{shard}.jsonl" for method in methods}
 
 
 RAW = {"data/raw/digits.json"}

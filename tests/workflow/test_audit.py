@@ -37,7 +37,7 @@ def test_an_undeclared_import_fails_its_jobs_while_others_go_on(project: Checkou
     after = project.results("runs")
     assert before.items() - after.items() <= {(k, v) for k, v in before.items() if "/dfa/" in k or "/teacher/" in k}
     assert project.planned() == images("dfa") | AFTER_IMAGES
-    assert teacher("bp", "fa", block=2) <= after.keys()
+    assert teacher("bp", "fa", shard=2) <= after.keys()
     assert all(project.root.joinpath("results", name).exists() for name in AFTER_TEACHER)
 
 
@@ -52,6 +52,6 @@ def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts
     assert not long.path(min(teacher("fa"))).exists()
     assert long.path(min(teacher("bp"))).exists()
     long.make(TABLE)
-    assert "resumed" not in long.path("logs/train/cross/teacher/teacher/fa/block0.log").read_text(encoding="utf-8")
+    assert "resumed" not in long.path("logs/train/cross/teacher/teacher/fa/shard0.log").read_text(encoding="utf-8")
     assert long.path(min(teacher("fa"))).exists()
     assert long.planned(TABLE) == set()

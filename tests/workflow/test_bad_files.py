@@ -13,8 +13,8 @@ import pytest
 from tests.workflow.checkout import AFTER_TEACHER, ALL_TEACHER, Checkout, Done, images, teacher
 
 IMAGES = "results/tables/cross/images.csv"
-BLOCK = "runs/cross/images/digits/bp/block0.jsonl"
-CHOICE = BLOCK.rpartition("/")[0] + "/choice.json"
+SHARD = "runs/cross/images/digits/bp/shard0.jsonl"
+CHOICE = SHARD.rpartition("/")[0] + "/choice.json"
 
 
 def failed(done: Done, *wanted: str) -> None:
@@ -52,29 +52,29 @@ def test_a_corrupt_data_set_is_named_with_the_way_out(project: Checkout, damage:
     data = project.path("data/digits.npz")
     whole = data.read_bytes()
     before = project.results("runs", "tables", "figures")
-    project.path(BLOCK).unlink()
+    project.path(SHARD).unlink()
     data.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else whole[:5000] + b"x" * 50 + whole[5050:])
-    done = project.snakemake("--cores", "1", f"results/{BLOCK}")
+    done = project.snakemake("--cores", "1", f"results/{SHARD}")
     failed(done, "error: results/data/digits.npz: damaged", "snakemake --cores 1 --force results/data/digits.npz")
     # The damaged file is newer, so the search is run first; Snakemake takes a job's old output away before it starts.
-    assert lost(before, project, "runs", "tables", "figures") == {BLOCK, CHOICE}
+    assert lost(before, project, "runs", "tables", "figures") == {SHARD, CHOICE}
     project.make("--force", "results/data/digits.npz", cores=1)
     assert data.read_bytes() == whole
-    project.make(f"results/{BLOCK}", cores=1)
-    assert project.path(BLOCK).read_bytes().splitlines()[1:] == before[BLOCK].splitlines()[1:]
+    project.make(f"results/{SHARD}", cores=1)
+    assert project.path(SHARD).read_bytes().splitlines()[1:] == before[SHARD].splitlines()[1:]
     assert project.path(CHOICE).read_bytes() == before[CHOICE]
 
 
 def test_a_truncated_result_is_named_with_the_way_out(project: Checkout):
-    result = project.path(BLOCK)
+    result = project.path(SHARD)
     lines = result.read_bytes().splitlines(keepends=True)
     before = project.results("runs", "tables")
     result.write_bytes(b"".join(lines[:-3]))
     done = project.snakemake("--cores", "1", IMAGES)
     failed(
-        done, f"error: results/{BLOCK}: cut off after {len(lines) - 3} lines; delete it and run the same command again"
+        done, f"error: results/{SHARD}: cut off after {len(lines) - 3} lines; delete it and run the same command again"
     )
-    assert lost(before, project, "runs") == {BLOCK}
+    assert lost(before, project, "runs") == {SHARD}
     result.unlink()
     project.make(IMAGES, cores=1)
     assert lost(before, project, "tables") == set()
@@ -83,7 +83,7 @@ def test_a_truncated_result_is_named_with_the_way_out(project: Checkout):
 def test_a_search_result_that_is_none_is_named(project: Checkout):
     choice = project.path("runs/cross/images/digits/bp/choice.json")
     choice.write_text("{}\n", encoding="utf-8")
-    done = project.snakemake("--cores", "1", f"results/{BLOCK}")
+    done = project.snakemake("--cores", "1", f"results/{SHARD}")
     failed(done, "error: results/runs/cross/images/digits/bp/choice.json: not the choice of a search", "delete it")
 
 

@@ -1,4 +1,4 @@
-"""The same configuration gives the same bytes, on any number of cores; other blocks of seeds give the same numbers."""
+"""The same configuration gives the same bytes, on any number of cores; other shards of seeds give the same numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.workflow.checkout import Checkout, images, teacher
 
 MEMBER = ["dataset", "method", "seed", "epoch", "step", "metric", "layer"]
-TOLERANCE = 1e-6  # relative; what is promised between blocks of different size, in float32
+TOLERANCE = 1e-6  # relative; what is promised between shards of different size, in float32
 
 
 def read(content: bytes) -> pd.Series:
@@ -33,7 +33,7 @@ def test_one_core_and_two_give_the_same_bytes_in_tables_and_figures(
 
 
 @pytest.mark.slow
-def test_other_blocks_of_seeds_give_the_same_numbers_and_the_same_blocks_the_same_bytes(project: Checkout):
+def test_other_shards_of_seeds_give_the_same_numbers_and_the_same_shards_the_same_bytes(project: Checkout):
     before = project.results("tables")
     text = project.make(
         "--config", "seeds_per_job=2", "experiments=images", "methods=bp,fa", "--", "results/tables/cross/images.csv"

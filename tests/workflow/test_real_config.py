@@ -104,7 +104,7 @@ def test_the_comparison_across_papers_is_planned_seed_by_seed(own: Checkout):
 def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: Checkout):
     asked = ("--config", "experiments=cross/images", "methods=bp,dfa", "datasets=mnist", "seeds=2")
     planned = own.planned(*asked, "--", "all")
-    runs = {f"{m}/{name}" for m in ("bp", "dfa") for name in ("choice.json", "block0.jsonl", "block1.jsonl")}
+    runs = {f"{m}/{name}" for m in ("bp", "dfa") for name in ("choice.json", "shard0.jsonl", "shard1.jsonl")}
     assert {p for p in planned if p.startswith("runs/")} == {f"runs/cross/images/mnist/{run}" for run in runs}
     assert {p for p in planned if p.startswith("data/")} == {"data/raw/mnist.json", "data/mnist.npz"}
     assert {p for p in planned if p.startswith(("figures/", "tables/"))} == {

@@ -22,7 +22,7 @@ from tests.workflow.checkout import (
 )
 
 NOTHING: set[str] = set()
-BLOCKS = images("bp", "fa", "dfa", search=False)
+SHARDS = images("bp", "fa", "dfa", search=False)
 
 
 def merge(**changes: Any) -> Callable[[dict], None]:
@@ -44,7 +44,7 @@ def swapped(content: dict) -> None:
 
 CHANGES = {
     "two values of one method exchanged": ("teacher", swapped, teacher("bp") | AFTER_TEACHER),
-    "longer training": ("images", merge(train={"epochs": 2}), BLOCKS | AFTER_IMAGES),
+    "longer training": ("images", merge(train={"epochs": 2}), SHARDS | AFTER_IMAGES),
     "another search grid": (
         "images", merge(search={"vary": {"train.optimizer.lr": [1e-3, 3e-2]}}), ALL_IMAGES | AFTER_IMAGES
     ),
@@ -60,7 +60,7 @@ CHANGES = {
     "one seed more, a job each": (
         "images", merge(seeds=3), images("bp", "fa", "dfa", seeds=3) - ALL_IMAGES | AFTER_IMAGES
     ),
-    "two seeds more, two a job": ("teacher", merge(seeds=4), teacher("bp", "fa", block=1) | AFTER_TEACHER),
+    "two seeds more, two a job": ("teacher", merge(seeds=4), teacher("bp", "fa", shard=1) | AFTER_TEACHER),
     "one seed less": ("images", merge(seeds=1), AFTER_IMAGES),
     "a new method": ("images", merge(methods={"drtp": {}}), images("drtp") | AFTER_IMAGES),
     "the title of a figure": ("images", merge(figures={"fig1": {"title": "New"}}), {"figures/fig1.pdf"}),
@@ -87,7 +87,7 @@ SETTINGS = {
     "methods=bp": AFTER,
     "datasets=teacher": {"tables/fidelity.csv"},  # it has one table less to look at
     "seeds=1": AFTER | ALL_TEACHER,  # there, both seeds were one job
-    "seeds=4": AFTER | images("bp", "fa", "dfa", seeds=4) - ALL_IMAGES | teacher("bp", "fa", block=1),
+    "seeds=4": AFTER | images("bp", "fa", "dfa", seeds=4) - ALL_IMAGES | teacher("bp", "fa", shard=1),
     "seeds_per_job=2": images("bp", "fa", "dfa", seeds=1, search=False) | AFTER_IMAGES,
 }
 
@@ -131,7 +131,7 @@ def test_a_new_published_number_is_judged_again_and_nothing_else(project: Checko
 
 def test_a_deleted_result_is_made_again_with_the_same_bytes(project: Checkout):
     before = project.results("runs", "tables")
-    lost = "runs/cross/teacher/teacher/fa/block0.jsonl"
+    lost = "runs/cross/teacher/teacher/fa/shard0.jsonl"
     project.path(lost).unlink()
     assert project.planned("results/" + lost) == {lost}
     project.make("results/" + lost, cores=1)

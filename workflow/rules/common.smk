@@ -37,7 +37,7 @@ wildcard_constraints:
     experiment=r"[a-z][a-z0-9_]*",
     dataset=r"[a-z][a-z0-9_]*",
     method=r"[a-z][a-z0-9_-]*",
-    block=r"\d+",
+    shard=r"\d+",
 
 
 def all_targets():
@@ -66,12 +66,12 @@ def search_spec(wildcards):
 
 
 @functools.cache  # Snakemake asks four times a job
-def train_spec_of(key, dataset, method, block):
-    return as_param(WORKFLOW.train_spec(key, dataset, method, block))
+def train_spec_of(key, dataset, method, shard):
+    return as_param(WORKFLOW.train_spec(key, dataset, method, shard))
 
 
 def train_spec(wildcards):
-    return train_spec_of(*cell_of(wildcards), int(wildcards.block))
+    return train_spec_of(*cell_of(wildcards), int(wildcards.shard))
 
 
 def search_inputs(wildcards):

@@ -1,4 +1,4 @@
-# Training: a hyperparameter search where an experiment asks for one, then one job per block of seeds.
+# Training: a hyperparameter search where an experiment asks for one, then one job per shard of seeds.
 rule search_settings:
     input:
         search_inputs,
@@ -26,11 +26,11 @@ rule train:
     input:
         train_inputs,
     output:
-        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.jsonl", non_empty=True),
+        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.jsonl", non_empty=True),
     log:
-        f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.log",
+        f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.log",
     benchmark:
-        f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/block{{block}}.tsv"
+        f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.tsv"
     conda:
         "../../envs/train.yaml"
     threads: train_threads

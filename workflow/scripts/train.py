@@ -1,4 +1,4 @@
-"""Train one block of seeds: SPEC -> OUT. Runs by itself on any machine with torch."""
+"""Train one shard of seeds: SPEC -> OUT. Runs by itself on any machine with torch."""
 
 import argparse
 import os

@@ -56,7 +56,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 # ---- records of training jobs ------------------------------------------------------------------------------
 
 
-def read_block(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_shard(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Spec and records of one training job. Raises DataError for a file cut off or of another form."""
     header, records = read_result(path)
     spec, redo = header["spec"], "delete it and run the same command again"
@@ -84,7 +84,7 @@ def collect(paths: Sequence[str | Path], of: Mapping[str, str] | None = None) ->
     extra: set[str] = set()
     owner: dict[tuple, str] = {}
     for path in map(str, paths):
-        spec, records = read_block(path)
+        spec, records = read_shard(path)
         for key, expected in (of or {}).items():
             if spec[key] != expected:
                 raise DataError(f"{path}: {key} is {spec[key]!r}, expected {expected!r}; remove this input")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.parts import code_roots
-from credit.dag.targets import BLOCK, Workflow
+from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
 from credit.provenance.records import read_result
@@ -103,13 +103,13 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
 
 def is_planned(workflow: Workflow, path: str | Path) -> bool:
     """Whether a result, wherever it lies, is one that the present configuration asks for."""
-    paper, experiment, dataset, method, block = BLOCK.search(Path(path).as_posix()).groups()
+    paper, experiment, dataset, method, shard = SHARD.search(Path(path).as_posix()).groups()
     found = workflow.experiments.get(f"{paper}/{experiment}")
     if found is None or dataset not in found.datasets or method not in found.methods:
         return False
-    if block is None:
+    if shard is None:
         return workflow.cell(found.key, dataset, method).search is not None
-    return bool(found.block_seeds(int(block)))
+    return bool(found.shard_seeds(int(shard)))
 
 
 def header_problems(header: Mapping[str, Any]) -> list[str]:

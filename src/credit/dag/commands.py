@@ -14,7 +14,7 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import audit
 from credit.dag.cost import Cost, duration, experiment_jobs, needed_experiments, plan, size
 from credit.dag.settings import SCALES
-from credit.dag.targets import BLOCK, Workflow
+from credit.dag.targets import SHARD, Workflow
 from credit.errors import ConfigError, DataError
 
 GOOD, STALE, ERROR = 0, 1, 2
@@ -127,7 +127,7 @@ def _row(name: str, whole: Cost, missing: Cost) -> tuple[str, ...]:
 def show_why(present: Present, path: str) -> int:
     """Print what differs between a result and the present; for a table or figure, between the runs below it."""
     workflow = present.of(path)
-    if BLOCK.search(path):
+    if SHARD.search(path):
         lines = audit.reasons(workflow, path)
     else:
         below = _runs_below(workflow, path)
@@ -176,13 +176,13 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(p for p in path.rglob("*.json*") if BLOCK.search(p.as_posix()))
+            files += sorted(p for p in path.rglob("*.json*") if SHARD.search(p.as_posix()))
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
-        elif not BLOCK.search(path.as_posix()):
-            raise ConfigError(f"{path}: not a result; these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl")
+        elif not SHARD.search(path.as_posix()):
+            raise ConfigError(f"{path}: not a result; these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl")
         else:
             files.append(path)
     if not files:
-        raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl)")
+        raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl)")
     return list(dict.fromkeys(files))

@@ -15,7 +15,7 @@ from typing import Any
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
-from credit.dag.targets import BLOCK, Workflow
+from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
 from credit.errors import ConfigError, DataError, one_of
 from credit.nets.geometry import multiply_adds
@@ -174,7 +174,7 @@ def experiment_jobs(workflow: Workflow, key: str) -> Iterator[tuple[str, dict[st
         if choice not in searched and workflow.cell(key, job.dataset, job.method).search:
             searched.add(choice)
             yield choice, workflow.search_spec(key, job.dataset, job.method)
-        yield path, workflow.train_spec(key, job.dataset, job.method, job.block)
+        yield path, workflow.train_spec(key, job.dataset, job.method, job.shard)
 
 
 def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
 
 def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """{experiment: [(result file, spec)]} of a target, which may also be a run. Raises as `needed_experiments`."""
-    run = BLOCK.search(target)
+    run = SHARD.search(target)
     if not run:
         return {key: list(experiment_jobs(workflow, key)) for key in needed_experiments(workflow, target)}
     key = f"{run[1]}/{run[2]}"

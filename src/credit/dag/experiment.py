@@ -30,13 +30,13 @@ TRAIN_DEFAULTS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One training job: a block of consecutive seeds of a cell."""
+    """One training job: a shard of a cell, that is a range of consecutive seeds."""
 
     paper: str
     experiment: str
     dataset: str
     method: str
-    block: int
+    shard: int
     seeds: tuple[int, ...]
 
 
@@ -82,22 +82,22 @@ class Experiment:
 
     @cached_property
     def seeds_per_job(self) -> int:
-        """Seeds in a block."""
+        """Seeds in a shard."""
         size = self.settings.seeds_per_job or self.body.get("seeds_per_job", 1)
         return self.seeds if size == "all" else size
 
-    def block_seeds(self, block: int) -> tuple[int, ...]:
-        """Seeds of a block: a fixed range, so that more seeds add blocks and leave complete ones alone."""
-        first = block * self.seeds_per_job
+    def shard_seeds(self, shard: int) -> tuple[int, ...]:
+        """Seeds of a shard: a fixed range, so that more seeds add shards and leave complete ones alone."""
+        first = shard * self.seeds_per_job
         return tuple(range(first, min(first + self.seeds_per_job, self.seeds)))
 
     def jobs(self) -> Iterator[Job]:
-        """Every training job, ordered by data set, method and block."""
-        blocks = range(-(-self.seeds // self.seeds_per_job))
+        """Every training job, ordered by data set, method and shard."""
+        shards = range(-(-self.seeds // self.seeds_per_job))
         for dataset in self.datasets:
             for method in self.methods:
-                for block in blocks:
-                    yield Job(self.paper, self.name, dataset, method, block, self.block_seeds(block))
+                for shard in shards:
+                    yield Job(self.paper, self.name, dataset, method, shard, self.shard_seeds(shard))
 
     def cell(self, dataset: str, method: str) -> Cell:
         """The resolved run of a method on a data set. Raises ConfigError naming file and key."""

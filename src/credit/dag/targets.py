@@ -23,7 +23,7 @@ from credit.provenance import snapshot as provenance
 from credit.provenance.spec import VERSION, canonical_json, digest
 
 CURVES = "config/published/curves"
-BLOCK = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:block(\d+)\.jsonl|choice\.json)$")
+SHARD = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+)\.jsonl|choice\.json)$")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Workflow:
     def run_path(self, job: Job) -> str:
         """Result of a training job."""
         folder = f"{self.results}/runs/{job.paper}/{job.experiment}/{job.dataset}/{job.method}"
-        return f"{folder}/block{job.block}.jsonl"
+        return f"{folder}/shard{job.shard}.jsonl"
 
     def runs(self, key: str) -> list[str]:
         """Results of all training jobs of an experiment."""
@@ -162,18 +162,18 @@ class Workflow:
         return self._digests[place]
 
     def _cell_digests(self, place: tuple[str, str, str], spec: dict[str, Any]) -> dict[str, str]:
-        """Digests of a cell's training jobs, or of its search; they are the same for every block."""
+        """Digests of a cell's training jobs, or of its search; they are the same for every shard."""
         script = spec["kind"]
         if (script, *place) not in self._digests:
             roots = code_roots(spec, self.script(script))
             self._digests[(script, *place)] = self.digests("train", *roots)
         return self._digests[(script, *place)]
 
-    def train_spec(self, key: str, dataset: str, method: str, block: int) -> dict[str, Any]:
+    def train_spec(self, key: str, dataset: str, method: str, shard: int) -> dict[str, Any]:
         """Spec of a training job."""
-        cell, seeds = self.cell(key, dataset, method), self.experiment(key).block_seeds(block)
+        cell, seeds = self.cell(key, dataset, method), self.experiment(key).shard_seeds(shard)
         if not seeds:
-            raise ConfigError(f"{key}: block {block} holds no seed; there are {self.experiment(key).seeds} seeds")
+            raise ConfigError(f"{key}: shard {shard} holds no seed; there are {self.experiment(key).seeds} seeds")
         return {**cell.train_spec(seeds), **self._trained_with(key, dataset, method)}
 
     def _trained_with(self, key: str, dataset: str, method: str) -> dict[str, str]:
@@ -266,14 +266,14 @@ class Workflow:
 
     def run_spec(self, path: str) -> dict[str, Any]:
         """The present spec of a result file, from its path. Raises ConfigError for other paths."""
-        found = BLOCK.search(str(path))
+        found = SHARD.search(str(path))
         if not found:
-            raise ConfigError(f"{path}: not the path of a run (…/runs/PAPER/EXPERIMENT/DATASET/METHOD/blockB.jsonl)")
-        paper, experiment, dataset, method, block = found.groups()
+            raise ConfigError(f"{path}: not the path of a run (…/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl)")
+        paper, experiment, dataset, method, shard = found.groups()
         key = f"{paper}/{experiment}"
-        if block is None:
+        if shard is None:
             return self.search_spec(key, dataset, method)
-        return self.train_spec(key, dataset, method, int(block))
+        return self.train_spec(key, dataset, method, int(shard))
 
 
 def file_digest(path: Path) -> str:

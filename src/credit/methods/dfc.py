@@ -26,16 +26,15 @@ from credit.optim.clipping import added, clip_each, scaled_all
 class DFC(Dynamic):
     """Average over the time points t of the teaching signals phi(v_i[t]) - phi(v_i^b[t]) times the rates below.
 
-    form: "simulation", as published; "linearised": the dynamics to first order around the feedforward state;
-    "closed": the same in closed form, if the dynamics settles before its end. Both differ from the simulation by
-    the order of the output error; they are compared with it on the first mini-batch of every epoch
-    (simulation_difference, relative), and need instant transmission, no apical filter and no noise.
+    form: "simulation", as published; "linearised": the dynamics to first order around the feedforward state. It
+    differs from the simulation by the order of the output error, is compared with it on the first mini-batch of every
+    epoch (simulation_difference, relative), and needs instant transmission, no apical filter and no noise.
     """
 
     cost: ClassVar[float] = 9.0
     simulation_cost: ClassVar[float] = 1.2e-8
 
-    form: Literal["simulation", "linearised", "closed"] = "simulation"
+    form: Literal["simulation", "linearised"] = "simulation"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,11 +74,7 @@ class DFC(Dynamic):
 
     def _linear(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor) -> Step:
         controller = self.controller()
-        if self.form == "linearised":
-            course, sums = reduced.run(frame, feedback, delta, controller), {}
-        else:
-            course, singular = reduced.settled_run(frame, feedback, delta, controller)
-            sums = counts(singular=singular)
+        course = reduced.run(frame, feedback, delta, controller)
         good, bad = self.judge(frame, delta, course.error, course.control)
         signals = reduced.lagged_shift(course, controller, feedback)
         if self.learning_rule != "voltage_difference":
@@ -91,15 +86,15 @@ class DFC(Dynamic):
             str(i): outer(params, i, signal * factor, rate)
             for i, (signal, rate) in enumerate(zip(signals, frame.rest, strict=True))
         }
-        return self._step(gradients, signals, reduced.linear_state(frame, course), good, bad, sums)
+        return self._step(gradients, signals, reduced.linear_state(frame, course), good, bad)
 
-    def _step(self, gradients: Params, signals, state: Settled, good: Tensor, bad: Tensor, sums=None) -> Step:
+    def _step(self, gradients: Params, signals, state: Settled, good: Tensor, bad: Tensor) -> Step:
         """signals: teaching signals summed over time; state: the end, with all samples."""
         settled = state if self.include_non_converged else state.where(good)
         teach = [s / self.time_points for s in signals]
         info = {"control": settled.control, "teaching": teach, "settled": settled, "simulated": state}
         found = counts(converged=good, diverged=bad, not_converged=~(good | bad))
-        return Step(gradients, info | {"converged": good, "sums": (sums or {}) | found})
+        return Step(gradients, info | {"converged": good, "sums": found})
 
     def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
         found = super()._inspect(net, params, opt, state, batch, rand)

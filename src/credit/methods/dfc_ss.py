@@ -23,9 +23,9 @@ from credit.numerics.trees import Params
 class DFCSS(Dynamic):
     """Teaching signals from the voltages, controls and rates at the last time point of the simulation.
 
-    form: "simulation", as published; "newton" or "chord": the steady state itself, by newton_steps iterations from
-    the linear solution, with the matrix of every iterate or of the first. They equal the simulation once it has
-    settled, and are compared with it on the first mini-batch of every epoch (simulation_difference, relative).
+    form: "simulation", as published; "newton": the steady state itself, by newton_steps iterations from the linear
+    solution. It equals the simulation once that has settled, and is compared with it on the first mini-batch of every
+    epoch (simulation_difference, relative).
     "linearised": the dynamics to first order around the feedforward state, compared in the same way, for the same
     dynamics as in `credit.methods.dfc`; it need not have settled.
     """
@@ -33,7 +33,7 @@ class DFCSS(Dynamic):
     cost: ClassVar[float] = 9.0
     simulation_cost: ClassVar[float] = 6e-9
 
-    form: Literal["simulation", "newton", "chord", "linearised"] = "simulation"
+    form: Literal["simulation", "newton", "linearised"] = "simulation"
     newton_steps: Annotated[int, ">= 0"] = 2
 
     def __post_init__(self) -> None:
@@ -60,15 +60,15 @@ class DFCSS(Dynamic):
             course, sums = reduced.run(frame, feedback, delta, self.controller()), {}
             state = reduced.linear_state(frame, course)
         else:
-            leak, chord = self.controller().steady_leak(), self.form == "chord"
-            state, singular = newton(frame, feedback, delta, leak, self.newton_steps, chord, self.solver)
+            leak = self.controller().steady_leak()
+            state, singular = newton(frame, feedback, delta, leak, self.newton_steps, self.solver)
             sums = counts(singular=singular)
         error = frame.goal(delta) - state.rates[-1]
         good, bad = self.judge(frame, delta, error, state.control)
         return state, good, sums | counts(converged=good, diverged=bad, not_converged=~(good | bad))
 
     def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
-        if self.form in ("newton", "chord"):
+        if self.form == "newton":
             return self.compare(net, params, state, batch, rand)
         found = super()._inspect(net, params, opt, state, batch, rand)
         return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)

@@ -30,17 +30,6 @@ def clip_each(gradients: Params, limit: Number | None, stacked: bool) -> Params:
     }
 
 
-def with_norm(gradients: Params, norm: Number | None, stacked: bool) -> Params:
-    """All tensors scaled together to the joint L2 norm `norm`; None: unchanged."""
-    if norm is None:
-        return gradients
-    total = norms([g for block in gradients.values() for g in block.values()], stacked)
-    return {
-        layer: {name: g * _fit(member(norm, total) / total, g) for name, g in block.items()}
-        for layer, block in gradients.items()
-    }
-
-
 def clip_jointly(tensors: Sequence[Tensor], limit: Number | None, stacked: bool) -> list[Tensor]:
     """All tensors of a member scaled down together to the L2 norm `limit`; None: unchanged."""
     if limit is None:

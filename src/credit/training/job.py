@@ -1,4 +1,4 @@
-"""The two kinds of training jobs: a block of seeds, and a hyperparameter search."""
+"""The two kinds of training jobs: a shard of seeds, and a hyperparameter search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from credit.training.loop import Interrupted, Training
 def train(
     spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
 ) -> None:  # fmt: skip
-    """Train the spec's block of seeds and write the result file `out`; the checkpoint is removed at the end.
+    """Train the spec's shard of seeds and write the result file `out`; the checkpoint is removed at the end.
 
     Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
     """

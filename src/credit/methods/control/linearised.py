@@ -20,7 +20,7 @@ from torch import Tensor
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.recursion import linear_run
-from credit.methods.control.steady import Settled, linear_control
+from credit.methods.control.steady import Settled
 from credit.nets.jacobian import chain
 from credit.numerics.stack import combine, member
 
@@ -116,31 +116,6 @@ def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller:
     done = linear_run([lift(gain) for gain in layer_gains(frame, feedback)], lift(delta), controller)
     voltages = _respond(frame, feedback, [lower(z) for z in done.filters])
     return Course(lower(done.control_sum), voltages, delta - lower(done.output), lower(done.control))
-
-
-def settled_run(
-    frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller
-) -> tuple[Course, Tensor]:
-    """What `run` gives when the dynamics has settled at the end, by two linear solutions; and singular samples.
-
-    (J Q + alpha I) sum u = (T - 1) delta - (1 - alpha k_p) u / dt + (1/a - 1) sum_{i<L} C_i + C_L / a + s alpha u,
-    with u the steady control, C_i = sum_{j<=i} M_j u, s = 1 for a proactive controller.
-    """
-    gains = layer_gains(frame, feedback)
-    leak = controller.steady_leak()
-    control, singular = linear_control(frame, frame.slopes, feedback, delta, leak, "direct")
-    alpha, k_p, dt = (member(v, delta) for v in (controller.alpha, controller.k_p, controller.dt))
-    lag = member(combine(lambda a: 1 / a - 1, controller.soma_gain), delta)
-    inner, total = torch.zeros_like(delta), torch.zeros_like(delta)  # total: C_i, inner: sum of C_i over i < L
-    for gain in gains:
-        inner = inner + total
-        total = total + (gain @ control.unsqueeze(-1)).squeeze(-1)
-    right = (controller.steps - 1) * delta - (1 - alpha * k_p) * control / dt + lag * (inner + total) + total
-    if controller.proactive:
-        right = right + alpha * control
-    control_sum, bad = linear_control(frame, frame.slopes, feedback, right, leak, "direct")
-    voltages = _respond(frame, feedback, [control] * len(feedback))
-    return Course(control_sum, voltages, member(leak, delta) * control, control), singular | bad
 
 
 def lagged_shift(course: Course, controller: Controller, feedback: Sequence[Tensor]) -> list[Tensor]:

@@ -26,7 +26,7 @@ from credit.nets.init import init
 from credit.numerics.rand import Rand, as_rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
-from credit.optim.clipping import clip_each, clip_jointly, norms, with_norm
+from credit.optim.clipping import clip_each, clip_jointly, norms
 from credit.optim.config import check
 from credit.optim.group import OptimizerGroup
 from credit.optim.optimizers import Optimizer
@@ -42,14 +42,14 @@ class DeepFeedbackControl(Method):
 
     target_stepsize: lambda. It scales the gradients; published runs divide the learning rate by it. alpha: leak of
     the controller. learning_rule: how a change of voltage teaches. clip_norm: largest norm of the gradient of each
-    tensor. fixed_norm: joint norm to which all gradients are scaled. solver: of the linear steady state. absolute:
+    tensor. solver: of the linear steady state. absolute:
     compute in absolute values (for comparisons; less precise).
 
     feedback: initialisation of Q, a scheme of `credit.nets.init` (published where Q learns: xavier_normal) or
     "weight_product", the transposed Jacobian of a linear net (where it is fixed; {"name": "weight_product", "noise":
     s} adds noise of standard deviation s). Q_L starts as the identity. train_feedback: whether Q learns, in
     pretrain_epochs passes before, one pass before and extra_feedback_passes after every epoch.
-    train_output_feedback: Q_L too. reset_feedback: initialise Q anew before every epoch.
+    train_output_feedback: Q_L too.
 
     feedback_rule: "controller" (published runs), "forward", "steady", see `control.feedback`. feedback_form, of the
     controller rule: "simulation", as published; "linearised", to first order in the noise (instant transmission
@@ -68,13 +68,11 @@ class DeepFeedbackControl(Method):
     alpha: Annotated[float, ">= 0"] = 0.0015
     learning_rule: Literal["nonlinear_difference", "voltage_difference", "derivative_matrix"] = "nonlinear_difference"
     clip_norm: Annotated[float, "> 0"] | None = 1.0
-    fixed_norm: Annotated[float, "> 0"] | None = None
     solver: Literal["auto", "direct", "woodbury"] = "auto"
     absolute: bool = False
     feedback: str | dict = "weight_product"
     train_feedback: bool = True
     train_output_feedback: bool = True
-    reset_feedback: bool = False
     pretrain_epochs: Annotated[int, ">= 0"] = 10
     extra_feedback_passes: Annotated[int, ">= 0"] = 2
     feedback_rule: Literal["controller", "forward", "steady"] = "controller"
@@ -173,7 +171,7 @@ class DeepFeedbackControl(Method):
         feedback = self.feedback_weights(net, params, state)
         step = self._respond(params, frame, feedback, delta, rand)
         stacked = params["0"]["weight"].ndim > 2
-        gradients = with_norm(clip_each(step.gradients, self.clip_norm, stacked), self.fixed_norm, stacked)
+        gradients = clip_each(step.gradients, self.clip_norm, stacked)
         return Step(gradients, run.info | {"delta": delta, "target": run.trace.output + delta} | step.info)
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
@@ -182,16 +180,6 @@ class DeepFeedbackControl(Method):
 
     def _frame(self, net: Net, params: Params, trace) -> Deviation:
         return (Absolute if self.absolute else Deviation)(net, params, trace)
-
-    def update(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
-        """One step of the forward weights."""
-        self._begin_epoch(net, params, opt, state, rand)
-        return super().update(net, params, opt, state, batch, rand)
-
-    def _begin_epoch(self, net: Net, params: Params, opt: OptimizerGroup, state: State, rand: Rand) -> None:
-        if self.reset_feedback and opt.first_of_epoch("reset"):
-            for i, q in self._initial_feedback(net, params, as_rand(rand, params["0"]["weight"])).items():
-                state["feedback"][i].copy_(q)
 
     # ---- feedback weights
 
@@ -210,7 +198,6 @@ class DeepFeedbackControl(Method):
     def feedback_pass(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
         """One step of Q. info: feedback_gradients. First in an epoch, where another form than the simulation is used:
         info["means"] has feedback_difference, its relative difference from the simulation with the same noise, (M,)."""
-        self._begin_epoch(net, params, opt, state, rand)
         means = {}
         if self.feedback_form != "simulation" and opt.first_of_epoch("feedback"):
             means = self.compare_feedback(net, params, state, batch, rand)

@@ -102,7 +102,6 @@ class Dynamic(DeepFeedbackControl):
 
     def update(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
         """One step of the forward weights. First in an epoch: info["means"] has spectral_radius, (M,)."""
-        self._begin_epoch(net, params, opt, state, rand)
         means = self._inspect(net, params, opt, state, batch, rand) if opt.first_of_epoch("update") else {}
         params, opt, state, info = super().update(net, params, opt, state, batch, rand)
         info.setdefault("means", {}).update(means)

@@ -1,7 +1,7 @@
 """The simulated controller with what is wanted of it: its end, teaching signals, or what teaches the feedback weights.
 
-Three ways lead to the same numbers, up to rounding: step by step (`control.controller.simulate`), for every frame, activation
-and device; and two compiled loops, of which one is made for small nets and one for wide ones.
+Three ways lead to the same numbers, up to rounding: step by step (`control.controller.simulate`), for every frame,
+activation and device; and two compiled loops, of which one is made for small nets and one for wide ones.
 """
 
 from __future__ import annotations

@@ -189,20 +189,17 @@ def newton(
     delta: Tensor,
     leak: Number,
     iterations: int,
-    chord: bool = False,
     solver: str = "auto",
 ) -> tuple[Settled, Tensor]:
     """The nonlinear steady state, r_L(u) - r* + leak u = 0, from the linear one by `iterations` Newton steps.
 
-    chord: keep the matrix of the feedforward state. Returns the state and the samples that are singular.
+    Returns the state and the samples that are singular.
     """
-    slopes = frame.slopes
-    control, singular = linear_control(frame, slopes, feedback, delta, leak, solver)
+    control, singular = linear_control(frame, frame.slopes, feedback, delta, leak, solver)
     goal = frame.goal(delta)
     settled = spread_control(frame, feedback, control)
     for _ in range(iterations):
-        if not chord:
-            slopes = slopes_at(frame, settled.voltages())
+        slopes = slopes_at(frame, settled.voltages())
         miss = goal - settled.rates[-1] - member(leak, control) * control
         step, bad = linear_control(frame, slopes, feedback, miss, leak, solver)
         singular = singular | bad
