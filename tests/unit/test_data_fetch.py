@@ -159,7 +159,7 @@ def test_a_damaged_file_that_is_there_is_replaced(tmp_path):
 
 def test_a_leftover_of_a_killed_job_is_written_over(tmp_path):
     entry = originals.mnist(tmp_path / "mirror")
-    leftover = tmp_path / "raw/MNIST/raw" / f".{IMAGES}.part"
+    leftover = tmp_path / "raw/MNIST/raw" / f".{IMAGES}.gone.part"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half" * 100_000)
     assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))["verified"]

@@ -75,7 +75,7 @@ def test_two_preparations_give_the_same_bytes_and_leave_only_the_result(name, tm
 def test_leftovers_of_a_killed_job_do_no_harm(tmp_path):
     scratch = tmp_path / "out" / ".mnist.npz.unpacked" / "MNIST" / "raw"
     scratch.mkdir(parents=True)
-    (tmp_path / "out" / ".mnist.npz.part").write_bytes(b"half" * 10_000)
+    (tmp_path / "out" / ".mnist.npz.gone.part").write_bytes(b"half" * 10_000)
     path = prepared(originals.mnist(tmp_path / "mirror"), tmp_path)
     assert [p.name for p in path.parent.iterdir()] == ["mnist.npz"]
     assert load(path).verified

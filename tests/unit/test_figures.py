@@ -85,7 +85,7 @@ def points(axes):
 
 
 def test_no_two_rules_look_the_same():
-    looks = list(names.METHODS.values())
+    looks = list(names.METHOD_STYLES.values())
     assert len({s.marker for s in looks}) == len(looks)
     assert len({(s.colour, s.line) for s in looks}) >= len(looks) - 1
     assert len({s.label for s in looks}) == len(looks)
@@ -105,7 +105,7 @@ def seen_with(colour, matrix):
     ids=["protanopia", "deuteranopia"],
 )
 def test_the_five_baselines_differ_for_colour_blind_readers(matrix):
-    seen = [seen_with(names.METHODS[m].colour, matrix) for m in FIVE]
+    seen = [seen_with(names.METHOD_STYLES[m].colour, matrix) for m in FIVE]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert min(distances) > 0.1
 
@@ -113,10 +113,10 @@ def test_the_five_baselines_differ_for_colour_blind_readers(matrix):
 def test_a_variant_keeps_its_rule_and_an_unknown_name_is_the_same_everywhere():
     variant, named = names.method_style("di-2"), names.method_style("tmax20", "dfc")
     assert variant.label == "DI-2"
-    assert variant[1:3] == names.METHODS["di"][1:3]
-    assert variant.line != names.METHODS["di"].line
+    assert variant[1:3] == names.METHOD_STYLES["di"][1:3]
+    assert variant.line != names.METHOD_STYLES["di"].line
     assert names.method_style("dfc-fixed").label == "DFC (fixed)"
-    assert (named.label, named.colour) == ("tmax20", names.METHODS["dfc"].colour)
+    assert (named.label, named.colour) == ("tmax20", names.METHOD_STYLES["dfc"].colour)
     command = "from credit.analysis.names import method_style; print(method_style('novel'))"
     env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT / "src")}
     other = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, check=True)

@@ -314,7 +314,8 @@ def test_the_source_of_every_part_says_what_python_sees(module):
 def test_reading_parts_imports_neither_them_nor_torch():
     code = (
         "import sys\n"
-        "from credit import hyperparameters, methods\n"
+        "from credit.config import hyperparameters\n"
+        "from credit.config.parts import METHODS\n"
         "module = METHODS.module('dfa')\n"
         "hyperparameters.check(module, {}, 'dfa')\n"
         "hyperparameters.constants(module)\n"

@@ -178,7 +178,7 @@ def test_the_loss_of_a_split_does_not_depend_on_how_it_is_cut(loss, monkeypatch)
     task = Supervised({"test": split}, (3,), 2, 1)
     learner = Learner(net, params, BP(), None, {}, rand)
     whole = task.evaluate(learner, net.loss, ("test",))["test_loss"]
-    monkeypatch.setattr("credit.tasks.base.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("credit.tasks.supervised.EVALUATION_BATCH", 7)
     pieces = task.evaluate(learner, net.loss, ("test",))["test_loss"]
     torch.testing.assert_close(whole, pieces, rtol=1e-12, atol=0)
     torch.testing.assert_close(whole, net.loss.value(net.predict(params, split.x[None]), split.y[None]))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import credit
 from credit.config import hyperparameters
 from credit.errors import ConfigError
-from credit.methods import registry
 from credit.methods.modulation.passes import saves
 from tests.conftest import small_batch
 

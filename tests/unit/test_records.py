@@ -114,3 +114,18 @@ def test_a_new_file_can_be_read_by_whom_the_umask_allows(tmp_path):
 
 def test_the_file_ends_with_a_line_that_counts_the_records(written):
     assert json.loads(written.read_text().splitlines()[-1]) == {"end": True, "records": 2}
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """The temporary file of one that is still at work stays, that of one that was killed goes."""
+    path = tmp_path / "table.csv"
+    dead = tmp_path / ".table.csv.dead.part"
+    dead.write_text("half")
+    with whole_file(path) as first:
+        first.write_text("first")
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.exists()
+    assert path.read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]

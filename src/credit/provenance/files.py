@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -36,10 +38,12 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
     path = Path(path)
     with writing(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
         part = Path(name)
         try:
+            with suppress(OSError):  # a file system without locks: then leftovers stay
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -48,8 +52,17 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
             part.chmod(0o666 & ~umask)  # mkstemp's files are private; results are shared in a lab
             part.replace(path)
         finally:
+            os.close(handle)
             with suppress(OSError):
                 part.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Temporary files of writers that were killed: those whose lock nobody holds."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 @contextmanager
