@@ -287,7 +287,7 @@ def test_the_named_variants_differ_where_the_released_programs_do():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_variant_has_the_hyperparameters_of_the_rule(name):
-    fields = {n: set(hyperparameters.fields(registry.module(n))) for n in ("pepita", name)}
+    fields = {n: set(hyperparameters.fields(METHODS.module(n))) for n in ("pepita", name)}
     assert fields["pepita"] == fields[name]
 
 
