@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import credit
 from credit.config import hyperparameters
+from credit.config.parts import METHODS
 from credit.errors import ConfigError
 from credit.methods.modulation.passes import saves
 from tests.conftest import small_batch
