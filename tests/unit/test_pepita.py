@@ -100,7 +100,9 @@ def test_a_batch_is_what_its_samples_are_one_by_one(hidden, keep, options):
     params, state = start(net, rule)
     batch = small_batch(net, 4, 5)
     masks = (
-        [m.numpy() for m in net.masks(5, credit.Rand(1, dtype=torch.float64))[:-1]] if keep < 1 else [np.ones((5, 8))]
+        [m.numpy() for m in net.masks(params, 5, credit.Rand(1, dtype=torch.float64))[:-1]]
+        if keep < 1
+        else [np.ones((5, 8))]
     )
     masks = masks if keep < 1 else [np.ones((5, n)) for n in (8, 7, 6)[:hidden]]
     expected = sample_by_sample(

@@ -64,7 +64,7 @@ def test_bp_is_the_gradient_that_autograd_finds(kind, loss, hidden):
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_bp_with_dropout_is_the_gradient_of_the_masked_net(kind):
     net, params, batch = setup(kind, keep=0.6)
-    masks = net.masks(9, credit.Rand(2, dtype=torch.float64))
+    masks = net.masks(params, 9, credit.Rand(2, dtype=torch.float64))
     step = credit.method("bp").gradients(net, params, {}, batch, credit.Rand(2, dtype=torch.float64))
     assert any((m == 0).any() for m in masks[:-1])
     _, expected = autograd(net, params, batch, masks)

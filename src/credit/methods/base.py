@@ -115,9 +115,7 @@ class Method:
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]):
         """The optimiser of a run, from its settings (see `credit.optim`)."""
-        opt = optimizer(**settings)
-        opt.init(params)
-        return opt
+        return optimizer(**settings).init(params, net.members(params))
 
     def passes_products(self) -> bool:
         """Whether `gradients` only passes on the weight gradients of the net, which may then stay products."""
@@ -147,7 +145,7 @@ class Forward:
 def forward(net: Net, params: Params, batch: Batch, rand: Rand) -> Forward:
     """Forward pass (with dropout masks where the net has them), loss and its gradient at the output."""
     check_input(net, params, batch.x)
-    masks = net.masks(batch_size(net, params, batch), rand, params["0"]["weight"])
+    masks = net.masks(params, batch_size(net, params, batch), rand)
     return with_loss(net, net.forward(params, batch.x, masks), batch)
 
 
@@ -162,7 +160,7 @@ def with_loss(net: Net, trace: Trace, batch: Batch) -> Forward:
 
 def batch_size(net: Net, params: Params, batch: Batch) -> int:
     """Number of samples in a mini-batch."""
-    return batch.x.shape[params["0"]["weight"].ndim - len(net.block(0).shapes()["weight"])]
+    return batch.x.shape[len(net.lead(params))]
 
 
 def redivided(gradients: Params, net: Net, params: Params, batch: Batch) -> Params:

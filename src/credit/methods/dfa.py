@@ -45,8 +45,8 @@ class DFA(Method):
         run = forward(net, params, batch, rand)
         error = net.block(len(net) - 1).local(run.trace.blocks[-1], run.error)
         step = direct_step(net, run, state["feedback"], error)
-        stacked = params["0"]["weight"].ndim > len(net.block(0).shapes()["weight"])
-        step.gradients = rescale(step.gradients, 2 / run.error.shape[-2], self.target_stepsize, self.clip_norm, stacked)
+        stacked, factor = net.stacked(params), 2 / run.error.shape[-2]
+        step.gradients = rescale(step.gradients, factor, self.target_stepsize, self.clip_norm, stacked)
         return step
 
 

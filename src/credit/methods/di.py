@@ -64,7 +64,7 @@ class DI(WithFeedback, LayerByLayer):
 
     def _restabilize(self, params: Params, state: State) -> Tensor:
         """Replace unstable feedback in place; returns how many layers of every member were changed."""
-        changed = torch.zeros_like(params["0"]["weight"][..., 0, 0])
+        changed = torch.zeros_like(next(iter(state["feedback"].values()))[..., 0, 0])
         for i, b in state["feedback"].items():
             weight = params[i]["weight"]
             if bool(surely_stable(weight, b, self.leak).all()):

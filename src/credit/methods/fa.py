@@ -9,7 +9,7 @@ from credit.methods.backward.sweep import check_masks, sweep
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net
 from credit.nets.init import init
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
 from credit.numerics.trees import Params
 
@@ -36,9 +36,7 @@ class FA(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights of every block but the first, shaped as the forward weights."""
-        like = params["0"]["weight"]
-        rand = as_rand(rand, like)
-        weights = {}
+        like, rand, weights = net.like(params), net.rand(params, rand), {}
         for i in range(1, len(net)):
             drawn = init(self.feedback, net.block(i).shapes()["weight"], rand, f"feedback.{i}")
             weights[str(i)] = scaled(drawn, self.feedback_scale).to(like)

@@ -49,7 +49,7 @@ class GN(Method):
             str(i): net.block(i).weight_gradient(step, delta / batch_size)
             for i, (delta, step) in enumerate(zip(deltas, run.trace.blocks, strict=True))
         }
-        gradients = rescale(gradients, 2.0, self.target_stepsize, self.clip_norm, params["0"]["weight"].ndim > 2)
+        gradients = rescale(gradients, 2.0, self.target_stepsize, self.clip_norm, net.stacked(params))
         return Step(gradients, run.info | {"deltas": deltas, "jacobian": jacobian})
 
 

@@ -50,7 +50,7 @@ class MN(Method):
         shifts = self._shifts(net, params, run.trace, run.error)
         factor = (1 if self.target_stepsize is None else -2) / run.error.shape[-2]
         gradients, deltas = shift_gradients(net, run.trace, shifts, self.nonlinear, factor)
-        gradients = clip_each(gradients, self.clip_norm, params["0"]["weight"].ndim > 2)
+        gradients = clip_each(gradients, self.clip_norm, net.stacked(params))
         return Step(gradients, run.info | {"deltas": deltas})
 
     def _shifts(self, net: Net, params: Params, trace: Trace, error: Tensor) -> list[Tensor]:

@@ -12,7 +12,7 @@ from credit.methods.base import Batch, Method, State, Step, batch_size, redivide
 from credit.methods.modulation import fused
 from credit.methods.modulation.passes import Modulation, draw_projection, last_sample
 from credit.nets.base import Net, Trace, check_input
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 
 # What a rule that inherits from this one may write anew; then `advance` is its `update`.
@@ -69,9 +69,8 @@ class Pepita(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"projection": F (M, n_0, n_L)}."""
-        like = params["0"]["weight"]
-        scheme, scale = self.projection, self.projection_scale
-        return {"projection": draw_projection(net, as_rand(rand, like), scheme, scale).to(like)}
+        projection = draw_projection(net, net.rand(params, rand), self.projection, self.projection_scale)
+        return {"projection": projection.to(net.like(params))}
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """info: "passes", trace and error e of every pass; "modulated", the last trace; "deltas" of the last pass.
@@ -119,7 +118,7 @@ class Pepita(Method):
     def _together(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, spare_last: bool) -> Step:
         """All passes with the same weights. spare_last: from the third on, without the last sample of the batch."""
         check_input(net, params, batch.x)
-        masks = net.masks(batch_size(net, params, batch), rand, params["0"]["weight"])
+        masks = net.masks(params, batch_size(net, params, batch), rand)
         again = Modulation.after_standard_pass(net, params, state["projection"], batch.x, masks, self.low_rank)
         run = with_loss(net, again.first, batch)
         passes = [(run.trace, self._error(net, run.trace, run.error))]

@@ -18,7 +18,7 @@ from credit.methods.inversion.names import options
 from credit.methods.inversion.rule import WithFeedback
 from credit.methods.inversion.stability import step_radius
 from credit.nets.base import Net, Trace
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 
 FLAT = ("relu", "relu_closed")  # activations with slope 0 over a whole range
@@ -51,7 +51,7 @@ class SDI(WithFeedback):
         if options(self.feedback, f"{self.name}.feedback")[0] == "optimized":
             direct = -((-1) ** len(weights)) * _product(list(state["feedback"].values()))
         else:
-            direct = self.drawn(product, as_rand(rand, product), 0)
+            direct = self.drawn(product, net.rand(params, rand), 0)
         radius = float(step_radius(weights, direct, self.leak, self.dt).max())
         check_growth(self.name, "0", radius, self.euler_steps, self.dt)
         return state | {"direct": direct}

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from credit.nets import losses
 from credit.nets.init import init
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand, Replay, as_rand
 from credit.numerics.trees import Params
 
 ROOM = 2**21  # values before pooling that `predict` holds at once: more leave the cache, and take three times as long
@@ -117,6 +117,37 @@ class Net:
         """Block `i`, callable alone."""
         return self.blocks[i]
 
+    @cached_property
+    def _first(self) -> tuple[str, int]:
+        """A parameter of the first block, and its number of axes in a single network."""
+        name, shape = next(iter(self.blocks[0].shapes().items()))
+        return name, len(shape)
+
+    def lead(self, params: Params) -> torch.Size:
+        """What stands before all shapes of a single network: (M,) in a stack, () without one.
+
+        The only place that looks for the stack axis; its length is the axis of the samples.
+        """
+        name, axes = self._first
+        shape = params["0"][name].shape
+        return shape[: len(shape) - axes]
+
+    def stacked(self, params: Params) -> bool:
+        """Whether parameters belong to a stack."""
+        return len(self.lead(params)) > 0
+
+    def members(self, params: Params) -> int:
+        """Size M of the stack, 0 for a single network."""
+        return next(iter(self.lead(params)), 0)
+
+    def like(self, params: Params) -> Tensor:
+        """One of the parameters, for its dtype and device."""
+        return params["0"][self._first[0]]
+
+    def rand(self, params: Params, rand: Rand | int | Replay | None) -> Rand:
+        """What a rule may be given as its randomness (see `credit.numerics.rand.as_rand`), for these parameters."""
+        return rand if isinstance(rand, Rand) else as_rand(rand, self.like(params), self.members(params))
+
     def init(
         self,
         seed: int | Rand = 0,
@@ -150,12 +181,11 @@ class Net:
 
     def predict(self, params: Params, x: Tensor) -> Tensor:
         """Output (M, B, n_out) without dropout; nothing is kept."""
-        weight = params["0"]["weight"]
         largest = max((math.prod(block.shape_pre) for block in self.blocks if hasattr(block, "shape_pre")), default=0)
-        if not largest or x.ndim != weight.ndim or x.device.type != "cpu":
+        samples = len(self.lead(params))  # their axis
+        if not largest or x.ndim != samples + 1 + len(self.shape_in) or x.device.type != "cpu":
             return self._predict(params, x)
-        samples = x.ndim - 4  # axis; before it is that of the members
-        size = max(1, ROOM // (largest * (len(weight) if samples else 1)))
+        size = max(1, ROOM // (largest * math.prod(self.lead(params))))
         parts = [self._predict(params, part) for part in x.split(size, samples)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, samples)
 
@@ -165,16 +195,15 @@ class Net:
         return x
 
     def masks(
-        self, batch_size: int, rand: Rand, like: Tensor | None = None, out: list[Tensor] | None = None
+        self, params: Params, batch_size: int, rand: Rand, out: list[Tensor] | None = None
     ) -> list[Tensor | None] | None:
         """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped.
 
-        like: a weight, for randomness that is given as a seed or as draws (see `credit.numerics.rand.as_rand`).
         out: memory for them on the CPU, (M, B, ...) each.
         """
         if self.keep >= 1:
             return None
-        rand = as_rand(rand, like)
+        rand = self.rand(params, rand)
         hidden = [
             rand.bernoulli(
                 f"dropout.{i}", (batch_size, *b.shape_out), self.keep, 1 / self.keep, None if out is None else out[i]
@@ -194,19 +223,18 @@ def init_block(block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tens
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:
     """Raise ValueError when the trailing axes of `x` are not what the net takes; a dense net flattens images."""
-    leading = params["0"]["weight"].ndim - len(net.block(0).shapes()["weight"])
-    features = tuple(x.shape[leading + 1 :])
+    lead, like = net.lead(params), net.like(params)
+    features = tuple(x.shape[len(lead) + 1 :])
     fits = math.prod(features) == math.prod(net.shape_in) if net.kind == "dense" else features == net.shape_in
     if not fits or not features:
-        axes = "members, batch" if leading else "batch"
+        axes = "members, batch" if lead else "batch"
         raise ValueError(
             f"input has shape {tuple(x.shape)}; this {net.kind} net takes ({axes}, {', '.join(map(str, net.shape_in))})"
         )
-    weight = params["0"]["weight"]
-    if x.dtype != weight.dtype:
-        raise ValueError(f"input is {x.dtype}; the parameters are {weight.dtype}")
-    if leading and x.shape[0] not in (1, weight.shape[0]):
-        raise ValueError(f"input has {x.shape[0]} members; the parameters have {weight.shape[0]}")
+    if x.dtype != like.dtype:
+        raise ValueError(f"input is {x.dtype}; the parameters are {like.dtype}")
+    if lead and x.shape[0] not in (1, *lead):
+        raise ValueError(f"input has {x.shape[0]} members; the parameters have {lead[0]}")
 
 
 def loss_named(name: str):

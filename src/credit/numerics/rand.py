@@ -196,18 +196,16 @@ def _compiled():
     return _rand_compiled
 
 
-def as_rand(rand: Rand | int | Replay | None, like: Tensor | None = None) -> Rand:
+def as_rand(rand: Rand | int | Replay | None, like: Tensor, members: int) -> Rand:
     """What a rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
 
     A seed s gives the members of a stack the seeds s, s + 1, ...; nothing is seed 0. Where draws are given, all that
-    are asked for must be among them. like: a weight or an activation, whose device, dtype and stack axis a new Rand
-    takes (both have an odd number of axes in a stack, and an even one without).
+    are asked for must be among them. like: a tensor whose device and dtype a new Rand takes. members: of the stack, 0
+    without one.
     """
     if isinstance(rand, Rand):
         return rand
     first = rand if isinstance(rand, int) else 0
-    stacked = like is not None and like.ndim % 2 == 1
-    seeds = [first + m for m in range(like.shape[0])] if stacked else first
-    where = {} if like is None else {"device": like.device, "dtype": like.dtype}
+    seeds = [first + m for m in range(members)] if members else first
     given = rand if isinstance(rand, Mapping) else None
-    return Rand(seeds, replay=given, only_replay=given is not None, **where)
+    return Rand(seeds, like.device, like.dtype, given, only_replay=given is not None)

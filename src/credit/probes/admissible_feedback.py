@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -51,9 +52,9 @@ class AdmissibleFeedback:
         members = []
         for m, seed in enumerate(moment.rand.seeds):
             params = {i: {k: v[m] for k, v in block.items()} for i, block in moment.after.items()}
-            like = params["0"]["weight"]
+            like = moment.net.like(params)
             rand = Rand(seed, dtype=like.dtype)
-            x = rand.normal("admissible.input", (1, like.shape[-1])).to(like)
+            x = rand.normal("admissible.input", (1, math.prod(moment.net.shape_in))).to(like)
             trace = moment.net.forward(params, x)
             members.append(self._plane(torch.cat(output_jacobian(moment.net, params, trace), -1)[0], rand))
         names = [f"random.{k}" for k in range(self.draws)] + [f"damped.{k}" for k in range(self.dampings)]

@@ -44,7 +44,7 @@ class SSAAngle:
         if "settled" not in moment.info:
             raise ConfigError("probe ssa_angle needs a rule of the DFC family, measured on its update")
         analytic = analytic_state(moment)
-        stacked = moment.params["0"]["weight"].ndim > 2
+        stacked = moment.net.stacked(moment.params)
         angles = update_angles(moment.info["gradients"], ssa_reference(moment, analytic), stacked)
         rows = [("angle_ssa", layer, torch.atleast_1d(value)) for layer, value in angles.items()]
         settled, norm = moment.info["settled"], torch.linalg.vector_norm

@@ -7,15 +7,14 @@ from torch import Tensor
 from credit.methods.base import Forward, Step
 from credit.nets.base import Net
 from credit.nets.init import init
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
 from credit.numerics.trees import Params
 
 
 def direct_feedback(net: Net, params: Params, rand: Rand, scheme: str | dict, scale: float) -> dict[str, Tensor]:
     """B_i (M, n_i, n_L) for every hidden block; n_i counts the block's outputs after pooling."""
-    like = params["0"]["weight"]
-    rand = as_rand(rand, like)
+    like, rand = net.like(params), net.rand(params, rand)
     return {
         str(i): scaled(init(scheme, (net.block(i).n_out, net.n_out), rand, f"feedback.{i}"), scale).to(like)
         for i in range(len(net) - 1)

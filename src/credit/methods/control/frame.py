@@ -31,6 +31,7 @@ class Deviation:
         self.act = [t.act for t in trace.blocks]
         self.input = trace.blocks[0].input
         self.weights = [params[str(i)]["weight"] for i in range(len(net))]
+        self.members = net.members(params)
         self.rest: list[Tensor | None] = [self.input, *self.act[:-1]]
         self.slopes = [phi.derivative(v, r) for phi, v, r in zip(self.phi, self.pre, self.act, strict=True)]
 

@@ -23,7 +23,7 @@ from credit.methods.control.frame import Absolute, Deviation
 from credit.methods.control.noise import draw_projected, full
 from credit.nets.base import Net, check_input
 from credit.nets.init import init
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
 from credit.optim.clipping import clip_each, clip_jointly, norms
@@ -114,8 +114,7 @@ class DeepFeedbackControl(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {layer: Q (M, n_i, n_L)}}, the output's included; with `homeostatic`, its constant (M,)."""
-        like = params["0"]["weight"]
-        feedback = self._initial_feedback(net, params, as_rand(rand, like))
+        feedback = self._initial_feedback(net, params, net.rand(params, rand))
         state: State = {"feedback": feedback}
         if self.homeostatic:
             norm = learning.squared_norm(list(feedback.values()))
@@ -124,10 +123,10 @@ class DeepFeedbackControl(Method):
         return state
 
     def _initial_feedback(self, net: Net, params: Params, rand: Rand) -> dict[str, Tensor]:
-        like, last = params["0"]["weight"], len(net) - 1
+        like, last = net.like(params), len(net) - 1
         options = {"name": self.feedback} if isinstance(self.feedback, str) else self.feedback
         eye = torch.eye(net.n_out, dtype=like.dtype, device=like.device)
-        result = {str(last): eye.expand(*like.shape[:-2], *eye.shape).clone()}
+        result = {str(last): eye.expand(*net.lead(params), *eye.shape).clone()}
         product = result[str(last)]
         for i in range(last - 1, -1, -1):
             shape = (net.block(i).n_out, net.n_out)
@@ -142,7 +141,7 @@ class DeepFeedbackControl(Method):
 
     def feedback_weights(self, net: Net, params: Params, state: State) -> list[Tensor]:
         """Q by layer. Raises ConfigError where one is missing or has another shape than (M, n_i, n_L)."""
-        lead = params["0"]["weight"].shape[:-2]
+        lead = net.lead(params)
         given, result = state.get("feedback", {}), []
         for i, block in enumerate(net.blocks):
             expected = (*lead, block.n_out, net.n_out)
@@ -170,8 +169,7 @@ class DeepFeedbackControl(Method):
         delta = scaled(run.error, self.target_stepsize).neg_()
         feedback = self.feedback_weights(net, params, state)
         step = self._respond(params, frame, feedback, delta, rand)
-        stacked = params["0"]["weight"].ndim > 2
-        gradients = clip_each(step.gradients, self.clip_norm, stacked)
+        gradients = clip_each(step.gradients, self.clip_norm, net.stacked(params))
         return Step(gradients, run.info | {"delta": delta, "target": run.trace.output + delta} | step.info)
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
@@ -221,17 +219,16 @@ class DeepFeedbackControl(Method):
         """({layer: gradient of Q after joint clipping}, info); noise from the streams feedback_noise.0, ..."""
         self.check_net(net)
         check_input(net, params, batch.x)
-        like = params["0"]["weight"]
         trace = net.forward(params, batch.x)
         frame = self._frame(net, params, trace)
         feedback = self.feedback_weights(net, params, state)
-        gradients = self._raw_feedback_gradients(frame, feedback, as_rand(rand, like))
+        gradients = self._raw_feedback_gradients(frame, feedback, net.rand(params, rand))
         if self.homeostatic:
             excess = learning.squared_norm(feedback) - state["homeostatic"]
             pull = scaled(excess, self.feedback_decay).reshape(*excess.shape, 1, 1)
             gradients = [g + pull * q for g, q in zip(gradients, feedback, strict=True)]
         # Published: the joint norm includes the output's gradient even where Q_L is frozen.
-        gradients = clip_jointly(gradients, self.feedback_clip_norm, like.ndim > 2)
+        gradients = clip_jointly(gradients, self.feedback_clip_norm, net.stacked(params))
         return {str(i): g for i, g in enumerate(gradients)}, {"output": trace.output, "trace": trace}
 
     def _raw_feedback_gradients(self, frame: Deviation, feedback: Sequence[Tensor], rand: Rand) -> list[Tensor]:
@@ -259,12 +256,12 @@ class DeepFeedbackControl(Method):
     def compare_feedback(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
         """{"feedback_difference": relative difference of the raw feedback gradients from the simulation's, (M,)}."""
         frame = self._frame(net, params, net.forward(params, batch.x))
-        feedback, stacked = self.feedback_weights(net, params, state), params["0"]["weight"].ndim > 2
+        feedback, stacked = self.feedback_weights(net, params, state), net.stacked(params)
         steps = self.feedback_time_points - 1
-        noise = learning.draw(as_rand(rand, params["0"]["weight"]), "feedback_comparison", frame, steps)
+        noise = learning.draw(net.rand(params, rand), "feedback_comparison", frame, steps)
         given = {f"feedback_noise.{i}": xi for i, xi in enumerate(noise)}
         rules = (dataclasses.replace(self, feedback_form=form) for form in ("linearised", "simulation"))
-        ours, exact = (r._raw_feedback_gradients(frame, feedback, as_rand(given, frame.act[0])) for r in rules)
+        ours, exact = (r._raw_feedback_gradients(frame, feedback, net.rand(params, given)) for r in rules)
         difference = norms([a - b for a, b in zip(ours, exact, strict=True)], stacked) / norms(exact, stacked)
         return {"feedback_difference": difference}
 
@@ -279,7 +276,7 @@ class DeepFeedbackControl(Method):
             weights = {i: {"weight": state["feedback"][i]} for i in self._trained(net)}
             first = self.feedback_lr if self.pretrain_lr is None else self.pretrain_lr
             for name, lr in {"pretrain": first, "feedback": self.feedback_lr}.items():
-                others[name] = Optimizer(check(self._feedback_settings(lr))).init(weights)
+                others[name] = Optimizer(check(self._feedback_settings(lr))).init(weights, net.members(params))
         return OptimizerGroup(super().optimizer(net, params, state, settings), others)
 
     def _feedback_settings(self, lr: float) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Dynamic(DeepFeedbackControl):
         """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
         if np.max(self.noise) == 0:
             return None
-        draws = learning.draw(as_rand(rand, frame.act[-1]), "apical_noise", frame, self.time_points - 1)
+        draws = learning.draw(as_rand(rand, frame.act[-1], frame.members), "apical_noise", frame, self.time_points - 1)
         return Noise(draws, [self.controller().noise_gain(self.noise)] * len(frame))
 
     def simulation(
@@ -108,7 +108,7 @@ class Dynamic(DeepFeedbackControl):
         return params, opt, state, info
 
     def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
-        axis = params["0"]["weight"].ndim - 2  # of the samples
+        axis = len(net.lead(params))  # of the samples
         x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
         frame = Deviation(net, params, net.forward(params, x))
         gains = layer_gains(frame, self.feedback_weights(net, params, state))
@@ -123,7 +123,7 @@ class Dynamic(DeepFeedbackControl):
         """{"simulation_difference": relative difference of the gradients from those of the simulation, (M,)}."""
         simulation = dataclasses.replace(self, form="simulation")
         pair = [rule.gradients(net, params, state, batch, rand).gradients for rule in (self, simulation)]
-        return {"simulation_difference": relative_difference(*pair, params["0"]["weight"].ndim > 2)}
+        return {"simulation_difference": relative_difference(*pair, net.stacked(params))}
 
     def _too_long(self, radius: Tensor) -> str:
         name = type(self).__module__.rpartition(".")[2]

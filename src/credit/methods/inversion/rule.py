@@ -19,7 +19,7 @@ from credit.methods.inversion.stability import Descent
 from credit.methods.online.blocks import online, pays
 from credit.methods.online.loops import Sweep
 from credit.nets.base import Net, Trace
-from credit.numerics.rand import Rand, as_rand
+from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
 
@@ -63,7 +63,7 @@ class Inversion(Method):
             for i, (step, delta) in enumerate(zip(run.trace.blocks, deltas, strict=True))
         }
         if self.normalize:
-            axes = 1 if params["0"]["weight"].ndim == 3 else 0
+            axes = len(net.lead(params))
             gradients = {i: {n: _normalized(g, axes) for n, g in block.items()} for i, block in gradients.items()}
         return Step(gradients, run.info | {"deltas": deltas})
 
@@ -87,9 +87,9 @@ class Inversion(Method):
         """Online learning of nets with many inputs by blocks (see `online.blocks`), anything else update by update."""
         waits = self.skip_first and int(state["updates"]) == 0
         blocked = batch_size == 1 and not self.normalize and not waits
-        axis = params["0"]["weight"].ndim - 2
+        axis = len(net.lead(params))
         count = batch.x.shape[axis] // batch_size
-        affine = opt.affine(count) if blocked and pays(net, params, batch) else None
+        affine = opt.affine(count) if blocked and pays(net, batch) else None
         if affine is None:
             return self._one_by_one(net, params, opt, state, batch, batch_size, rand)
         self.check_net(net)
@@ -123,7 +123,7 @@ class Inversion(Method):
     def _one_by_one(
         self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
     ) -> tuple[Params, Any, State, dict[str, Any]]:
-        axis, losses, sums = params["0"]["weight"].ndim - 2, [], {}
+        axis, losses, sums = len(net.lead(params)), [], {}
         for start in range(0, batch.x.shape[axis], batch_size):
             rows = (slice(None),) * axis + (slice(start, start + batch_size),)
             weights = None if batch.weights is None else batch.weights[rows]
@@ -206,7 +206,7 @@ class WithFeedback(Inversion):
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B}}. Raises ConfigError when "optimized" finds no stable feedback."""
         self.check_net(net)
-        rand = as_rand(rand, params["0"]["weight"])
+        rand = net.rand(params, rand)
         feedback = {str(i): self.drawn(params[str(i)]["weight"], rand, i) for i in range(1, len(net))}
         return super().init(net, params, rand) | {"feedback": feedback}
 

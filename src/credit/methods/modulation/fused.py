@@ -21,7 +21,7 @@ from credit.numerics.trees import Params
 
 def applies(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
     """Whether `Workspace` is defined for this rule, net, stack and optimiser, and needs fewer operations."""
-    weight, blocks = params["0"]["weight"], net.blocks
+    weight, blocks = net.like(params), net.blocks
     return (
         (rule.passes, rule.signal, rule.low_rank) == (2, "error", True)
         and rule.mask_power > 0
@@ -31,7 +31,8 @@ def applies(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
         and all(block.activation == "relu" for block in blocks[:-1])
         and blocks[-1].activation == "linear"
         and not any(block.bias for block in blocks)
-        and weight.ndim == 3 <= batch.x.ndim
+        and net.stacked(params)
+        and batch.x.ndim > 2
         and weight.dtype in (torch.float32, torch.float64)
         and not any(block["weight"].requires_grad for block in params.values())
         and getattr(opt, "takes_products", False)
@@ -79,7 +80,7 @@ class Workspace:
         """
         net, n, top = self.net, self.x.shape[1], len(self.acts)
         self.x.copy_(batch.x.flatten(2))
-        net.masks(n, rand, self.weights[0], self.masks)
+        net.masks(params, n, rand, self.masks)
         torch.bmm(self.inputs, self.weights[0].mT, out=self.joint)
         for i, out in enumerate(self.outs):
             for pre, mask, act, masked in self.arrays[i]:

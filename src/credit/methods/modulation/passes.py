@@ -42,7 +42,7 @@ class Modulation:
     ) -> Modulation:
         """Make the standard pass of the inputs x (M, B, ...), and W F where that form needs fewer operations."""
         masks = masks or [None] * len(net)
-        samples = params["0"]["weight"].ndim - len(net.block(0).shapes()["weight"])  # axis of the samples
+        samples = len(net.lead(params))  # their axis
         if low_rank and saves(net, x.shape[samples]):
             trace, response = _with_response(net, params["0"], projection.mT, x, masks[0], samples)
         else:

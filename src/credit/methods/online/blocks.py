@@ -22,10 +22,10 @@ from credit.optim.optimizers import Affine
 WIDEST = 64  # inputs: below, blocks save nothing
 
 
-def pays(net: Net, params: Params, batch: Batch) -> bool:
+def pays(net: Net, batch: Batch) -> bool:
     """Whether a run of single samples can be done in blocks, and is worth it."""
     plain = batch.weights is None and batch.divisor is None and net.keep >= 1
-    return plain and net.kind == "dense" and len(net) > 1 and params["0"]["weight"].shape[-1] >= WIDEST
+    return plain and net.kind == "dense" and len(net) > 1 and net.block(0).n_in >= WIDEST
 
 
 def online(
@@ -39,7 +39,7 @@ def online(
     """
     check_input(net, params, batch.x)
     weight, bias = params["0"]["weight"], params["0"].get("bias")
-    axis = weight.ndim - 2
+    axis = len(net.lead(params))
     x = batch.x.flatten(axis + 1)
     count = x.shape[axis]
     index = torch.arange(count, device=x.device).unsqueeze(-1)
