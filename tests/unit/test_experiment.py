@@ -284,6 +284,8 @@ def test_a_method_may_search_more(checkout):
         ({"net": {"init": [{"name": "zeros"}] * 3}}, r"net.init = .*one for each of 2 layers"),
         ({"net": {"hidden_sizes": [4, 0]}}, r"net.hidden_sizes = \[4, 0\]; must be a list of integers > 0"),
         ({"net": {"loss": "softmax_cross_entropy"}}, r"net.loss = 'softmax_cross_entropy'; needs classes"),
+        ({"tables": {"t": {"options": {"epoc": 3}}}}, r"tables.t.options: unknown key 'epoc' .*'epoch'"),
+        ({"tables": {"t": {"options": {"values": [{"epoch": [1, -1]}]}}}}, r"tables.t.options.values\[0\].epoch"),
         ({"quick": {"seeds": 0}}, r"with its quick block: seeds: 0 is less than the minimum"),
     ],
 )  # fmt: skip

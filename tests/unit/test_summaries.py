@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from credit.analysis.selection import Value, member_values
+from credit.analysis.selection import SELECT, Value, member_values, values
 from credit.analysis.slowness import fit_slowness
 from credit.analysis.summaries import matrix, mean_and_sd, summarise
+from credit.config.files import read_yaml
+from credit.data.catalog import ROOT
 from credit.errors import ConfigError
 from tests.unit.test_tables import tidy
 
@@ -92,6 +96,38 @@ def test_a_value_at_an_epoch_that_no_run_reached_is_left_out():
     assert matrix(summarise(table, "t", only), "t", only, {}) == "# t\n\nNo run has these values.\n"
 
 
+def test_a_list_of_epochs_is_one_value_for_each_with_a_window_of_its_own():
+    rows = [
+        ("bp", 0, epoch, metric, sign * epoch) for epoch in range(9) for metric, sign in (("up", 1.0), ("down", -1.0))
+    ]
+    short = {
+        "select": "at",
+        "epoch": [1, 4, 8],
+        "window": [1, 2, 4],
+        "values": [{"metric": "up"}, {"metric": "down", "name": "d"}],
+    }
+    long = [
+        {"metric": metric, "name": f"{name}_{epoch}", "select": "at", "epoch": epoch, "window": window}
+        for metric, name in (("up", "up"), ("down", "d"))
+        for epoch, window in ((1, 1), (4, 2), (8, 4))
+    ]
+    assert values(short) == values({"values": long})
+    summary = summarise(tidy(rows), "t", short)
+    assert list(summary["metric"]) == ["up_1", "up_4", "up_8", "d_1", "d_4", "d_8"]
+    assert list(summary["mean"]) == [1.0, 3.5, 6.5, -1.0, -3.5, -6.5]
+    assert list(summary["epochs"]) == [1, 4, 8] * 2
+    same = {v.window for v in values({"select": "at", "epoch": [1, 2], "window": 3})}
+    assert same == {3}
+
+
+def test_the_schema_of_tables_knows_every_setting_of_a_value():
+    schema = read_yaml(ROOT / "workflow" / "schemas" / "experiment.schema.yaml")["$defs"]["table_options"]["properties"]
+    settings = {f.name for f in fields(Value)}
+    assert set(schema["values"]["items"]["properties"]) == settings
+    assert set(schema) == settings | {"rows", "columns", "values"}
+    assert tuple(schema["select"]["enum"]) == SELECT
+
+
 def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
     curves = {0: [0.9, 0.5, 0.3, 0.2, 0.1], 1: [0.9, 0.3, 0.2, 0.15, 0.1]}
     table = tidy([("pepita", s, e, "test_error", v) for s, curve in curves.items() for e, v in enumerate(curve)])
@@ -119,6 +155,8 @@ def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
         ),
         ({"values": [{"metric": "loss", "select": "at"}]}, "options.epoch = None"),
         ({"values": [{"metric": "loss", "epoch": 3}]}, "options.epoch = 3"),
+        ({"metric": "loss", "select": "at", "epoch": [1], "window": [1, 2]}, r"one for each of options.epoch = \[1\]"),
+        ({"metric": "loss", "select": "at", "epoch": 1, "window": [1]}, "goes with a list of epochs"),
     ],
 )
 def test_wrong_values_are_named(options, message):

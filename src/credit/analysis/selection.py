@@ -73,7 +73,8 @@ class Value:
 def values(options: Mapping[str, Any]) -> list[Value]:
     """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
 
-    Raises ConfigError for an unknown key or select.
+    A list of epochs stands for one value for each, called NAME_EPOCH; `window` may then be a list as long.
+    Raises ConfigError for an unknown key or select, and for lists that do not go together.
     """
     known = {f.name for f in fields(Value)}
     common = {k: v for k, v in options.items() if k in known - {"where"}}
@@ -82,8 +83,27 @@ def values(options: Mapping[str, Any]) -> list[Value]:
         for key in given:
             if key not in known:
                 raise ConfigError(one_of(f"options.values[{i}]", key, known))
-        chosen.append(Value(**{**common, **given}))
+        chosen += [Value(**one) for one in _at_each_epoch({**common, **given})]
     return chosen
+
+
+def _at_each_epoch(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Settings with a list of epochs, or of windows, as one for each epoch."""
+    epochs, windows = settings.get("epoch"), settings.get("window", 1)
+    if not isinstance(epochs, list):
+        if isinstance(windows, list):
+            raise ConfigError(
+                f"options.window = {windows}; a list goes with a list of epochs, options.epoch = {epochs}"
+            )
+        return [settings]
+    windows = windows if isinstance(windows, list) else [windows] * len(epochs)
+    if len(windows) != len(epochs):
+        raise ConfigError(
+            f"options.window = {windows}; must be one number, or one for each of options.epoch = {epochs}"
+        )
+    name = settings.get("name") or settings.get("metric", Value.metric)
+    several = zip(epochs, windows, strict=True)
+    return [{**settings, "name": f"{name}_{epoch}", "epoch": epoch, "window": window} for epoch, window in several]
 
 
 def member_values(table: pd.DataFrame, value: Value | str, select: str = "final", validation: str | None = None):
