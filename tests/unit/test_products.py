@@ -27,7 +27,7 @@ SETTINGS = {case: config for case, (config, _) in CASES.items() if config["name"
 def small_is_large(monkeypatch):
     """Every dense weight counts as large, and is stepped a few rows at a time."""
     monkeypatch.setattr(products, "LARGE", 1)
-    monkeypatch.setattr(products, "BLOCKS", ((100, 250),))
+    monkeypatch.setattr(products, "TILES", ((100, 250),))
     monkeypatch.setattr(products, "ALIGN", 2)
 
 

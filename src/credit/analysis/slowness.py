@@ -20,7 +20,7 @@ class Slowness(NamedTuple):
     slowness: float
 
     def curve(self, epochs: Sequence[float] | np.ndarray) -> np.ndarray:
-        """A k / (s + k) at the epochs k."""
+        """A k / (s + k) at the epochs k, (n,)."""
         k = np.asarray(epochs, dtype=float)
         return self.accuracy * k / (self.slowness + k)
 
@@ -28,7 +28,7 @@ class Slowness(NamedTuple):
 def fit_slowness(curve: Sequence[float] | np.ndarray, chance: float, points: int = BEFORE_DECAY) -> Slowness:
     """Fit s by least squares, with A fixed to the largest value of the fitted stretch.
 
-    curve: test accuracy after epochs 1, 2, ...; average the curves of several runs before. chance: accuracy before
+    curve: test accuracy (n,) after epochs 1, 2, ...; average the curves of several runs before. chance: accuracy before
     training in the same unit (0.1 for ten classes, 10 in per cent), which counts as the first of the `points` points,
     epoch 0. There the model is 0, so the fit's sum of squares holds chance². Levenberg-Marquardt from s = 0.5.
     Raises DataError for a curve that is empty, not finite or nowhere above 0, and for fewer than two points.

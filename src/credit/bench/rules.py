@@ -30,7 +30,7 @@ def learner(name: str, seeds: list[int], sizes: list[int] = SIZES) -> Learner:
 
 
 def plain_epoch(x: torch.Tensor, y: torch.Tensor):
-    """The loop that a PyTorch tutorial writes, over tensors in memory."""
+    """The loop that a PyTorch tutorial writes, over x (N, 784) and y (N,) in memory."""
     layers: list[nn.Module] = []
     for a, b in zip(SIZES[:-1], SIZES[1:], strict=True):
         layers += [nn.Linear(a, b), nn.Tanh()]

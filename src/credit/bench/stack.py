@@ -24,7 +24,7 @@ def steps(students: list, batches: list) -> None:
 
 
 def plain_steps(x: torch.Tensor, y: torch.Tensor) -> None:
-    """STEPS updates of one network after another, as a PyTorch tutorial writes them."""
+    """STEPS updates of one network after another, x (M, B, n), y (M, B), as a PyTorch tutorial writes them."""
     loss = nn.CrossEntropyLoss()
     for inputs, targets in zip(x, y, strict=True):
         net = nn.Sequential(nn.Linear(SIZES[0], SIZES[1]), nn.Tanh(), nn.Linear(SIZES[1], SIZES[2]))

@@ -64,7 +64,7 @@ def _rebuild(path: Path) -> str:
 
 
 def split(dataset: Dataset, validation: int, seed: int = _SPLIT_SEED) -> tuple[np.ndarray, np.ndarray]:
-    """Indices into the training set: (training part, validation part of `validation` images), both int64.
+    """Indices into the training set, int64: training part (N - validation,) and validation part (validation,).
 
     The last `validation` entries of one permutation that depends on the size of the set and `seed` alone, not
     on the seed of a run. The training part keeps the permuted order: its first n images are a random

@@ -73,7 +73,7 @@ def shift_gradients(
     factor: float,
     rates: Sequence[Tensor] | None = None,
 ) -> tuple[Params, list[Tensor]]:
-    """(gradients, deltas) of shifts dv_i: factor x sum over the samples of delta_i x presynaptic rate.
+    """(gradients, deltas) of shifts dv_i (M, B, n_i): factor x sum over the samples of delta_i x presynaptic rate.
 
     rates: below every layer, the input first; None takes those of the trace. The official code has the option of
     taking those of the controlled state.

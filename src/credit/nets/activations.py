@@ -21,20 +21,20 @@ class Activation:
     """h = phi(a)."""
 
     def value(self, a: Tensor) -> Tensor:
-        """phi(a)."""
+        """phi(a), of any shape."""
         raise NotImplementedError
 
     def masked(self, a: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """phi(a), and phi(a) times a mask of the same shape, or itself without one."""
+        """phi(a), of any shape, and phi(a) times a mask of the same shape, or itself without one."""
         value = self.value(a)
         return value, value if mask is None else value * mask
 
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
-        """phi'(a), a new tensor. value: phi(a)."""
+        """phi'(a), a new tensor. value: phi(a); any shape, the same for all."""
         raise NotImplementedError
 
     def backward(self, grad: Tensor, a: Tensor, value: Tensor) -> Tensor:
-        """grad * phi'(a), a new tensor; grad has the shape of `a`."""
+        """grad * phi'(a), a new tensor. value: phi(a); any shape, the same for all."""
         return self.derivative(a, value).mul_(grad)
 
 
@@ -184,7 +184,7 @@ def get(name: str) -> Activation:
 
 
 def difference(phi: Activation, pre: Tensor, value: Tensor, shift: Tensor) -> Tensor:
-    """phi(pre + shift) - phi(pre) without cancellation; value: phi(pre). Any shape.
+    """phi(pre + shift) - phi(pre) without cancellation; value: phi(pre); any shape, the same for all.
 
     tanh a - tanh b = tanh(a - b) (1 - tanh a tanh b); a sigmoid is a tanh; the others are piecewise linear.
     """

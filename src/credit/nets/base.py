@@ -76,13 +76,26 @@ class Block(Protocol):
     n_out: int  # units of the output, flattened
     shape_out: tuple[int, ...]
 
-    def shapes(self) -> dict[str, tuple[int, ...]]: ...
-    def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace: ...
-    def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor: ...
-    def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace: ...
-    def local(self, trace: BlockTrace, grad: Tensor) -> Tensor: ...
-    def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]: ...
-    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor: ...
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, without the stack axis."""
+
+    def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """x (M, B, ...), params (M, ...) as in `shapes`, mask (M, B, *shape_out)."""
+
+    def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The pre-activation, (M, B, n) or (M, B, C, H, W), of x (M, B, ...)."""
+
+    def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
+        """What follows the pre-activation `pre`, (M, B, n) or (M, B, C, H, W); x, mask as in `forward`."""
+
+    def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
+        """Gradient at the output, (M, B, *shape_out) or flattened -> at the pre-activation, shaped like it."""
+
+    def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
+        """Gradient at the pre-activation, (M, B, n) or (M, B, C, H, W) -> of the parameters, summed over the batch."""
+
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
+        """Gradient at the pre-activation, (M, B, n) or (M, B, C, H, W) -> at the input, (M, B, ...), by `weight`."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +154,11 @@ class Net:
         return next(iter(self.lead(params)), 0)
 
     def like(self, params: Params) -> Tensor:
-        """One of the parameters, for its dtype and device."""
+        """One of the parameters, of any shape, for its dtype and device."""
         return params["0"][self._first[0]]
 
     def rand(self, params: Params, rand: Rand | int | Replay | None) -> Rand:
-        """What a rule may be given as its randomness (see `credit.numerics.rand.as_rand`), for these parameters."""
+        """What a learning rule may be given as its randomness, see `credit.numerics.rand.as_rand`."""
         return rand if isinstance(rand, Rand) else as_rand(rand, self.like(params), self.members(params))
 
     def init(
@@ -171,7 +184,7 @@ class Net:
         return {str(i): init_block(block, rand, one, f"{stream}.{i}") for i, (block, one) in pairs}
 
     def forward(self, params: Params, x: Tensor, masks: list[Tensor | None] | None = None) -> Trace:
-        """Run every block and keep what it computed. masks: one per block, or None (no dropout)."""
+        """Run every block on x (M, B, ...) and keep what it computed. masks: see `masks`; None: no dropout."""
         traces = []
         for i, block in enumerate(self.blocks):
             trace = block.forward(params[str(i)], x, masks[i] if masks else None)
@@ -180,7 +193,7 @@ class Net:
         return Trace(traces)
 
     def predict(self, params: Params, x: Tensor) -> Tensor:
-        """Output (M, B, n_out) without dropout; nothing is kept."""
+        """Output (M, B, n_out) for x (M, B, ...) without dropout; nothing is kept."""
         largest = max((math.prod(block.shape_pre) for block in self.blocks if hasattr(block, "shape_pre")), default=0)
         samples = len(self.lead(params))  # their axis
         if not largest or x.ndim != samples + 1 + len(self.shape_in) or x.device.type != "cpu":
@@ -197,7 +210,7 @@ class Net:
     def masks(
         self, params: Params, batch_size: int, rand: Rand, out: list[Tensor] | None = None
     ) -> list[Tensor | None] | None:
-        """Inverted-dropout masks of the hidden blocks, values 0 or 1/keep; None when nothing is dropped.
+        """Inverted-dropout masks of the hidden blocks, (M, B, ...), values 0 or 1/keep; None when nothing is dropped.
 
         out: memory for them on the CPU, (M, B, ...) each.
         """
@@ -214,7 +227,7 @@ class Net:
 
 
 def init_block(block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tensor]:
-    """Parameters of one block, every tensor from its own random stream `STREAM.weight`, `STREAM.bias`."""
+    """Parameters of one block, (M, ...) each, every one from its own random stream `STREAM.weight`, `STREAM.bias`."""
     weight = block.shapes()["weight"]
     return {
         name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight) for name, shape in block.shapes().items()
@@ -222,7 +235,7 @@ def init_block(block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tens
 
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:
-    """Raise ValueError when the trailing axes of `x` are not what the net takes; a dense net flattens images."""
+    """Raise ValueError when the last axes of x (M, B, ...) are not what the net takes; a dense net flattens images."""
     lead, like = net.lead(params), net.like(params)
     features = tuple(x.shape[len(lead) + 1 :])
     fits = math.prod(features) == math.prod(net.shape_in) if net.kind == "dense" else features == net.shape_in

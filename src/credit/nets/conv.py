@@ -79,7 +79,7 @@ class Conv:
         return unfold(flat, members)
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
-        """What follows the pre-activation `pre`: activation, pooling, mask. x: the input that it came of."""
+        """What follows the pre-activation `pre` (M, B, C_out, H, W): activation, pooling, mask. x: the input."""
         if self.pool is None:
             act = self.phi.value(pre)
             out, index = act, None

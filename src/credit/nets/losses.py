@@ -40,13 +40,13 @@ class Loss:
         return self.value_and_gradient(output, target, weights)[0]
 
     def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        """dL/doutput, a new tensor with the output's shape."""
+        """dL/doutput, (M, B, n), a new tensor."""
         return self.value_and_gradient(output, target, weights)[1]
 
     def value_and_gradient(
         self, output: Tensor, target: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Both at once, sharing work."""
+        """Both at once, (M,) and (M, B, n), sharing work."""
         raise NotImplementedError
 
     def targets(self, target: Tensor, n_out: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -186,7 +186,7 @@ def _in_a_loop(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def is_classes(target: Tensor) -> bool:
-    """Whether targets are class indices rather than values."""
+    """Whether targets are class indices, (M, B), rather than values, (M, B, n)."""
     return not target.is_floating_point()
 
 

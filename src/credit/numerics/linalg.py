@@ -30,7 +30,7 @@ def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float
 
 
 def solve(matrix: Tensor, target: Tensor) -> Tensor:
-    """matrix^-1 target by LU, (M, d, batch); least squares for the members whose matrix is singular."""
+    """matrix^-1 target by LU, (M, d, B), matrix (M, d, d); least squares for the members whose matrix is singular."""
     factors, pivots, info = torch.linalg.lu_factor_ex(matrix)
     size = factors.diagonal(dim1=-2, dim2=-1).abs()
     rounding = matrix.shape[-1] * torch.finfo(matrix.dtype).eps
@@ -39,7 +39,10 @@ def solve(matrix: Tensor, target: Tensor) -> Tensor:
 
 
 def least_squares(matrix: Tensor, target: Tensor) -> Tensor:
-    """Minimum-norm solution, dropping singular values below rounding; NaN for members that are not finite."""
+    """Minimum-norm solution X (M, n, B) of matrix X = target, matrix (M, m, n), target (M, m, B).
+
+    Singular values below rounding are dropped; NaN for members that are not finite.
+    """
     finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     u, s, vh = torch.linalg.svd(torch.where(finite, matrix, 0), full_matrices=False)
     kept = s > torch.finfo(s.dtype).eps * s.amax(-1, keepdim=True)
@@ -56,14 +59,14 @@ def _mend(x: Tensor, broken: Tensor, matrix: Tensor, target: Tensor) -> Tensor:
 
 
 def eigenvalues(matrix: Tensor) -> Tensor:
-    """Complex eigenvalues (M, d); NaN for a member that is not finite."""
+    """Complex eigenvalues (M, d) of a matrix (M, d, d); NaN for a member that is not finite."""
     finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     values = torch.linalg.eigvals(torch.where(finite, matrix, 0))
     return torch.where(finite.squeeze(-1), values, complex(torch.nan, torch.nan))
 
 
 def largest_real_part(matrix: Tensor) -> Tensor:
-    """Largest real part of the eigenvalues, (M, B); NaN where a matrix is not finite."""
+    """Largest real part of the eigenvalues, (M, B), of matrices (M, B, d, d); NaN where one is not finite."""
     finite = matrix.isfinite().flatten(-2).all(-1)
     sound = torch.where(finite[..., None, None], matrix, 0.0)
     return torch.where(finite, torch.linalg.eigvals(sound).real.amax(-1), torch.nan)

@@ -9,7 +9,7 @@ _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 def in_memory(*tensors: Tensor) -> bool:
-    """Whether they are contiguous, of one precision (float32 or float64), on the CPU, and followed by no derivative."""
+    """Whether tensors of any shape are contiguous on the CPU, of one precision (float32, float64), without autograd."""
     first = tensors[0]
     if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
         return False

@@ -1,7 +1,7 @@
 """Gradients of large weights that stay products of two factors until the step.
 
 A gradient delta^T x of n_out x n_in numbers is written once and read once, and both cost as much as the product.
-The step takes it in blocks of rows that stay in the cache. A stack gains more: a batched product with a transposed
+The step takes it in tiles, rows that stay in the cache. A stack gains more: a batched product with a transposed
 factor takes 1.7 times as long as the same products one by one.
 """
 
@@ -18,13 +18,13 @@ from torch import Tensor
 # Measured on a processor with 2 MB of second-level cache per core (`credit.bench.pepita`, and batches of 128 and 512):
 LARGE = 2**21  # weights of a stack, of which fewer are still in the cache when the step comes
 MANY = 128  # samples, beyond which the product takes nearly all of the time
-# (samples up to, bytes of a block): large blocks leave the cache, small ones read the inputs again and again
-BLOCKS = ((64, 2**19), (MANY, 3 * 2**20))
-ALIGN = 32  # rows: those of a block are a multiple of it
+# (samples up to, bytes of a tile): large tiles leave the cache, small ones read the inputs again and again
+TILES = ((64, 2**19), (MANY, 3 * 2**20))
+ALIGN = 32  # rows: those of a tile are a multiple of it
 
 
 def worthwhile(delta: Tensor, x: Tensor) -> bool:
-    """Whether the gradient delta^T x had better stay a product."""
+    """Whether the gradient delta^T x had better stay a product; delta (M, B, n_out), x (M, B, n_in)."""
     samples = delta.shape[-2]
     return 0 < samples <= MANY and delta.numel() // samples * x.shape[-1] >= LARGE
 
@@ -47,15 +47,15 @@ class Product:
         return Product(self.delta * factor, self.x)
 
     def tensor(self) -> Tensor:
-        """The gradient itself."""
+        """The gradient itself, (M, n_out, n_in)."""
         return self.delta.mT @ self.x
 
-    def blocks(self, dtype: torch.dtype) -> Iterator[Iterator[tuple[slice, Tensor, Tensor]]]:
+    def tiles(self, dtype: torch.dtype) -> Iterator[Iterator[tuple[slice, Tensor, Tensor]]]:
         """Of every member: (rows of the gradient, factors a and b). These rows are a b, a (rows, B) and b (B, n_in)."""
         n_in = self.shape[-1]
         deltas, inputs = (t.to(dtype) if t.ndim == 3 else t.to(dtype).unsqueeze(0) for t in (self.delta, self.x))
         inputs = inputs.expand(len(deltas), -1, -1)
-        size = next((size for samples, size in BLOCKS if deltas.shape[-2] <= samples), BLOCKS[-1][1])
+        size = next((size for samples, size in TILES if deltas.shape[-2] <= samples), TILES[-1][1])
         height = max(size // (n_in * deltas.element_size()) // ALIGN, 1) * ALIGN
         for delta, x in zip(deltas.mT, inputs):
             yield _rows(delta, x, height)
@@ -68,7 +68,7 @@ def _rows(delta: Tensor, x: Tensor, height: int) -> Iterator[tuple[slice, Tensor
 
 
 def multiplied_out(gradients: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Tensor]]:
-    """Nested gradients {layer: {name: tensor or Product}} as tensors, which are made when they are looked at."""
+    """Nested gradients {layer: {name: tensor or Product}} as tensors (M, ...), made when they are looked at."""
     products = any(isinstance(g, Product) for block in gradients.values() for g in block.values())
     return _MultipliedOut(gradients) if products else gradients
 

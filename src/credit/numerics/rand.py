@@ -197,11 +197,11 @@ def _compiled():
 
 
 def as_rand(rand: Rand | int | Replay | None, like: Tensor, members: int) -> Rand:
-    """What a rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
+    """What a learning rule may be given as its randomness: a `Rand`, a seed, the draws themselves by name, or nothing.
 
     A seed s gives the members of a stack the seeds s, s + 1, ...; nothing is seed 0. Where draws are given, all that
-    are asked for must be among them. like: a tensor whose device and dtype a new Rand takes. members: of the stack, 0
-    without one.
+    are asked for must be among them. like: of any shape, has the device and dtype that a new Rand
+    takes. members: of the stack, 0 without one.
     """
     if isinstance(rand, Rand):
         return rand

@@ -34,7 +34,7 @@ def combine(f: Callable[..., float], *values: Number) -> Number:
 
 
 def table(values: Sequence[Number], members: int, dtype) -> np.ndarray:
-    """Hyperparameters of all members, (M, number of values)."""
+    """Hyperparameters of all members, (M, n) for n values."""
     return np.stack([np.broadcast_to(np.asarray(v, dtype), members) for v in values], -1)
 
 

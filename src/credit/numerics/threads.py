@@ -24,7 +24,7 @@ def share(loop: Callable[..., None], samples: int, *arguments) -> None:
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory, or a contiguous copy."""
+    """The memory of a tensor of any shape, or a contiguous copy."""
     return tensor.detach().contiguous().numpy()
 
 

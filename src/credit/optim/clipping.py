@@ -31,7 +31,7 @@ def clip_each(gradients: Params, limit: Number | None, stacked: bool) -> Params:
 
 
 def clip_jointly(tensors: Sequence[Tensor], limit: Number | None, stacked: bool) -> list[Tensor]:
-    """All tensors of a member scaled down together to the L2 norm `limit`; None: unchanged."""
+    """All tensors (M, ...) of a member scaled down together to the L2 norm `limit`; None: unchanged."""
     if limit is None:
         return list(tensors)
     total = norms(tensors, stacked)
@@ -39,7 +39,7 @@ def clip_jointly(tensors: Sequence[Tensor], limit: Number | None, stacked: bool)
 
 
 def norms(tensors: Sequence[Tensor], stacked: bool) -> Tensor:
-    """Joint L2 norm of the tensors of every member, (M,), or () for a single net."""
+    """Joint L2 norm of the tensors (M, ...) of every member, (M,), or () for a single net."""
     keep = 1 if stacked else 0
     each = [torch.linalg.vector_norm(g.flatten(keep), dim=-1) for g in tensors]
     return each[0] if len(each) == 1 else torch.linalg.vector_norm(torch.stack(each, -1), dim=-1)

@@ -258,15 +258,15 @@ class Optimizer:
         arrays = self._view(j, p)
         if self._adds_products is not None:
             stacks = [t.view(self._members, *g.shape[-2:]) for t in (p, *(slot[j] for slot in self._slots.values()))]
-            for m, blocks in enumerate(g.blocks(self._dtype)):
+            for m, tiles in enumerate(g.tiles(self._dtype)):
                 members, coefficients = [t[m] for t in stacks], table[3:, j, m].tolist()
-                for rows, a, b in blocks:
+                for rows, a, b in tiles:
                     self._adds_products(*(t[rows] for t in members), a, b, coefficients)
             return
         width = g.shape[-1]
-        for m, blocks in enumerate(g.blocks(self._dtype)):
+        for m, tiles in enumerate(g.tiles(self._dtype)):
             memory = None
-            for rows, a, b in blocks:
+            for rows, a, b in tiles:
                 memory = a.new_empty(len(a), width) if memory is None else memory
                 product = torch.mm(a, b, out=memory[: len(a)]).numpy().reshape(1, -1)
                 span = slice(rows.start * width, rows.stop * width)
@@ -304,7 +304,7 @@ class Optimizer:
 
 
 def count_members(tensors: list[Tensor]) -> int:
-    """Size of the stack axis, 0 without one. Raises ValueError when stacked tensors disagree."""
+    """M of a stack's tensors (M, ...), 0 for those of a single net. Raises ValueError when they disagree."""
     axes = {p.ndim for p in tensors}
     if 1 in axes or not axes & {3, 5}:
         return 0

@@ -31,7 +31,7 @@ def vector_angle(a: Tensor, b: Tensor) -> Tensor:
 
 
 def update_angles(update: Params, reference: Params, stacked: bool = True) -> dict[str, Tensor]:
-    """Angles between two updates: {"1": first layer's weights, ..., "": all weights and biases together}.
+    """Angles between two updates, (M,) degrees: {"1": first layer's weights, ..., "": all weights and biases together}.
 
     Layers are counted from 1 at the input. A parameter that `update` does not train counts as a zero for the whole
     net, and its layer has no angle of its own. Source: Meulemans et al. 2021, network-level angle.

@@ -32,6 +32,7 @@ class Moment:
 
 
 class Probe(Protocol):
-    """Measures something: a list of (metric, layer, values (M,)); layer "" is the whole net, "1" the first."""
+    """Measures something; layer "" is the whole net, "1" the first."""
 
-    def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]: ...
+    def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
+        """[(metric, layer, values (M,))]."""

@@ -53,7 +53,10 @@ def _angle(one_per_sample: Tensor, feedback: Tensor) -> Tensor:
 
 
 def jacobian_and_feedback(moment: Moment, probe: str) -> tuple[list[Tensor], list[Tensor]]:
-    """J_i before the update and Q_i after it, by layer. Raises ConfigError for rules without direct feedback."""
+    """J_i (M, B, n_L, n_i) before the update and Q_i (M, n_i, n_L) after it, by layer.
+
+    Raises ConfigError for learning rules without direct feedback to every layer.
+    """
     feedback = moment.state_after.get("feedback", {})
     layers = [str(i) for i in range(len(moment.net))]
     shapes = [(b.n_out, moment.net.n_out) for b in moment.net.blocks]

@@ -38,7 +38,7 @@ class Split:
         return self.x[rows, index], self.y[rows, index]
 
     def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Consecutive pieces in order, with a leading member axis of 1 or M."""
+        """Consecutive pieces in order: x and y, (M, size, ...) each, M = 1 for samples that all members share."""
         for start in range(0, len(self), size):
             cut = slice(start, start + size)
             if self.per_member:

@@ -25,7 +25,7 @@ def pays(delta: Tensor, units: int) -> bool:
 
 
 def two_loops(weight, feedback, leak, delta, dt: float, steps: int, tanh: bool) -> Tensor:
-    """r after `steps` steps of DI; arguments as in `run_loop`, all with the stack axis."""
+    """r (M, B, n_low) after `steps` steps of DI; arguments as in `run_loop`, all with the stack axis."""
     members, batch, _ = delta.shape
     out = delta.new_zeros(members, batch, weight.shape[-1])
     arrays = (as_array(weight.mT), as_array(feedback.mT), _leaks(leak, members, delta), as_array(delta), out.numpy())
@@ -34,7 +34,7 @@ def two_loops(weight, feedback, leak, delta, dt: float, steps: int, tanh: bool) 
 
 
 def single_loop(weights, feedback, leak, delta, dt: float, steps: int, slopes: Sequence[Tensor] | None):
-    """[r_1, ..., r_k] after `steps` steps of SDI; arguments as in `run_chain`, all with the stack axis."""
+    """r_1, ..., r_k, (M, B, n_l), after `steps` steps of SDI; arguments as in `run_chain`, all with the stack axis."""
     members, batch, _ = delta.shape
     sizes = [w.shape[-1] for w in weights]
     offsets = np.cumsum([0, *sizes])

@@ -17,7 +17,7 @@ from credit.numerics.stack import member
 
 
 def expands(weight: Tensor) -> bool:
-    """Whether the layer has more upper than lower units."""
+    """Whether the layer of weight (M, n_up, n_low) has more upper than lower units."""
     return weight.shape[-2] > weight.shape[-1]
 
 

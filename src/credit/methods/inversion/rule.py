@@ -177,7 +177,7 @@ class LayerByLayer(Inversion):
         return deltas[::-1]
 
     def feedback_of(self, state: State, i: int, weight: Tensor) -> Tensor | None:
-        """Feedback weights that deliver the delta of block i to the block below; None for rules without any."""
+        """Feedback weights (M, n_low, n_up) that deliver the delta of block i to the block below, if there are any."""
         return None
 
 
@@ -211,12 +211,12 @@ class WithFeedback(Inversion):
         return super().init(net, params, rand) | {"feedback": feedback}
 
     def drawn(self, weight: Tensor, rand: Rand, block: int) -> Tensor:
-        """Initial feedback for one weight, scaled."""
+        """Initial feedback (M, n_low, n_up) for a weight (M, n_up, n_low), scaled."""
         b = initial(self.feedback, weight, rand, block, self.descent, f"{self.name}.feedback")
         return scaled(b, self.feedback_scale)
 
     def feedback_of(self, state: State, i: int, weight: Tensor) -> Tensor:
-        """B_i. Raises ValueError when it has not the shape of the transposed weight."""
+        """B_i. Raises ValueError when it has not the shape of the transposed weight, (M, n_low, n_up)."""
         b = state["feedback"].get(str(i))
         expected = (*weight.shape[:-2], weight.shape[-1], weight.shape[-2])
         if b is None or tuple(b.shape) != expected:

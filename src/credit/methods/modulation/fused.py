@@ -69,7 +69,7 @@ class Workspace:
         ]
 
     def fits(self, params: Params, projection: Tensor) -> bool:
-        """Whether these are the tensors that it was made for, and F is what it was."""
+        """Whether these are the tensors that it was made for, and F (M, n_0, n_L) is what it was."""
         same = projection is self.projection and projection._version == self.version
         return same and all(params[str(i)]["weight"] is w for i, w in enumerate(self.weights))
 
