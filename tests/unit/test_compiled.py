@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from credit.numerics import compiled
+from credit.provenance.sources import PACKAGE, Sources
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -60,3 +64,96 @@ def test_jobs_of_both_precisions_share_a_cold_folder(tmp_path):
             for dtype in ("float32", "float64") * 2
         ]
         assert [job.wait() for job in jobs] == [0] * 4
+
+
+HELPER = """
+from credit.numerics.compiled import compiled
+@compiled
+def helper(x):
+    return x * {factor}
+"""
+CALLER = """
+from credit.numerics.compiled import compiled
+from credit.numerics.helper import helper
+@compiled
+def caller(x):
+    return helper(x) + 1
+if __name__ == "__main__":
+    from credit.numerics.caller import caller
+    print(caller(3.0), sum(caller.stats.cache_hits.values()))
+"""
+
+
+def copied_package(tmp_path):
+    """A copy of the package with two compiled loops more, and a function that runs one: (result, cache hits)."""
+    root = tmp_path / "src"
+    shutil.copytree(PACKAGE, root / "credit", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "credit/numerics/helper.py").write_text(HELPER.format(factor=2))
+    (root / "credit/numerics/caller.py").write_text(CALLER)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
+
+    def run() -> tuple[float, int]:
+        command = [sys.executable, "-m", "credit.numerics.caller"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        value, hits = done.stdout.split()
+        return float(value), int(hits)
+
+    return root / "credit", run
+
+
+def test_an_edit_in_a_helper_of_another_module_is_compiled_anew(tmp_path):
+    package, run = copied_package(tmp_path)
+    assert [run(), run()] == [(7.0, 0), (7.0, 1)]
+    caller = package / "numerics/caller.py"
+    before = caller.stat()
+    (package / "numerics/helper.py").write_text(HELPER.format(factor=5))
+    assert (caller.stat().st_mtime, caller.stat().st_size) == (before.st_mtime, before.st_size)
+    assert [run(), run()] == [(16.0, 0), (16.0, 1)]
+    options = package / "numerics/compiled.py"
+    options.write_text(options.read_text().replace('"nogil": True', '"nogil": False'))
+    assert [run(), run()] == [(16.0, 0), (16.0, 1)]
+    options.write_text(options.read_text() + "\n\n# a comment\n")
+    assert run() == (16.0, 1)
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+@pytest.mark.parametrize("content", [b"", b"cut off"])
+def test_a_damaged_cache_is_compiled_again_and_mended(tmp_path, ending, content):
+    _, run = copied_package(tmp_path)
+    assert [run(), run()] == [(7.0, 0), (7.0, 1)]
+    for path in (tmp_path / "cache").rglob(f"*{ending}"):
+        path.write_bytes(content)
+    assert [run(), run()] == [(7.0, 0), (7.0, 1)]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path))
+
+    def triple(x):
+        return x * 3
+
+    loop = compiled.compiled(triple)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop._cache._cache_file, "_save_data", full)
+    assert loop(2.0) == 6.0
+
+
+LOOPS = [
+    name
+    for name, path in Sources().modules.items()
+    if "\n@compiled\n" in path.read_text(encoding="utf-8") and name != "credit.numerics.compiled"
+]
+
+
+@pytest.mark.parametrize("module", LOOPS)
+def test_every_loop_on_disk_belongs_to_all_that_its_module_imports(module):
+    loops = [v for v in vars(importlib.import_module(module)).values() if isinstance(v, Dispatcher)]
+    assert loops
+    for loop in loops:
+        sources = loop.py_func.__module__
+        loop._cache.load_overload((), compiled.numba.core.registry.cpu_target.target_context)
+        assert loop._cache._cache_file._source_stamp[1] == compiled.closure_digest(sources) != ""
