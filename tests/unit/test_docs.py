@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"),
-    REPOSITORY / "config" / "README.md", REPOSITORY / "profiles" / "README.md",
+    REPOSITORY / "config" / "README.md", REPOSITORY / "profiles" / "README.md", *REPOSITORY.glob("results/README.md"),
 ]  # fmt: skip
 LATER = {"docs/img/fig1.png"}  # pictures that come from a run at paper scale
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(REPOSITORY)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -436,10 +437,15 @@ def test_git_state_is_the_commit_and_whether_files_differ_from_it(toy, monkeypat
 
     git("init", "-q")
     assert provenance.git_state(toy / "toy") is None, "untracked: the repository only surrounds the package"
+    (toy / "results").mkdir()
+    (toy / "results" / "README.md").write_text("x")
     git("add", "."), git("commit", "-qm", "all")
     state = provenance.git_state(toy / "toy")
     assert len(state["commit"]) == 40
     assert state["dirty"] is False
+    shutil.rmtree(toy / "results")
+    (toy / "results").symlink_to(toy.parent)
+    assert provenance.git_state(toy / "toy") == state, "a link in place of results is no edit"
     (toy / "new.txt").write_text("x")
     assert provenance.git_state(toy / "toy") == {**state, "dirty": True}
     monkeypatch.setenv("PATH", "")

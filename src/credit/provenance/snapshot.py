@@ -33,6 +33,7 @@ __all__ = [
 
 PIN_SUFFIX = ".linux-64.pin.txt"
 RECORDED_PACKAGES = ("torch", "numpy", "numba")
+OUTSIDE_RESULTS = ("--", ":(top)", ":(top,exclude)results")  # for git
 
 
 # ---- digests
@@ -179,7 +180,10 @@ def _cpu() -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """{"commit": ..., "dirty": bool} of the repository that tracks `folder`; None when there is none."""
+    """{"commit": ..., "dirty": bool} of the repository that tracks `folder`; None when there is none.
+
+    `results` is no part of it: a link in its place leaves its README.md missing.
+    """
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # jobs side by side must not fight for the index
 
     def git(*arguments: str) -> str:
@@ -189,7 +193,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")  # a repository may merely surround an installed copy
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", *OUTSIDE_RESULTS))}
     except (OSError, subprocess.SubprocessError):
         return None
 
