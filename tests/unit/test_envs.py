@@ -11,7 +11,11 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 RULES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
-NEEDED = {"fetch": {"torchvision", "scikit-learn"}, "train": {"torch", "numba"}, "analyse": {"pandas", "matplotlib"}}
+NEEDED = {
+    "fetch": {"torchvision", "scikit-learn"},
+    "train": {"torch", "numba", "safetensors"},
+    "analyse": {"pandas", "matplotlib"},
+}
 
 
 def pins(lines: list[str]) -> dict[str, str]:

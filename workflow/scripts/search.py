@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("spec", help="JSON text, or a file that holds it")
     parser.add_argument("out", type=Path, help="choice.json")
-    parser.add_argument("inputs", nargs="*", type=Path, help="prepared data set (.npz)")
+    parser.add_argument("inputs", nargs="*", type=Path, help="prepared data set (.npz), weights to start from")
     parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"))
     parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="SECONDS")
     args = parser.parse_args()

@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("spec", help="JSON text, or a file that holds it (a result file will do)")
     parser.add_argument("out", type=Path, help="result file, JSON lines")
-    parser.add_argument("inputs", nargs="*", type=Path, help="prepared data set (.npz), choice of a search (.json)")
+    parser.add_argument("inputs", nargs="*", type=Path, help="data set (.npz), choice (.json), weights to start from")
     parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"))
     parser.add_argument("--checkpoint", type=Path, help="default: OUT.ckpt")
     parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="SECONDS")

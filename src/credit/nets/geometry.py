@@ -54,5 +54,35 @@ def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -
     return total
 
 
+def parameter_shapes(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -> dict[str, tuple[int, ...]]:
+    """{"BLOCK.weight" or "BLOCK.bias": shape without the stack axis} of `net`, the settings of a spec.
+
+    shape_in: (n,) or (C, H, W), flattened where the net begins with a dense layer.
+    """
+    weights, shape = [], tuple(shape_in)
+    for channels in net.get("channels", ()):
+        weights.append((channels, shape[0], net["kernel"], net["kernel"]))
+        shape = (channels, *_sides(net, shape[1:]))
+    n = math.prod(shape)
+    for width in (*net.get("hidden_sizes", ()), n_out):
+        weights.append((width, n))
+        n = width
+    bias = net.get("bias", True)
+    biases = [bias] * len(weights) if isinstance(bias, bool) else list(bias)
+    found = {}
+    for i, (weight, has_bias) in enumerate(zip(weights, biases)):
+        found |= {f"{i}.weight": weight} | ({f"{i}.bias": weight[:1]} if has_bias else {})
+    return found
+
+
+def _sides(net: Mapping[str, Any], sides: Sequence[int]) -> list[int]:
+    """Height and width of what a convolution of `net`, and its pooling, make of an image."""
+    after = [_windows(n, net["kernel"], net["stride"], net["padding"]) for n in sides]
+    if not net.get("pool"):
+        return after
+    window, stride, padding = pool_window(net["pool"])
+    return [_windows(n, window, stride, padding) for n in after]
+
+
 def _windows(n: int, window: int, stride: int, padding: int) -> int:
     return (n + 2 * padding - window) // stride + 1

@@ -14,6 +14,8 @@ from typing import Any
 from credit.errors import DataError
 from credit.provenance.files import whole_file
 
+METADATA_KEY = "credit"  # of files of kept weights
+
 
 def write_result(path: str | Path, header: dict[str, Any], records: Iterable[dict[str, Any]]) -> int:
     """Write a result file; returns the number of records."""
@@ -41,3 +43,28 @@ def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
     if end.get("end") is not True or end.get("records") != len(lines) - 2:
         raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")
     return lines[0], lines[1:-1]
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What a `.safetensors` file of kept weights says of itself: {"spec", "chosen", "diverged", "provenance"}.
+
+    Only its head is read: 8 bytes with the length of a JSON text, the text, then the tensors.
+    Raises DataError for one that is cut off or was not written by a training job.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            size = path.stat().st_size
+            head = json.loads(file.read(length) if length < size else "")
+        content = json.loads(head.pop("__metadata__")[METADATA_KEY])
+        whole = size == 8 + length + max(tensor["data_offsets"][1] for tensor in head.values())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        content, whole = None, False
+    if not (whole and isinstance(content, dict) and isinstance(content.get("spec"), dict)):
+        raise DataError(
+            f"{path}: not the weights of a training job, or cut off; delete it and run the same command again"
+        )
+    return content

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.errors import ConfigError, DataError, ProvenanceError
+from credit.provenance.records import read_metadata
 from credit.provenance.sources import PACKAGE, Sources, canonical, combine, digest
 
 __all__ = [
@@ -202,11 +203,13 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def read_header(path: Path | str) -> dict[str, Any]:
-    """{"spec": ..., "provenance": ...} of a run (`.jsonl`, first line) or of a search's `choice.json`.
+    """{"spec": ..., "provenance": ...} of a run (`.jsonl`, first line), of its weights, or of a `choice.json`.
 
     Raises DataError for a file that does not exist or embeds no spec.
     """
     path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_metadata(path)
     try:
         with path.open(encoding="utf-8") as file:
             content = json.loads(file.readline() if path.suffix == ".jsonl" else file.read())

@@ -18,6 +18,7 @@ from credit.provenance import records
 from credit.provenance import snapshot as provenance
 from credit.provenance.files import write_text
 from credit.provenance.spec import members
+from credit.training import weights
 from credit.training.heap import keep_freed_memory
 from credit.training.loop import Interrupted, Training
 
@@ -27,17 +28,22 @@ def train(
 ) -> None:  # fmt: skip
     """Train the spec's shard of seeds and write the result file `out`; the checkpoint is removed at the end.
 
+    Weights that the spec keeps stand beside it, as `.safetensors`.
+
     Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
     """
-    data, choice = sort_inputs(inputs)
+    data, choice, start = sort_inputs(inputs)
     chosen = {}
     if spec.get("searched"):
         if choice is None:
             raise ConfigError("this spec needs the choice.json of its search among the inputs")
         chosen = read_choice(choice, spec)
     run = apply_choice(spec, chosen)
-    training, found = run_training(spec, run, data, device, checkpoint, every, script)
+    training, found = run_training(spec, run, (data, start), device, checkpoint, every, script)
     header = {"spec": spec, "chosen": chosen, "provenance": found}
+    if "weights" in spec.get("keep", ()):
+        kept = header | {"provenance": {"modules": found["modules"]}}  # nothing that differs from run to run
+        weights.write(out.with_suffix(".safetensors"), kept, training.learner.params, training.alive)
     records.write_result(out, header, training.records)
     checkpoint.unlink(missing_ok=True)
 
@@ -47,10 +53,10 @@ def search(
 ) -> None:  # fmt: skip
     """Train the grid and write the best point to `out`, with every point's score.
 
-    Raises ConfigError when every point diverged.
+    Raises ConfigError when every point diverged, or a run from which it starts did.
     """
-    data, _ = sort_inputs(inputs)
-    training, found = run_training(spec, spec, data, device, checkpoint, every, script)
+    data, _, start = sort_inputs(inputs)
+    training, found = run_training(spec, spec, (data, start), device, checkpoint, every, script)
     scores = score(spec, training) if any(training.alive) else []
     sound = [s for s in scores if s["score"] is not None]
     if not sound:
@@ -68,15 +74,22 @@ def search(
 
 
 def run_training(
-    spec: dict[str, Any], run: dict[str, Any], data: Path | None, device: str, checkpoint: Path, every: float,
-    script: str,
+    spec: dict[str, Any], run: dict[str, Any], inputs: tuple[Path | None, list[Path]], device: str, checkpoint: Path,
+    every: float, script: str,
 ) -> tuple[Training, dict[str, Any]]:  # fmt: skip
-    """Train `run` between two looks at the code; returns the training and what is recorded about it."""
+    """Train `run` between two looks at the code; returns the training and what is recorded about it.
+
+    inputs: the prepared data set, and the weights to start from.
+    """
+    data, begun = inputs
     keep_freed_memory()
     snapshot = provenance.snapshot(*code_roots(spec, script))
     snapshot.check(spec.get("code"))
     start = time.monotonic()
-    training = Training(run, data, choose_device(device))
+    training = Training(run, data, choose_device(device), start=begun)
+    if spec["kind"] == "search" and any(training.lost):
+        seed = training.stack[training.lost.index(True)]["seed"]
+        raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
         training.run(checkpoint, every)
@@ -84,8 +97,9 @@ def run_training(
         raise SystemExit(f"{error}; checkpoint in {checkpoint}") from error
     snapshot.check(spec.get("code"), loaded=True)
     name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
+    more = {"start": {"modules": records.read_metadata(begun[0])["provenance"]["modules"]}} if begun else {}
     return training, provenance.record(
-        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - start, 3)
+        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - start, 3), **more
     )
 
 
@@ -98,11 +112,11 @@ def choose_device(device: str) -> str:
     return device
 
 
-def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None]:
-    """(data set, choice) among a job's input files."""
+def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None, list[Path]]:
+    """(data set, choice, weights to start from) among a job's input files."""
     data = [p for p in inputs if p.suffix == ".npz"]
     choice = [p for p in inputs if p.suffix == ".json"]
-    return (data or [None])[0], (choice or [None])[0]
+    return (data or [None])[0], (choice or [None])[0], [p for p in inputs if p.suffix == ".safetensors"]
 
 
 def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:

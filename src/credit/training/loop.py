@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from credit.methods.base import Phase
 from credit.methods.base import method as make_method
 from credit.numerics.rand import Rand
 from credit.numerics.trees import assign, to_device
+from credit.provenance.files import checksum
 from credit.provenance.spec import column, finite, members, spec_hash, spread
 from credit.tasks.base import Context
-from credit.training import checkpoint
+from credit.training import checkpoint, weights
 from credit.training.learner import Learner, ProbeSlot
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -43,13 +45,18 @@ def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"
 class Training:
     """One run of a spec: builds everything, trains phase by phase, collects records, survives being killed.
 
-    Raises ConfigError before the first update when spec, task and method do not fit together.
+    start: files of the weights that the spec's `start` names. Raises ConfigError before the first update when spec,
+    task, method and weights do not fit together.
     """
 
-    def __init__(self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr):
+    def __init__(
+        self, spec: dict[str, Any], data: Path | None = None, device: str = "cpu", log=sys.stderr,
+        start: Sequence[Path] = (),
+    ):  # fmt: skip
         self.spec, self.log = spec, log
-        # A checkpoint belongs to a spec and to the very samples that it was trained on.
-        self.identity = spec_hash({"spec": spec, "data": content_id(data)})
+        # A checkpoint belongs to a spec, to the very samples that it was trained on, and to where it started.
+        begun = {"start": sorted(map(checksum, start))} if start else {}
+        self.identity = spec_hash({"spec": spec, "data": content_id(data), **begun})
         self.settings = {"evaluate": {}, **spec["train"]}
         self.stack = members(spec)
         torch.set_num_threads(int(self.settings.get("threads", 1)))
@@ -60,14 +67,14 @@ class Training:
         self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
         context = Context(self.rand, len(self.stack), self.device, dtype, data, spec.get("data"))
         self.task = build_part(TASKS, spec["task"], "task").build(context)
-        self.learner = self._learner(dtype)
+        self.learner = self._learner(dtype, start)
         self.alive = [True] * len(self.stack)
         self.records: list[dict[str, Any]] = []
         self.position = (0, 0)  # phase, epoch within it: the next to train
         self.epoch = 0  # epochs recorded so far
         self.evaluated_at = 0  # updates before the last evaluation
 
-    def _learner(self, dtype: torch.dtype) -> Learner:
+    def _learner(self, dtype: torch.dtype, start: Sequence[Path]) -> Learner:
         net_config = build_part(NETS, self.spec["net"], "net", "kind")
         net = net_config.build(self.task.shape_in, self.task.n_out)
         rule = dict(self.spec["rule"])
@@ -75,6 +82,9 @@ class Training:
         rule = make_method(name, **spread(rule, "hyper", self.stack))
         rule.check_net(net)
         params = net.init(self.rand, net_config.init)
+        self.lost = [False] * len(self.stack)  # members that start from a run that diverged
+        if self.spec.get("start"):  # before the rule's state, which may be made from the weights
+            self.lost = weights.begin(params, self.stack, self.spec["start"], start)
         state = rule.init(net, params, self.rand)
         settings = spread(self.settings["optimizer"], "train.optimizer", self.stack)
         opt = rule.optimizer(net, params, state, settings)
@@ -95,6 +105,7 @@ class Training:
         stop = StopRequest()
         phases = self.learner.method.phases(self.settings["epochs"])
         if self.epoch == 0 and not self.records:
+            self._note_lost(torch.tensor(self.lost), 0)
             self._evaluate(0)
         saved = time.monotonic()
         while self.position[0] < len(phases):
@@ -162,13 +173,15 @@ class Training:
                 bad = self.learner.step
                 if losses is not None and not bool(losses[:, m].all()):
                     bad = first_step + int((~losses[:, m]).nonzero()[0])
-                values = torch.full((len(self.stack),), float("nan"))
-                values[m] = bad
-                others, self.alive = self.alive, [i == m for i in range(len(self.stack))]
-                self._record(self.epoch, bad, [("diverged", "", values)])
-                self.alive = [a and i != m for i, a in enumerate(others)]
+                self._note_lost(torch.arange(len(self.stack)) == m, bad)
             for p in flat_params:
                 p[m].zero_()
+
+    def _note_lost(self, lost: Tensor, step: int) -> None:
+        """Record that members diverged at a step, (M,) bool; nothing more is recorded of them."""
+        others, self.alive = self.alive, lost.tolist()
+        self._record(self.epoch, step, [("diverged", "", torch.full((len(self.stack),), float(step)))])
+        self.alive = [a and not now for a, now in zip(others, self.alive)]
 
     def _progress(self, phase: Phase, train_loss: Tensor | None, seconds: float) -> None:
         loss = "" if train_loss is None else f"  train loss {', '.join(f'{v:.4g}' for v in train_loss.tolist()[:5])}"
