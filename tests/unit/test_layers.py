@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import credit
+from credit.config.parts import METHODS
 from credit.provenance.snapshot import closure
 from credit.provenance.sources import Sources
 
@@ -111,16 +113,41 @@ def test_at_the_top_are_packages_only():
     assert sorted(flat) == ["credit.__main__", "credit.errors"]
 
 
-WINGS = sorted(
-    m for m in SOURCES.modules if m.startswith("credit.methods.") and SOURCES.modules[m].name == "__init__.py"
-)
+PACKAGES = [m for m, path in SOURCES.modules.items() if path.name == "__init__.py"]
+BINDS_WHEN_CALLED = {"credit.optim": {"credit.optim.config", "credit.optim.optimizers"}}  # `credit.optim.optimizer`
 
 
-@pytest.mark.parametrize("package", [m for m in SOURCES.modules if SOURCES.modules[m].name == "__init__.py"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_none_of_its_modules(package):
-    """Otherwise every part of it would depend on every other. `credit.optim` binds a function when it is called."""
-    inside = [n for n in ast.parse(SOURCES.modules[package].read_bytes()).body if isinstance(n, ast.ImportFrom)]
-    assert not [n for n in inside if (n.module or "").startswith(package + ".")]
+    """Otherwise every part of it would depend on every other."""
+    inside = {m for m in SOURCES.imports(package) if m.startswith(f"{package}.")}
+    assert inside == BINDS_WHEN_CALLED.get(package, set())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_takes_the_name_of_a_function_of_its_package(package):
+    """`import credit.optim.optimizer` would bind the module over the function `credit.optim.optimizer`."""
+    body = ast.parse(SOURCES.modules[package].read_bytes()).body
+    defined = {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    defined |= set(credit._EXPORTS) if package == "credit" else set()
+    assert not {name for name in defined if f"{package}.{name}" in SOURCES.modules}
+
+
+def test_rules_stand_flat_and_machinery_in_wings():
+    """`methods/` is its table of contents: a file is a rule, but for those that its registry leaves out."""
+    for module, path in SOURCES.modules.items():
+        if module.startswith("credit.methods.") and path.name != "__init__.py":
+            tree = ast.parse(path.read_bytes())
+            is_rule = any(isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "part" for n in tree.body)
+            flat = module.removeprefix("credit.methods.")
+            assert is_rule == (flat in METHODS.names()), f"{module}: a rule is a file of credit/methods that has a part"
+            assert "." in flat or is_rule or flat in METHODS.others, f"{module}: machinery belongs into a wing"
+
+
+def test_wings_know_no_rule():
+    rules = {METHODS.module(name) for name in METHODS.names()}
+    wings = [m for m in SOURCES.modules if m.startswith("credit.methods.") and m.count(".") > 2]
+    assert not {wing: found for wing in wings if (found := rules & set(SOURCES.closure(wing)))}
 
 
 def test_no_file_of_the_rules_hides_behind_an_underscore():

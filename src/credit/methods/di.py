@@ -12,16 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.errors import ConfigError
 from credit.methods.base import State
 from credit.methods.inversion.dynamics import run_linear, run_loop
 from credit.methods.inversion.rule import LayerByLayer, WithFeedback
-from credit.methods.inversion.stability import lambda_max, rounding, stabilize, step_radius, surely_stable
+from credit.methods.inversion.stability import check_growth, lambda_max, rounding, stabilize, step_radius, surely_stable
 from credit.nets.base import Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
-
-GROWTH = 1e6  # of the states over all steps; more means that the dynamics runs away
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,6 @@ class DI(WithFeedback, LayerByLayer):
                 b[unstable] = stabilize(weight[unstable], b[unstable], leak, self.descent)[0]
                 changed += unstable
         return changed
-
-
-def check_growth(rule: str, place: str, radius: float, steps: int, dt: float) -> None:
-    """Raise ConfigError when states that grow by `radius` a step run away within all steps."""
-    if radius > 1 and steps * np.log(radius) > np.log(GROWTH):
-        raise ConfigError(
-            f"{rule}: the dynamics of block {place} grows by a factor {radius:.4g} a step, for {steps} steps; "
-            f"it needs a dt below {dt}, a larger leak, or other feedback (neg_transpose, optimized)"
-        )
 
 
 part = DI

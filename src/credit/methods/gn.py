@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net
 from credit.nets.jacobian import output_jacobian
-from credit.numerics.linalg import damped_solution
+from credit.numerics.damped import damped_solution
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim.clipping import rescale

@@ -16,9 +16,10 @@ from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets import jacobian
 from credit.nets.activations import difference
 from credit.nets.base import Net, Trace
-from credit.numerics.linalg import damped_solution
+from credit.numerics.chunks import chunks
+from credit.numerics.damped import damped_solution
 from credit.numerics.rand import Rand
-from credit.numerics.stack import chunks, scaled
+from credit.numerics.stack import scaled
 from credit.numerics.trees import Params
 from credit.optim.clipping import clip_each
 

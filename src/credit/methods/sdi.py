@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import State
-from credit.methods.di import check_growth
 from credit.methods.inversion.dynamics import run_chain
 from credit.methods.inversion.names import options
 from credit.methods.inversion.rule import WithFeedback
-from credit.methods.inversion.stability import step_radius
+from credit.methods.inversion.stability import check_growth, step_radius
 from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params

@@ -2,31 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
-
-from credit.errors import ConfigError
-from credit.numerics.stack import member
-
-
-def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float], where: str) -> Tensor:
-    """(gram + damping I)^-1 error of every sample, (M, B, n_L); damping 0 is the Moore-Penrose pseudoinverse.
-
-    gram (M, B, n_L, n_L), positive semi-definite, is overwritten. A sample without a solution becomes infinite or
-    not a number and disturbs no other. Raises ConfigError where damping is 0 for some members of a stack only.
-    """
-    if np.min(damping) > 0:
-        diagonal = gram.diagonal(dim1=-2, dim2=-1)
-        diagonal.add_(member(damping, diagonal))
-        return torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result.squeeze(-1)
-    if np.max(damping) > 0:
-        raise ConfigError(f"{where}.damping = {damping}; in one stack all values must be 0, or none")
-    finite = gram.isfinite().flatten(-2).all(-1)[..., None, None]
-    inverse = torch.linalg.pinv(torch.where(finite, gram, 0.0), hermitian=True)
-    return (torch.where(finite, inverse, torch.nan) @ error.unsqueeze(-1)).squeeze(-1)
 
 
 def solve(matrix: Tensor, target: Tensor) -> Tensor:
@@ -35,7 +12,7 @@ def solve(matrix: Tensor, target: Tensor) -> Tensor:
     size = factors.diagonal(dim1=-2, dim2=-1).abs()
     rounding = matrix.shape[-1] * torch.finfo(matrix.dtype).eps
     sound = (info == 0) & (size.amin(-1) > rounding * size.amax(-1))
-    return _mend(torch.linalg.lu_solve(factors, pivots, target), ~sound, matrix, target)
+    return mend(torch.linalg.lu_solve(factors, pivots, target), ~sound, matrix, target)
 
 
 def least_squares(matrix: Tensor, target: Tensor) -> Tensor:
@@ -51,7 +28,7 @@ def least_squares(matrix: Tensor, target: Tensor) -> Tensor:
     return torch.where(finite, solution, torch.nan)
 
 
-def _mend(x: Tensor, broken: Tensor, matrix: Tensor, target: Tensor) -> Tensor:
+def mend(x: Tensor, broken: Tensor, matrix: Tensor, target: Tensor) -> Tensor:
     """`x` with the least-squares solution for the members that are `broken` (M,)."""
     if bool(broken.any()):
         x[broken] = least_squares(matrix[broken], target[broken])
@@ -66,7 +43,5 @@ def eigenvalues(matrix: Tensor) -> Tensor:
 
 
 def largest_real_part(matrix: Tensor) -> Tensor:
-    """Largest real part of the eigenvalues, (M, B), of matrices (M, B, d, d); NaN where one is not finite."""
-    finite = matrix.isfinite().flatten(-2).all(-1)
-    sound = torch.where(finite[..., None, None], matrix, 0.0)
-    return torch.where(finite, torch.linalg.eigvals(sound).real.amax(-1), torch.nan)
+    """Largest real part of the eigenvalues, (M, B); NaN where a matrix is not finite."""
+    return eigenvalues(matrix).real.amax(-1)

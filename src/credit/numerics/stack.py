@@ -1,4 +1,4 @@
-"""Hyperparameters of stacks: one number for all members, or one for each; portions of a batch."""
+"""Hyperparameters of stacks: one number for all members, or one for each."""
 
 from __future__ import annotations
 
@@ -36,13 +36,3 @@ def combine(f: Callable[..., float], *values: Number) -> Number:
 def table(values: Sequence[Number], members: int, dtype) -> np.ndarray:
     """Hyperparameters of all members, (M, n) for n values."""
     return np.stack([np.broadcast_to(np.asarray(v, dtype), members) for v in values], -1)
-
-
-CHUNK = 2**19  # bytes of memory that is near
-
-
-def chunks(like: Tensor, size: int) -> list[slice]:
-    """The samples of like (M, B, n) in portions whose intermediates, `size` numbers a sample, fit into a CPU cache."""
-    batch = like.shape[-2]
-    step = max(1, CHUNK // (size * like.element_size())) if like.device.type == "cpu" else batch
-    return [slice(a, a + step) for a in range(0, batch, step)]

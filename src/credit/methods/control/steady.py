@@ -15,8 +15,9 @@ from torch import Tensor
 from credit.methods.control import rates as elementwise
 from credit.methods.control.frame import Deviation
 from credit.nets.activations import Linear
+from credit.numerics.chunks import chunks
 from credit.numerics.memory import in_memory
-from credit.numerics.stack import Number, chunks, member
+from credit.numerics.stack import Number, member
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from credit.numerics.linalg import _mend, solve
+from credit.numerics.linalg import mend, solve
 from credit.numerics.stack import member
 
 
@@ -61,4 +61,4 @@ def pseudo_invert(weight: Tensor, delta: Tensor) -> Tensor:
 
     x = once(target)
     x = x + once(target - weight @ x)
-    return _mend(x, ~sound, weight, target).mT
+    return mend(x, ~sound, weight, target).mT

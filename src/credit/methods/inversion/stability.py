@@ -15,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from credit.errors import ConfigError
 from credit.methods.inversion.operators import expands, loop_product
 from credit.numerics.linalg import eigenvalues
 from credit.numerics.stack import Number, member
+
+GROWTH = 1e6  # of the states over all steps; more means that the dynamics runs away
 
 
 def lambda_max(weight: Tensor, feedback: Tensor, leak: Number) -> Tensor:
@@ -171,3 +174,12 @@ def _step_matrix(mu: Tensor, alpha: Tensor, dt: float, k: int) -> Tensor:
         source = states[..., row - 1, :] * (mu if row == k else torch.ones_like(mu)).unsqueeze(-1)
         states[..., row, :] = states[..., row, :] * (1 - dt * decay).unsqueeze(-1) + dt * source
     return states
+
+
+def check_growth(rule: str, place: str, radius: float, steps: int, dt: float) -> None:
+    """Raise ConfigError when states that grow by `radius` a step run away within all steps."""
+    if radius > 1 and steps * np.log(radius) > np.log(GROWTH):
+        raise ConfigError(
+            f"{rule}: the dynamics of block {place} grows by a factor {radius:.4g} a step, for {steps} steps; "
+            f"it needs a dt below {dt}, a larger leak, or other feedback (neg_transpose, optimized)"
+        )

@@ -1,0 +1,29 @@
+"""Damped least squares of single samples, and the pseudoinverse that it is without damping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.numerics.stack import member
+
+
+def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float], where: str) -> Tensor:
+    """(gram + damping I)^-1 error of every sample, (M, B, n_L); damping 0 is the Moore-Penrose pseudoinverse.
+
+    gram (M, B, n_L, n_L), positive semi-definite, is overwritten. A sample without a solution becomes infinite or
+    not a number and disturbs no other. Raises ConfigError where damping is 0 for some members of a stack only.
+    """
+    if np.min(damping) > 0:
+        diagonal = gram.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(member(damping, diagonal))
+        return torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result.squeeze(-1)
+    if np.max(damping) > 0:
+        raise ConfigError(f"{where}.damping = {damping}; in one stack all values must be 0, or none")
+    finite = gram.isfinite().flatten(-2).all(-1)[..., None, None]
+    inverse = torch.linalg.pinv(torch.where(finite, gram, 0.0), hermitian=True)
+    return (torch.where(finite, inverse, torch.nan) @ error.unsqueeze(-1)).squeeze(-1)
