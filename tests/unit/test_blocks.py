@@ -12,7 +12,7 @@ from credit.provenance.sources import Sources
 from tests.conftest import small_net
 
 SOURCES = Sources()
-FIRST_LAYER_ITSELF = {"credit.methods.online.blocks", "credit.tasks.regression"}  # take its weights, ask for no axis
+FIRST_LAYER_ITSELF = {"credit.methods.online.chunks", "credit.tasks.regression"}  # take its weights, ask for no axis
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

@@ -1,4 +1,4 @@
-"""Online learning by the rules of dynamic inversion, sample after sample in blocks: the same as update by update."""
+"""Online learning by the rules of dynamic inversion, sample after sample in chunks: the same as update by update."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.test_di import FAMILY, close, prepared
 @pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "half_squared_error"])
-def test_blocks_of_online_updates_are_the_updates_one_by_one(name, bias, loss):
+def test_chunks_of_online_updates_are_the_updates_one_by_one(name, bias, loss):
     hyper = {"restabilize": False} if name == "di" else {}
     net = credit.dense([70, 12, 9, 4], "tanh", bias=bias, loss=loss)
     runs = [online_run(name, net, at_once, clip=1.0, skip_first=True, **hyper) for at_once in (1, 10)]
@@ -24,7 +24,7 @@ def test_blocks_of_online_updates_are_the_updates_one_by_one(name, bias, loss):
 
 
 def online_run(name, net, at_once, start=None, lr=(0.02, 0.05), **hyper):
-    """(params, opt, state, losses) after 30 samples, `at_once` of them in a block."""
+    """(params, opt, state, losses) after 30 samples, `at_once` of them in a chunk."""
     _, rule, rand, params, state = prepared(name, net=net, **hyper)
     if start is not None:
         start(params)
@@ -62,9 +62,9 @@ def assert_same_run(one, other, tolerance=1e-11):
 )
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("hidden", ["tanh", "linear"])
-def test_compiled_blocks_of_a_classifier_are_the_updates_one_by_one(name, hyper, bias, hidden, monkeypatch):
-    compiled = Spy(loops.Block.run)
-    monkeypatch.setattr(loops.Block, "run", lambda *a: compiled(*a))
+def test_compiled_chunks_of_a_classifier_are_the_updates_one_by_one(name, hyper, bias, hidden, monkeypatch):
+    compiled = Spy(loops.Chunk.run)
+    monkeypatch.setattr(loops.Chunk, "run", lambda *a: compiled(*a))
     net = credit.dense([70, 13, 4], hidden, bias=bias)
     assert_same_run(*(online_run(name, net, at_once, **hyper) for at_once in (1, 10)))
     assert compiled.results == [10, 10, 10]
@@ -81,9 +81,9 @@ def test_a_class_that_does_not_exist_is_refused():
 
 
 @pytest.mark.parametrize("name", ["pbp", "ndi"])
-def test_singular_samples_of_a_compiled_block_are_left_to_least_squares(name, monkeypatch):
-    compiled = Spy(loops.Block.run)
-    monkeypatch.setattr(loops.Block, "run", lambda *a: compiled(*a))
+def test_singular_samples_of_a_compiled_chunk_are_left_to_least_squares(name, monkeypatch):
+    compiled = Spy(loops.Chunk.run)
+    monkeypatch.setattr(loops.Chunk, "run", lambda *a: compiled(*a))
 
     def silence(params):
         params["1"]["weight"][0] = 0.0
@@ -105,7 +105,7 @@ class Spy:
         return self.results[-1]
 
 
-def test_what_does_not_fit_blocks_is_updated_one_by_one():
+def test_what_does_not_fit_chunks_is_updated_one_by_one():
     net = credit.dense([70, 12, 4], "tanh")
     runs = []
     for together in (False, True):

@@ -25,7 +25,7 @@ from credit.numerics.trees import Params
 class DI(WithFeedback, LayerByLayer):
     """delta_low = r after a number of Euler steps of u' = -leak u + W g(r) - delta_up, r' = -r + B u, from zero.
 
-    leak: of the controller u. dt, euler_steps: 0.5 and 999, so that with a small leak the dynamics has not settled
+    leak: of the controller u. dt, euler_steps: 0.5 and 999, so that with a small leak the dynamics has not converged
     when it is read out, which is part of the published method. dynamics: g = identity or tanh.
     restabilize: where feedback makes the dynamics unstable (lambda_max > 0), at the start or after an update, it is
     moved until it no longer does; if that fails, as far as the descent came. The delta is not multiplied by phi'.
@@ -55,7 +55,7 @@ class DI(WithFeedback, LayerByLayer):
             return run_linear(weight, feedback, self.leak, delta, self.dt, self.euler_steps)
         return run_loop(weight, feedback, self.leak, delta, self.dt, self.euler_steps, "tanh")
 
-    def settle(self, params: Params, state: State) -> dict[str, Tensor]:
+    def after_step(self, params: Params, state: State) -> dict[str, Tensor]:
         """Feedback is made stable again. "restabilized": (M,) layers."""
         return {"restabilized": self._restabilize(params, state)} if self.restabilize else {}
 

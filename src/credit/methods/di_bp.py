@@ -8,7 +8,7 @@ from torch import Tensor
 
 from credit.methods.base import State
 from credit.methods.inversion.rule import LayerByLayer
-from credit.methods.online.loops import Sweep
+from credit.methods.online.loops import Carry
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class InversionBP(LayerByLayer):
     def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
         return delta @ weight
 
-    def sweep(self, state: State) -> Sweep | None:
-        return None if self.extra_slope else Sweep()
+    def carry(self, state: State) -> Carry | None:
+        return None if self.extra_slope else Carry()
 
 
 part = InversionBP

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from credit.methods.base import State
 from credit.methods.inversion.rule import LayerByLayer, WithFeedback
-from credit.methods.online.loops import Sweep
+from credit.methods.online.loops import Carry
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class InversionFA(WithFeedback, LayerByLayer):
     def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
         return delta @ feedback.mT
 
-    def sweep(self, state: State) -> Sweep | None:
-        return None if self.extra_slope else Sweep(state["feedback"]["1"])
+    def carry(self, state: State) -> Carry | None:
+        return None if self.extra_slope else Carry(state["feedback"]["1"])
 
 
 part = InversionFA

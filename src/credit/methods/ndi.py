@@ -13,7 +13,7 @@ from torch import Tensor
 from credit.methods.base import State
 from credit.methods.inversion.operators import invert
 from credit.methods.inversion.rule import LayerByLayer, WithFeedback
-from credit.methods.online.loops import FIXED_POINT, Sweep
+from credit.methods.online.loops import FIXED_POINT, Carry
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class NDI(WithFeedback, LayerByLayer):
     def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
         return invert(weight, feedback, self.leak, delta)
 
-    def sweep(self, state: State) -> Sweep | None:
-        return None if self.extra_slope else Sweep(state["feedback"]["1"], FIXED_POINT, self.leak)
+    def carry(self, state: State) -> Carry | None:
+        return None if self.extra_slope else Carry(state["feedback"]["1"], FIXED_POINT, self.leak)
 
 
 part = NDI

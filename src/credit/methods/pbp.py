@@ -13,7 +13,7 @@ from torch import Tensor
 from credit.methods.base import State
 from credit.methods.inversion.operators import pseudo_invert
 from credit.methods.inversion.rule import LayerByLayer
-from credit.methods.online.loops import PSEUDO, Sweep
+from credit.methods.online.loops import PSEUDO, Carry
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class PBP(LayerByLayer):
     def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
         return pseudo_invert(weight, delta)
 
-    def sweep(self, state: State) -> Sweep | None:
-        return None if self.extra_slope else Sweep(solve=PSEUDO)
+    def carry(self, state: State) -> Carry | None:
+        return None if self.extra_slope else Carry(solve=PSEUDO)
 
 
 part = PBP

@@ -16,8 +16,8 @@ from torch import Tensor
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.methods.inversion.feedback import initial
 from credit.methods.inversion.stability import Descent
-from credit.methods.online.blocks import online, pays
-from credit.methods.online.loops import Sweep
+from credit.methods.online.chunks import online, pays
+from credit.methods.online.loops import Carry
 from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
@@ -76,44 +76,44 @@ class Inversion(Method):
             state = {**state, "updates": state["updates"] + 1}
             if first:
                 step = self.gradients(net, params, state, batch, rand)
-                settled = self.settle(params, state)
-                return params, opt, state, step.info | {"gradients": step.gradients} | _as_sums(settled)
+                sums = self.after_step(params, state)
+                return params, opt, state, step.info | {"gradients": step.gradients} | _as_sums(sums)
         params, opt, state, info = super().update(net, params, opt, state, batch, rand)
-        return params, opt, state, info | _as_sums(self.settle(params, state))
+        return params, opt, state, info | _as_sums(self.after_step(params, state))
 
     def steps(
         self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
     ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """Online learning of nets with many inputs by blocks (see `online.blocks`), anything else update by update."""
+        """Online learning of nets with many inputs in chunks (see `online.chunks`), anything else update by update."""
         waits = self.skip_first and int(state["updates"]) == 0
-        blocked = batch_size == 1 and not self.normalize and not waits
+        in_chunks = batch_size == 1 and not self.normalize and not waits
         axis = len(net.lead(params))
         count = batch.x.shape[axis] // batch_size
-        affine = opt.affine(count) if blocked and pays(net, batch) else None
+        affine = opt.affine(count) if in_chunks and pays(net, batch) else None
         if affine is None:
             return self._one_by_one(net, params, opt, state, batch, batch_size, rand)
         self.check_net(net)
         info: dict[str, Any] = {}
 
         def after() -> None:
-            for name, value in self.settle(params, state).items():
+            for name, value in self.after_step(params, state).items():
                 sums = info.setdefault("sums", {})
                 sums[name] = sums[name] + value if name in sums else value
 
-        sweep = None if self.clip is not None else self.sweep(state)
-        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after, sweep)
+        carry = None if self.clip is not None else self.carry(state)
+        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after, carry)
         if "updates" in state:
             state = {**state, "updates": state["updates"] + count}
         return params, opt, state, info | {"loss": losses}
 
-    def sweep(self, state: State) -> Sweep | None:
+    def carry(self, state: State) -> Carry | None:
         """The rule in a net with one hidden layer, for the loop of `online.loops`; None: it has no such form.
 
-        Only for rules without anything to `settle`.
+        Only for rules without anything to `after_step`.
         """
         return None
 
-    def settle(self, params: Params, state: State) -> dict[str, Tensor]:
+    def after_step(self, params: Params, state: State) -> dict[str, Tensor]:
         """What follows an optimiser step: may change `state` in place, looks at no weights of the first block.
 
         Returns sums to be recorded, (M,) each.
@@ -227,8 +227,8 @@ class WithFeedback(Inversion):
         return b
 
 
-def _as_sums(settled: dict[str, Tensor]) -> dict[str, Any]:
-    return {"sums": settled} if settled else {}
+def _as_sums(sums: dict[str, Tensor]) -> dict[str, Any]:
+    return {"sums": sums} if sums else {}
 
 
 def _normalized(gradient: Tensor, axes: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Exact online learning, sample after sample, in blocks."""
+"""Exact online learning, sample after sample, in chunks."""

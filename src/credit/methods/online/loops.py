@@ -1,6 +1,6 @@
-"""Online learning of a classifier with one hidden layer, compiled for the CPU: sample after sample of a block.
+"""Online learning of a classifier with one hidden layer, compiled for the CPU: sample after sample of a chunk.
 
-The first layer is left to `credit.methods.online.blocks`, which gives its resting pre-activations and the mixing of the
+The first layer is left to `credit.methods.online.chunks`, which gives its resting pre-activations and the mixing of the
 deltas; here is everything else that happens to a sample. The delta of the output reaches the hidden layer as F s: F is
 the feedback B or W^T, and s solves a system as large as the output, whose matrix W F is carried from update to update.
 Sums are added in a fixed order, so that results do not depend on the CPU's vector width.
@@ -25,8 +25,8 @@ PLAIN, FIXED_POINT, PSEUDO = range(3)
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """How a rule carries a delta down to the hidden layer.
+class Carry:
+    """How a learning rule carries a delta down to the hidden layer.
 
     feedback: B (M, n_low, n_up); None for W^T. solve: s is the delta (PLAIN), (W B - leak I)^-1 delta (FIXED_POINT), or
     (W W^T)^-1 delta with one step of refinement (PSEUDO).
@@ -49,15 +49,15 @@ def runnable(net: Net, params: Params, batch: Batch) -> bool:
     return plain and fits and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
 
 
-class Block:
-    """A block of samples and the second layer of a stack; with the stack axis or without.
+class Chunk:
+    """A chunk of samples and the second layer of a stack; with the stack axis or without.
 
-    resting, first (M, K, n), mixing (M, K, K): see `online.blocks.online`; first is filled with the deltas of
+    resting, first (M, K, n), mixing (M, K, K): see `online.chunks.online`; first is filled with the deltas of
     the hidden layer. factors: {name: (keep, rate)} of the second layer, M numbers each. labels (M, K) or (K,).
     """
 
-    def __init__(self, net: Net, layer: dict[str, Tensor], sweep: Sweep, factors, resting, mixing, first, labels):
-        self.stacked, self.sweep = resting.ndim > 2, sweep
+    def __init__(self, net: Net, layer: dict[str, Tensor], carry: Carry, factors, resting, mixing, first, labels):
+        self.stacked, self.carry = resting.ndim > 2, carry
         self.weight, resting, mixing, first = (
             t if self.stacked else t.unsqueeze(0) for t in (layer["weight"], resting, mixing, first)
         )
@@ -68,7 +68,7 @@ class Block:
         pairs = [*factors["weight"], *factors.get("bias", factors["weight"])]
         self.numbers = torch.stack([p.reshape(-1).expand(members) for p in pairs], 1).to(self.weight.dtype).numpy()
         self.bias = bias.numpy()
-        back = self.weight if sweep.feedback is None else sweep.feedback.mT.reshape(self.weight.shape)
+        back = self.weight if carry.feedback is None else carry.feedback.mT.reshape(self.weight.shape)
         self.back = back.contiguous().numpy()
         self.labels = labels.expand(members, count).contiguous().numpy()
         self.losses = torch.empty(count, members, dtype=self.weight.dtype)
@@ -76,13 +76,13 @@ class Block:
 
     def run(self, start: int) -> int:
         """Do the samples from `start`; returns the first that is not done, its system being close to singular."""
-        back = self.weight.mT if self.sweep.feedback is None else torch.from_numpy(self.back).mT
+        back = self.weight.mT if self.carry.feedback is None else torch.from_numpy(self.back).mT
         gram = (self.weight @ back).contiguous()
-        leaks = np.broadcast_to(np.asarray(self.sweep.leak, self.numbers.dtype), (len(gram),))
+        leaks = np.broadcast_to(np.asarray(self.carry.leak, self.numbers.dtype), (len(gram),))
         return _loop(
             start, *self.arrays, self.weight.numpy(), self.bias, self.back, gram.numpy(), self.numbers,
-            np.ascontiguousarray(leaks), self.labels, self.losses.numpy(), self.tanh, self.sweep.solve,
-            self.sweep.feedback is None, torch.finfo(self.weight.dtype).eps,
+            np.ascontiguousarray(leaks), self.labels, self.losses.numpy(), self.tanh, self.carry.solve,
+            self.carry.feedback is None, torch.finfo(self.weight.dtype).eps,
         )  # fmt: skip
 
     def loss(self) -> Tensor:
@@ -222,7 +222,7 @@ def _loop(
     transposed,
     eps,
 ):  # fmt: skip
-    """See `Block`. numbers: keep and rate of the weight, keep and rate of the bias, (M, 4)."""
+    """See `Chunk`. numbers: keep and rate of the weight, keep and rate of the bias, (M, 4)."""
     members, count, n = resting.shape
     n_out = weight.shape[1]
     acts, slopes, spare = np.empty((members, n), first.dtype), np.empty((members, n), first.dtype), first[0, 0].copy()

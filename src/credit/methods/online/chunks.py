@@ -1,7 +1,7 @@
-"""Exact online gradient descent in blocks: mini-batches of one sample, at the speed of matrix products.
+"""Exact online gradient descent in chunks: mini-batches of one sample, at the speed of matrix products.
 
 The first block's weights take part in a sample's forward pass only through W x. After i updates of
-W <- keep W - rate d_j x_j^T that is keep^i (W x) - rate sum_j keep^(i-1-j) (x_j . x) d_j, so that a block of K samples
+W <- keep W - rate d_j x_j^T that is keep^i (W x) - rate sum_j keep^(i-1-j) (x_j . x) d_j, so that a chunk of K samples
 needs one product W X, one Gram matrix of the inputs, and one update of W. All other parameters are small and are
 updated after every sample, by a compiled loop where there is one. Source: algebra; the trajectory is that of single
 updates to rounding.
@@ -14,28 +14,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from credit.methods.online.loops import Block, Sweep, runnable
+from credit.methods.online.loops import Carry, Chunk, runnable
 from credit.nets.base import Batch, BlockTrace, Net, Trace, check_input
 from credit.numerics.trees import Params
 from credit.optim.optimizers import Affine
 
-WIDEST = 64  # inputs: below, blocks save nothing
+WIDEST = 64  # inputs: below, chunks save nothing
 
 
 def pays(net: Net, batch: Batch) -> bool:
-    """Whether a run of single samples can be done in blocks, and is worth it."""
+    """Whether mini-batches of one sample can be taken in chunks, and are worth it."""
     plain = batch.weights is None and batch.divisor is None and net.keep >= 1
     return plain and net.kind == "dense" and len(net) > 1 and net.block(0).n_in >= WIDEST
 
 
 def online(
-    net: Net, params: Params, batch: Batch, affine: Affine, deltas, after=None, sweep: Sweep | None = None
+    net: Net, params: Params, batch: Batch, affine: Affine, deltas, after=None, carry: Carry | None = None
 ) -> Tensor:
     """Update `params` in place by every sample of the batch (M, K, ...) in turn; returns the losses, (K, M).
 
     affine: {block: {name: (keep, rate)}}. deltas(trace, error) -> gradients at the pre-activations of all blocks,
     (M, 1, n_i) each, computed with the present params. after: called after each sample, when all blocks but the first
-    have their new weights. sweep: the same as `deltas` and no `after`, in a form for the compiled loop.
+    have their new weights. carry: the same as `deltas` and no `after`, in a form for the compiled loop.
     """
     check_input(net, params, batch.x)
     weight, bias = params["0"]["weight"], params["0"].get("bias")
@@ -56,10 +56,10 @@ def online(
     upper = {i: block for i, block in params.items() if i != "0"}
     add_product = torch.baddbmm if axis else torch.addmm
     losses, i = resting.new_empty(count, *resting.shape[:-2]), 0
-    block = None
-    if sweep is not None and runnable(net, params, batch):
-        block = Block(net, params["1"], sweep, factors["1"], resting, mixing, first, batch.y)
-        losses, i = block.loss(), block.run(0)
+    chunk = None
+    if carry is not None and runnable(net, params, batch):
+        chunk = Chunk(net, params["1"], carry, factors["1"], resting, mixing, first, batch.y)
+        losses, i = chunk.loss(), chunk.run(0)
     while i < count:
         pre = resting.narrow(axis, i, 1)
         if i:
@@ -76,7 +76,7 @@ def online(
                 params[str(j)][name].mul_(keep_j).addcmul_(gradient, rate_j, value=-1)
         if after is not None:
             after()
-        i = i + 1 if block is None else block.run(i + 1)
+        i = i + 1 if chunk is None else chunk.run(i + 1)
     left = count - 1 - index
     change = (first * (rate * keep**left)).mT
     weight.mul_(keep**count)
