@@ -30,7 +30,7 @@ def training_outputs(checkout: Checkout, experiment: str) -> list[str]:
     """What the training jobs of one experiment write at quick scale, from a dry run."""
     code, output = checkout.snakemake("all", "--dry-run", "--cores", "1", *QUICK)
     assert code == 0, output
-    outputs = sorted(set(re.findall(rf"results/quick/runs/cross/{experiment}/\S+/block\d+\.jsonl", output)))
+    outputs = sorted(set(re.findall(rf"results/quick/runs/cross/{experiment}/\S+/shard\d+\.jsonl", output)))
     assert len(outputs) >= 2, output
     return outputs
 
@@ -46,7 +46,7 @@ def records(file: Path) -> list[str]:
 
 
 def test_the_two_profiles_share_no_key():
-    """Where both set a key, ``profiles/default`` would win with its whole block."""
+    """Where both set a key, ``profiles/default`` would win with its whole section."""
     default, slurm = (
         yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")
     )

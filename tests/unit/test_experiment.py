@@ -1,4 +1,4 @@
-"""From a YAML file to resolved runs: which layer wins, what is narrowed, which seeds form a block, what is refused."""
+"""From a YAML file to resolved runs: which layer wins, what is narrowed, which seeds form a shard, what is refused."""
 
 from __future__ import annotations
 
@@ -157,30 +157,30 @@ def test_narrowing_to_what_does_not_exist_is_an_error(checkout, setting, message
         checkout.workflow(**setting)
 
 
-# ---- blocks of seeds
+# ---- shards: ranges of seeds
 
 
-def blocks(checkout, **config):
+def shards(checkout, **config):
     jobs = fit(checkout, methods="bp", datasets="near", **config).jobs()
     return {job.shard: job.seeds for job in jobs}
 
 
-def test_blocks_are_fixed_ranges_of_consecutive_seeds(checkout):
-    assert blocks(checkout) == {0: (0, 1), 1: (2, 3)}
-    assert blocks(checkout, seeds_per_job=3) == {0: (0, 1, 2), 1: (3,)}
-    assert blocks(checkout, seeds=1) == {0: (0,)}
+def test_shards_are_fixed_ranges_of_consecutive_seeds(checkout):
+    assert shards(checkout) == {0: (0, 1), 1: (2, 3)}
+    assert shards(checkout, seeds_per_job=3) == {0: (0, 1, 2), 1: (3,)}
+    assert shards(checkout, seeds=1) == {0: (0,)}
 
 
 @pytest.mark.parametrize("seeds", [5, 6, 40])
-def test_more_seeds_add_blocks_and_leave_complete_ones_alone(checkout, seeds):
-    few, many = blocks(checkout), blocks(checkout, seeds=seeds)
+def test_more_seeds_add_shards_and_leave_complete_ones_alone(checkout, seeds):
+    few, many = shards(checkout), shards(checkout, seeds=seeds)
     assert few.items() <= many.items()
-    assert [s for block in many.values() for s in block] == list(range(seeds))
+    assert [s for shard in many.values() for s in shard] == list(range(seeds))
 
 
-def test_all_seeds_may_be_one_block(checkout):
+def test_all_seeds_may_be_one_shard(checkout):
     checkout.change(seeds_per_job="all")
-    assert blocks(checkout, seeds=7) == {0: tuple(range(7))}
+    assert shards(checkout, seeds=7) == {0: tuple(range(7))}
 
 
 def test_the_size_of_blocks_is_no_part_of_a_spec(checkout):
@@ -286,7 +286,7 @@ def test_a_method_may_search_more(checkout):
         ({"net": {"loss": "softmax_cross_entropy"}}, r"net.loss = 'softmax_cross_entropy'; needs classes"),
         ({"tables": {"t": {"options": {"epoc": 3}}}}, r"tables.t.options: unknown key 'epoc' .*'epoch'"),
         ({"tables": {"t": {"options": {"values": [{"epoch": [1, -1]}]}}}}, r"tables.t.options.values\[0\].epoch"),
-        ({"quick": {"seeds": 0}}, r"with its quick block: seeds: 0 is less than the minimum"),
+        ({"quick": {"seeds": 0}}, r"with its quick section: seeds: 0 is less than the minimum"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_reported_with_file_and_key(checkout, changes, message):

@@ -29,7 +29,7 @@ def record(seed=0, epoch=1, metric="test_error", value=0.1, layer="", **extra):
     }  # fmt: skip
 
 
-def block(path, records, **spec):
+def shard(path, records, **spec):
     lines = [{"spec": {**SPEC, **spec}, "provenance": {}}, *records, {"end": True, "records": len(records)}]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n")
     return path
@@ -52,8 +52,8 @@ def script(name, *arguments):
 
 
 def test_collected_rows_keep_the_order_of_files_and_records(tmp_path):
-    b = block(tmp_path / "b.jsonl", [record(seed=1, value=0.3), record(seed=0, value=0.2)], method="fa")
-    a = block(tmp_path / "a.jsonl", [record(seed=5)])
+    b = shard(tmp_path / "b.jsonl", [record(seed=1, value=0.3), record(seed=0, value=0.2)], method="fa")
+    a = shard(tmp_path / "a.jsonl", [record(seed=5)])
     table = collect([b, a])
     assert list(table["method"]) == ["fa", "fa", "bp"]
     assert list(table["seed"]) == [1, 0, 5]
@@ -66,21 +66,21 @@ def test_collected_rows_keep_the_order_of_files_and_records(tmp_path):
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_numbers_read_back_as_the_same_bits(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("bits")
-    path = block(folder / "a.jsonl", [record(seed=i, value=v) for i, v in enumerate(values)])
+    path = shard(folder / "a.jsonl", [record(seed=i, value=v) for i, v in enumerate(values)])
     write_table(folder / "t.csv", collect([path]))
     assert read_table(folder / "t.csv")["value"].to_numpy().tobytes() == np.array(values).tobytes()
 
 
 def test_values_that_were_not_finite_are_empty_fields(tmp_path):
-    path = block(tmp_path / "a.jsonl", [record(value=None), record(epoch=2)])
+    path = shard(tmp_path / "a.jsonl", [record(value=None), record(epoch=2)])
     write_table(tmp_path / "t.csv", collect([path]))
     assert (tmp_path / "t.csv").read_text().splitlines()[1] == "cross,images,mnist,bp,0,1,10,test_error,,,true"
     assert np.isnan(read_table(tmp_path / "t.csv")["value"][0])
 
 
 def test_what_varies_between_members_becomes_sorted_columns(tmp_path):
-    a = block(tmp_path / "a.jsonl", [record(lr=0.1, damping=1.0)])
-    b = block(tmp_path / "b.jsonl", [record(seed=1, lr=0.2)])
+    a = shard(tmp_path / "a.jsonl", [record(lr=0.1, damping=1.0)])
+    b = shard(tmp_path / "b.jsonl", [record(seed=1, lr=0.2)])
     write_table(tmp_path / "t.csv", collect([a, b]))
     table = read_table(tmp_path / "t.csv")
     assert list(table)[4:8] == ["seed", "damping", "lr", "epoch"]
@@ -88,7 +88,7 @@ def test_what_varies_between_members_becomes_sorted_columns(tmp_path):
 
 
 def test_a_method_called_na_is_not_missing(tmp_path):
-    path = block(tmp_path / "a.jsonl", [record(layer="1")], method="NA")
+    path = shard(tmp_path / "a.jsonl", [record(layer="1")], method="NA")
     write_table(tmp_path / "t.csv", collect([path]))
     table = read_table(tmp_path / "t.csv")
     assert (table["method"][0], table["layer"][0]) == ("NA", "1")
@@ -96,14 +96,14 @@ def test_a_method_called_na_is_not_missing(tmp_path):
 
 @pytest.mark.parametrize("lost", [1, 20, 60, 200])
 def test_a_file_that_was_cut_off_is_refused_by_name(tmp_path, lost):
-    path = block(tmp_path / "a.jsonl", [record(epoch=e) for e in range(5)])
+    path = shard(tmp_path / "a.jsonl", [record(epoch=e) for e in range(5)])
     path.write_text(path.read_text()[: -lost - 1])
     with pytest.raises(DataError, match=r"a\.jsonl.*delete it"):
         collect([path])
 
 
 def test_a_file_that_lost_lines_in_the_middle_is_refused(tmp_path):
-    path = block(tmp_path / "a.jsonl", [record(epoch=e) for e in range(5)])
+    path = shard(tmp_path / "a.jsonl", [record(epoch=e) for e in range(5)])
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:2] + lines[3:]) + "\n")
     with pytest.raises(DataError, match=r"a\.jsonl"):
@@ -117,26 +117,26 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 def test_a_run_that_two_files_hold_is_refused(tmp_path):
-    a = block(tmp_path / "a.jsonl", [record(seed=3)])
-    b = block(tmp_path / "b.jsonl", [record(seed=3, epoch=2)])
+    a = shard(tmp_path / "a.jsonl", [record(seed=3)])
+    b = shard(tmp_path / "b.jsonl", [record(seed=3, epoch=2)])
     with pytest.raises(DataError, match=r"b\.jsonl.*a\.jsonl"):
         collect([a, b])
 
 
 def test_a_run_of_another_experiment_is_refused(tmp_path):
     with pytest.raises(DataError, match="'images', expected 'fig3'"):
-        collect([block(tmp_path / "a.jsonl", [record()])], {"paper": "cross", "experiment": "fig3"})
+        collect([shard(tmp_path / "a.jsonl", [record()])], {"paper": "cross", "experiment": "fig3"})
 
 
 def test_a_task_without_data_set_is_verified_and_an_accepted_copy_is_not(tmp_path):
-    a = block(tmp_path / "a.jsonl", [record()], data=None)
-    b = block(tmp_path / "b.jsonl", [record(seed=1)], data={"verified": False})
+    a = shard(tmp_path / "a.jsonl", [record()], data=None)
+    b = shard(tmp_path / "b.jsonl", [record(seed=1)], data={"verified": False})
     assert list(collect([a, b])["data_verified"]) == [True, False]
 
 
 def test_a_header_without_the_state_of_its_data_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"data\.verified"):
-        collect([block(tmp_path / "a.jsonl", [record()], data={"name": "mnist"})])
+        collect([shard(tmp_path / "a.jsonl", [record()], data={"name": "mnist"})])
 
 
 def test_something_that_is_no_tidy_table_is_refused(tmp_path):
@@ -183,7 +183,7 @@ def test_rows_are_narrowed_by_value_or_list():
 
 def test_the_scripts_make_the_same_bytes_again_and_fail_in_one_line(tmp_path):
     spec = {"version": 1, "paper": "cross", "experiment": "images", "artefact": "cross/table1"}
-    a = block(tmp_path / "a.jsonl", [record(epoch=e, value=0.1 / (e + 1)) for e in range(3)])
+    a = shard(tmp_path / "a.jsonl", [record(epoch=e, value=0.1 / (e + 1)) for e in range(3)])
     texts = []
     for run in ("one", "two"):
         tidy_csv, out = tmp_path / run / "tidy.csv", tmp_path / run / "table"

@@ -50,7 +50,7 @@ class Experiment:
         body = {k: v for k, v in content.items() if k != "quick"}
         if settings.scale == "quick":
             body = overlay(body, content.get("quick"))
-            check_schema(body, schema, f"{path}: with its quick block")
+            check_schema(body, schema, f"{path}: with its quick section")
         self.body = body
 
     @property

@@ -50,14 +50,14 @@ def stability_matrices(
     leak, through = alpha * eye, decay @ q
     gain = k_p / tau
     return {
-        "A_tilde_I": _blocks(-decay / tau, q / tau, -output, -leak),
-        "A_I": _blocks(-decay / tau, through / tau, -jacobian, -leak),
+        "A_tilde_I": _joined(-decay / tau, q / tau, -output, -leak),
+        "A_I": _joined(-decay / tau, through / tau, -jacobian, -leak),
         "A_inst": -(jacobian @ q + leak),
-        "A_PI": _blocks(-decay / tau, through / tau, gain * output - jacobian, -leak - gain * (output @ q)),
+        "A_PI": _joined(-decay / tau, through / tau, gain * output - jacobian, -leak - gain * (output @ q)),
     }
 
 
-def _blocks(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+def _joined(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     return torch.cat([torch.cat([a, b], -1), torch.cat([c, d], -1)], -2)
 
 

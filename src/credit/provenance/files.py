@@ -30,7 +30,7 @@ _REFUSED = {
 
 @contextmanager
 def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
-    """A temporary name beside `path`; what the block writes there becomes `path` at its end.
+    """A temporary name beside `path`; what is written there becomes `path` at its end.
 
     Whatever goes wrong, `path` stays as it was and the temporary file is removed. size: bytes needed, for the
     message. Raises DataError that names `path` if the disk is full or refuses to be written.
@@ -67,7 +67,7 @@ def _remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path, size: int | None = None) -> Iterator[None]:
-    """Turns a full or refusing disk within the block into a DataError that names `path`."""
+    """Turns a full or refusing disk into a DataError that names `path`."""
     try:
         yield
     except OSError as e:

@@ -95,20 +95,20 @@ def _imports(statements: list[Any]) -> Iterator[Import]:
             yield Import(node.level, node.module or "", tuple(a.name for a in node.names), node.lineno)
         else:
             skipped = _never_run(node)
-            for block in ("body", "orelse", "finalbody", "handlers", "cases"):
-                if block != skipped:
-                    yield from _imports(getattr(node, block, []))
+            for branch in ("body", "orelse", "finalbody", "handlers", "cases"):
+                if branch != skipped:
+                    yield from _imports(getattr(node, branch, []))
 
 
 def _never_run(node: Any) -> str:
-    """The block of an `if TYPE_CHECKING` that only type checkers read, else ''."""
+    """The branch of an `if TYPE_CHECKING` that only type checkers read, else ''."""
     if not isinstance(node, ast.If):
         return ""
-    test, block = node.test, "body"
+    test, branch = node.test, "body"
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        test, block = test.operand, "orelse"
+        test, branch = test.operand, "orelse"
     name = getattr(test, "id", getattr(test, "attr", ""))
-    return block if name == "TYPE_CHECKING" else ""
+    return branch if name == "TYPE_CHECKING" else ""
 
 
 class Sources:

@@ -46,7 +46,7 @@ def gain(product: Tensor, leak: Number, dt: float, steps: int) -> Tensor:
     for bit in bin(steps)[3:]:
         total = total + power @ total
         power = power @ power
-        if bit == "1":  # one more step: A^n C and A^n A from what the blocks of A and C share
+        if bit == "1":  # one more step: A^n C and A^n A from what the parts of A and C share
             both = power[..., :d] + dt * power[..., d:]
             total = total - dt * both
             power = torch.cat([keep * both, dt * (both @ product) + (1 - dt) * power[..., d:]], -1)
