@@ -70,7 +70,7 @@ def start_state(rule: str, data: dict[str, torch.Tensor], layers: int):
 @pytest.fixture(params=["plain", "low_rank"])
 def second_pass(request, monkeypatch) -> dict:
     """Both forms of the second pass; the small nets of the recordings would not choose the low-rank one."""
-    monkeypatch.setattr("credit.methods.modulation.passes.saves", lambda net, batch_size: True)
+    monkeypatch.setattr("credit.methods.modulation.passes.pays", lambda net, batch_size: True)
     return {"low_rank": request.param == "low_rank"}
 
 
@@ -136,10 +136,9 @@ class Nothing:
 class Tracked(Learner):
     """A learner that notes the sum of absolute errors of every sample and pass."""
 
-    def update(self, batch):
-        self.curve = getattr(self, "curve", [])
-        self.probes = [ProbeSlot(Nothing(), every=1)]
-        super().update(batch)
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.curve, self.probes = [], [ProbeSlot(Nothing(), every=1)]
 
     def _count(self, info, count):
         errors = [error for _, error in info["passes"]] if "passes" in info else [info["error"] * len(info["error"][0])]
@@ -178,7 +177,7 @@ def training(rule: str, keep: str, kind: type[Learner]):
 @pytest.mark.parametrize("keep", ["keep1", "keep09"])
 @pytest.mark.parametrize("kind", [Tracked, Learner])
 def test_the_training_loop_agrees_with_the_numpy_program(rule, keep, kind, monkeypatch):
-    monkeypatch.setattr("credit.methods.modulation.passes.saves", lambda net, batch_size: True)
+    monkeypatch.setattr("credit.methods.modulation.passes.pays", lambda net, batch_size: True)
     data, learner, task, order = training(rule, keep, kind)
     accuracy, angles, norms = [], [], []
 
@@ -198,7 +197,7 @@ def test_the_training_loop_agrees_with_the_numpy_program(rule, keep, kind, monke
         assert used == len(data["E_curve"]) * 28 // 30
         agree(torch.tensor(learner.curve, dtype=torch.float64), data["E_curve"][:used])
     else:
-        assert bool(learner.memory) == (rule == "ERIN" and keep == "keep09")  # the fused form of the update was used
+        assert bool(learner.fast) == (rule == "ERIN" and keep == "keep09")  # the fused form of the update was used
     velocity = learner.opt.state_dict()["slots"]["v"]
     for i in range(2):
         agree(learner.params[str(i)]["weight"][0], data[f"w{i}_final"])

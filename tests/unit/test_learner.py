@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +14,7 @@ import torch
 import credit
 from credit.methods.base import Pass, Phase
 from credit.methods.bp import BP
+from credit.methods.fast import Fast, has_last_word
 from credit.tasks.supervised import Split, Supervised
 from credit.training.learner import Learner, ProbeSlot
 from credit.training.loop import Training
@@ -22,30 +25,44 @@ from tests.unit.test_train import make_spec, trained
 class Fused(BP):
     """Backpropagation that takes four mini-batches at once, and a second pass that only counts."""
 
-    steps_at_once: ClassVar[int] = 4
     calls: ClassVar[list[int]] = []
+    asked: ClassVar[list[tuple]] = []
 
     def __post_init__(self) -> None:
         """A rule of a test is no module of the package, so there are no declared hyperparameters to check."""
 
-    def steps(self, net, params, opt, state, batch, batch_size, rand):
-        losses = []
-        for start in range(0, batch.x.shape[1], batch_size):
-            one = credit.Batch(batch.x[:, start : start + batch_size], batch.y[:, start : start + batch_size])
-            params, opt, state, info = self.update(net, params, opt, state, one, rand)
-            losses.append(info["loss"])
-        self.calls.append(len(losses))
-        return params, opt, state, {"loss": torch.stack(losses)}
+    def fast(self, net, params, opt, state, batch, batch_size, *, function="update"):
+        self.asked.append((function, *batch.x.shape[1:]))
+
+        def together(params, opt, state, batch, rand):
+            infos = []
+            for x, y in zip(batch.x.split(batch_size, 1), batch.y.split(batch_size, 1), strict=True):
+                one = credit.Batch(x, y)
+                params, opt, state, info = getattr(self, function)(net, params, opt, state, one, rand)
+                infos.append(info)
+            self.calls.append(len(infos))
+            return params, opt, state, merged(infos)
+
+        return Fast(together, at_once=4)
 
     def rehearse(self, net, params, opt, state, batch, rand):
         ones = torch.ones(batch.x.shape[0])
-        return params, opt, state, {"sums": {"seen": ones * batch.x.shape[1]}, "means": {"level": ones * 3}}
+        size = float(batch.x.shape[1])
+        return params, opt, state, {"sums": {"seen": ones * size}, "means": {"level": ones * 3, "size": ones * size}}
 
     def phases(self, epochs):
         return (
             Phase("rehearsal", 1, (Pass("rehearse"),), record=False),
             Phase("train", epochs, (Pass("rehearse"), Pass())),
         )
+
+
+def merged(infos):
+    """What a fast form reports of several mini-batches."""
+    loss = {"loss": torch.stack([info["loss"] for info in infos])} if "loss" in infos[0] else {}
+    sums = {k: sum(info["sums"][k] for info in infos) for k in infos[0].get("sums", {})}
+    means = {k: torch.stack([info["means"][k] for info in infos]) for k in infos[0].get("means", {})}
+    return loss | {"sums": sums, "means": means}
 
 
 class CountingProbe:
@@ -77,9 +94,10 @@ def run(rule, probes=()):
 
 
 def test_a_fused_loop_gets_the_same_mini_batches():
-    Fused.calls.clear()
+    Fused.calls.clear(), Fused.asked.clear()
     fused, plain = run(Fused()), run(BP())
     assert Fused.calls == [4, 2]
+    assert Fused.asked == [("update", 4, 3)]
     assert fused.step == plain.step == 6
     torch.testing.assert_close(fused.params["0"]["weight"], plain.params["0"]["weight"], rtol=0, atol=0)
     assert torch.equal(torch.stack(fused.losses), torch.stack(plain.losses))
@@ -93,6 +111,114 @@ def test_a_fused_loop_is_left_where_a_probe_is_due():
     assert [step for step, _ in fused.measured] == [0, 5]
     assert Fused.calls == []
     torch.testing.assert_close(fused.params["0"]["weight"], run(BP()).params["0"]["weight"], rtol=0, atol=0)
+
+
+def test_a_fast_form_is_left_where_an_evaluation_falls_in_between():
+    Fused.calls.clear()
+    learner, task = start(Fused(), samples=64)
+    steps = []
+    learner.evaluate_every, learner.on_evaluate = 6, lambda: steps.append(learner.step)
+    learner.start_pass("update")
+    task.epoch(learner, learner.rand)
+    assert steps == [6, 12]
+    assert Fused.calls == [4, 4, 4]  # 1-4, [5-8 one by one], 9-12, 13-16
+
+
+@pytest.mark.parametrize(("batch_size", "count"), [(4, 4), (300, 3), (600, 1), (1100, 1)])
+def test_no_more_samples_are_taken_at_once_than_memory_is_meant_for(batch_size, count):
+    Fused.calls.clear()
+    learner, task = start(Fused(), samples=6 * batch_size, batch_size=batch_size)
+    task.epoch(learner, learner.rand)
+    assert Fused.calls[:1] == ([count] if count > 1 else [])
+    assert learner.step == 6
+
+
+@dataclass(frozen=True)
+class Asked(Fused):
+    """Takes one mini-batch at a time, and refuses the first."""
+
+    def fast(self, net, params, opt, state, batch, batch_size, *, function="update"):
+        found = super().fast(net, params, opt, state, batch, batch_size, function=function)
+        return None if len(self.asked) == 1 else Fast(found.run)
+
+
+def test_a_rule_is_asked_again_after_none_and_for_another_shape_or_pass():
+    Fused.calls.clear(), Fused.asked.clear()
+    learner, task = start(Asked(), samples=14)
+    learner.start_epoch("train")
+    for function in ("update", "update", "rehearse", "update"):
+        learner.start_pass(function)
+        task.epoch(learner, learner.rand)
+    first, whole, rest = ("update", 4, 3), ("update", 4, 3), ("update", 2, 3)
+    other = [("rehearse", 4, 3), ("rehearse", 2, 3)]
+    assert Fused.asked == [first, whole, rest, *other]
+    assert len(Fused.calls) == 4 * 4 - 1  # all but the one that was refused
+    assert learner.sums["seen"].tolist() == [14, 14]
+
+
+def test_fast_forms_do_not_outlive_a_phase_or_enter_a_copy():
+    learner, task = start(Fused())
+    learner.start_epoch("first")
+    task.epoch(learner, learner.rand)
+    assert learner.fast
+    assert not copy.deepcopy(learner).fast
+    bare = Learner(None, {}, None, None, {}, credit.Rand([0]), fast={"update": 1})
+    assert not pickle.loads(pickle.dumps(bare)).fast
+    learner.start_epoch("first")
+    assert learner.fast
+    learner.start_epoch("second")
+    assert not learner.fast
+
+
+def test_fast_forms_do_not_outlive_the_load_of_a_checkpoint(tmp_path):
+    training = fused_training()
+    assert training.learner.fast
+    training._save(tmp_path / "c")
+    training._resume(tmp_path / "c")
+    assert not training.learner.fast
+
+
+def test_a_fast_form_may_serve_any_pass_and_reports_what_single_mini_batches_do():
+    @dataclass(frozen=True)
+    class Slow(Fused):
+        def fast(self, *args, **more):
+            return None
+
+    found = []
+    for rule in (Fused(), Slow()):
+        Fused.calls.clear()
+        learner, task = start(rule)
+        learner.start_pass("rehearse")
+        task.epoch(learner, learner.rand)
+        found.append({name: values.tolist() for name, _, values in learner.accumulated()})
+        assert Fused.calls == ([4, 2] if type(rule) is Fused else [])
+        assert learner.steps == {"rehearse": 6}
+    assert found[0] == found[1]
+    assert found[0] == {"seen": [22, 22], "level": [3, 3], "size": pytest.approx([22 / 6, 22 / 6])}
+
+
+class Mixin:
+    def _helper(self):
+        return 2
+
+
+def inheriting(**members):
+    """A class between `Fused` and its child, the child being what is asked."""
+    return type("Child", (type("Heir", (Fused,), members),), {})
+
+
+def test_a_rule_that_changes_what_a_fast_form_stands_in_for_does_not_inherit_it():
+    anything = lambda self, *args: None  # noqa: E731
+    for name in ("update", "gradients"):
+        assert not has_last_word(inheriting(**{name: anything}), "update")
+    assert has_last_word(inheriting(rehearse=anything), "update")  # of another pass
+    assert not has_last_word(inheriting(rehearse=anything), "rehearse")
+    assert has_last_word(inheriting(init=anything, __post_init__=anything, _own=anything), "update")
+    assert has_last_word(inheriting(update=anything, fast=anything), "update")  # it has a fast form of its own
+    private = type("Private", (Fused,), {"_helper": anything, "fast": anything})
+    assert has_last_word(type("Child", (private,), {}), "update")
+    assert not has_last_word(type("Child", (private,), {"_helper": anything}), "update")
+    assert not has_last_word(type("Child", (Mixin, private), {}), "update")
 
 
 def fused_training(epochs=2, probes=()):

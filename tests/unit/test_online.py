@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import credit
+from credit.methods.fast import ask
 from credit.methods.online import loops
+from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner
 from tests.conftest import small_batch
 from tests.unit.test_di import FAMILY, close, prepared
 
@@ -32,15 +35,23 @@ def online_run(name, net, at_once, start=None, lr=(0.02, 0.05), **hyper):
     opt = rule.optimizer(net, params, state, settings)
     batch = small_batch(net, [3, 8], 30)
     losses = []
-    for k in range(0, 30, at_once):
-        part = credit.Batch(*(t[:, k : k + at_once] for t in (batch.x, batch.y)))
-        if at_once > 1:
-            params, opt, state, info = rule.steps(net, params, opt, state, part, 1, rand)
-            losses += list(info["loss"])
-        else:
+    k = 0
+    while k < 30:
+        part, count = cut(batch, k, k + 1), 1
+        fast = ask(rule, net, params, opt, state, part, 1) if at_once > 1 else None
+        if fast is None:
             params, opt, state, info = rule.update(net, params, opt, state, part, rand)
             losses.append(info["loss"])
+        else:
+            count = at_once - k % at_once
+            params, opt, state, info = fast(params, opt, state, cut(batch, k, k + count), rand)
+            losses += list(info["loss"])
+        k += count
     return params, opt, state, torch.stack(losses)
+
+
+def cut(batch, start, stop):
+    return credit.Batch(batch.x[:, start:stop], batch.y[:, start:stop])
 
 
 def assert_same_run(one, other, tolerance=1e-11):
@@ -77,7 +88,7 @@ def test_a_class_that_does_not_exist_is_refused():
     batch = small_batch(net, [3, 8], 5)
     batch.y[0, 3] = 4
     with pytest.raises((RuntimeError, IndexError, ValueError), match="out of bounds"):
-        rule.steps(net, params, opt, state, batch, 1, rand)
+        ask(rule, net, params, opt, state, cut(batch, 0, 1), 1)(params, opt, state, batch, rand)
 
 
 @pytest.mark.parametrize("name", ["pbp", "ndi"])
@@ -105,23 +116,41 @@ class Spy:
         return self.results[-1]
 
 
-def test_what_does_not_fit_chunks_is_updated_one_by_one():
+@pytest.mark.parametrize(
+    ("batch_size", "settings", "hyper"),
+    [(4, {}, {}), (1, {"name": "adam", "lr": 0.01}, {}), (1, {}, {"normalize": True}), (1, {}, {"skip_first": True})],
+)
+def test_what_does_not_fit_chunks_is_updated_one_by_one(batch_size, settings, hyper):
     net = credit.dense([70, 12, 4], "tanh")
-    runs = []
+    _, rule, rand, params, state = prepared("di", net=net, **hyper)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.01} | settings)
+    batch = small_batch(net, [3, 8], 9)
+    assert ask(rule, net, params, opt, state, cut(batch, 0, batch_size), batch_size) is None
+    if rule.skip_first:  # the first mini-batch alone is one that chunks do not know
+        params, opt, state, _ = rule.update(net, params, opt, state, cut(batch, 0, 1), rand)
+        assert ask(rule, net, params, opt, state, cut(batch, 1, 2), 1).at_once == 100
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_learner_takes_online_mini_batches_in_chunks_and_others_one_by_one(batch_size):
+    net, runs = credit.dense([70, 12, 4], "tanh"), []
+    batch = small_batch(net, [3, 8], 25)
+    task = Supervised({"train": Split(batch.x, batch.y, per_member=True)}, (70,), 4, 2, batch_size)
     for together in (False, True):
         _, rule, rand, params, state = prepared("di", net=net)
-        opt = rule.optimizer(net, params, state, {"name": "adam", "lr": 0.01})
-        batch = small_batch(net, [3, 8], 9)
+        opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.01})
+        learner = Learner(net, params, rule, opt, state, rand)
         if together:
-            params, opt, state, info = rule.steps(net, params, opt, state, batch, 4, rand)
-            assert info["loss"].shape == (3, 2)
-            assert info["sums"]["restabilized"].tolist() == [0, 0]
+            task.epoch(learner, rand)
         else:
-            for rows in (slice(0, 4), slice(4, 8), slice(8, 9)):
-                part = credit.Batch(batch.x[:, rows], batch.y[:, rows])
-                params, opt, state, _ = rule.update(net, params, opt, state, part, rand)
-        runs.append(params["0"]["weight"])
-    assert torch.equal(*runs)
+            order = rand.permutation("order", 25)
+            for start in range(0, 25, batch_size):
+                part = credit.Batch(*task.splits["train"].take(order[:, start : start + batch_size]))
+                learner.update(part)
+        assert learner.step == len(learner.losses) == -(-25 // batch_size)
+        assert learner.sums["restabilized"].tolist() == [0, 0]
+        runs.append((learner.params, learner.opt, learner.state, torch.stack(learner.losses)))
+    assert_same_run(*runs, 1e-11 if batch_size == 1 else 0)
 
 
 # ---- probes

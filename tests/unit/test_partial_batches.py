@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 
 import credit
 from credit.errors import ConfigError
+from credit.methods.base import Method
+from credit.methods.fast import Fast
 from credit.tasks.images import Images
 from credit.tasks.supervised import Split, Supervised
+from credit.training.learner import Learner
 from tests.conftest import small_batch, small_net
 
 
-class Recorder:
-    """A learner that only remembers its mini-batches."""
+@dataclass(frozen=True)
+class Recorder(Method):
+    """A rule that only remembers its mini-batches."""
 
-    def __init__(self, steps_at_once=1):
-        self.method, self.seen = SimpleNamespace(steps_at_once=steps_at_once), []
+    at_once: int = 1
+    seen: list = field(default_factory=list)
 
-    def update(self, batch):
+    def __post_init__(self) -> None:
+        """A rule of a test is no module of the package, so there are no declared hyperparameters to check."""
+
+    def update(self, net, params, opt, state, batch, rand):
         self.seen.append((batch.x[..., 0].long().tolist(), batch.divisor))
+        return params, opt, state, {}
 
-    def updates(self, batch, batch_size):
-        for x, y in zip(batch.x.split(batch_size, 1), batch.y.split(batch_size, 1), strict=True):
-            self.update(credit.Batch(x, y, None, batch.divisor))
+    def fast(self, net, params, opt, state, batch, batch_size, *, function="update"):
+        def together(params, opt, state, batch, rand):
+            for x, y in zip(batch.x.split(batch_size, 1), batch.y.split(batch_size, 1), strict=True):
+                self.update(net, params, opt, state, credit.Batch(x, y, None, batch.divisor), rand)
+            return params, opt, state, {}
+
+        return Fast(together, self.at_once)
+
+
+def recorder(at_once=1):
+    return Learner(None, {}, Recorder(at_once), None, {}, credit.Rand([0, 1]))
 
 
 def task(n=10, **options):
@@ -33,34 +49,34 @@ def task(n=10, **options):
     return Supervised({"train": Split(x[:, None], x[:, None])}, (1,), 1, 2, batch_size=4, **options)
 
 
-def epochs(task, count, steps_at_once=1):
+def epochs(task, count, at_once=1):
     """Samples and divisors of every mini-batch, and the order of every epoch."""
-    learner, rand = Recorder(steps_at_once), credit.Rand([0, 1])
+    learner = recorder(at_once)
     for _ in range(count):
-        task.epoch(learner, rand)
+        task.epoch(learner, learner.rand)
     again = credit.Rand([0, 1])
-    return learner.seen, [again.permutation("order", len(task.splits["train"])).tolist() for _ in range(count)]
+    return learner.method.seen, [again.permutation("order", len(task.splits["train"])).tolist() for _ in range(count)]
 
 
 def rows(order, start, stop):
     return [member[start:stop] for member in order]
 
 
-@pytest.mark.parametrize("steps_at_once", [1, 2, 5])
-def test_a_last_mini_batch_may_be_averaged_over_its_own_samples(steps_at_once):
-    seen, (order,) = epochs(task(), 1, steps_at_once)
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_a_last_mini_batch_may_be_averaged_over_its_own_samples(at_once):
+    seen, (order,) = epochs(task(), 1, at_once)
     assert seen == [(rows(order, 0, 4), None), (rows(order, 4, 8), None), (rows(order, 8, 10), None)]
 
 
-@pytest.mark.parametrize("steps_at_once", [1, 2, 5])
-def test_a_last_mini_batch_may_be_divided_by_the_nominal_size(steps_at_once):
-    seen, (order,) = epochs(task(partial="nominal"), 1, steps_at_once)
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_a_last_mini_batch_may_be_divided_by_the_nominal_size(at_once):
+    seen, (order,) = epochs(task(partial="nominal"), 1, at_once)
     assert seen == [(rows(order, 0, 4), None), (rows(order, 4, 8), None), (rows(order, 8, 10), 4)]
 
 
-@pytest.mark.parametrize("steps_at_once", [1, 2, 5])
-def test_left_over_samples_may_join_the_first_mini_batch_of_the_next_epoch(steps_at_once):
-    seen, (first, second) = epochs(task(partial="carry"), 2, steps_at_once)
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_left_over_samples_may_join_the_first_mini_batch_of_the_next_epoch(at_once):
+    seen, (first, second) = epochs(task(partial="carry"), 2, at_once)
     joined = [a + b for a, b in zip(rows(first, 8, 10), rows(second, 0, 4), strict=True)]
     assert seen == [
         (rows(first, 0, 4), None), (rows(first, 4, 8), None), (joined, 4), (rows(second, 4, 8), None),
@@ -75,14 +91,13 @@ def test_without_a_rest_nothing_differs(partial):
 
 def test_what_waits_survives_a_restart():
     whole, half, rest = task(partial="carry"), task(partial="carry"), task(partial="carry")
-    rand, expected = credit.Rand([0, 1]), Recorder()
+    expected, learner = recorder(), recorder()
     for _ in range(2):
-        whole.epoch(expected, rand)
-    rand, learner = credit.Rand([0, 1]), Recorder()
-    half.epoch(learner, rand)
+        whole.epoch(expected, expected.rand)
+    half.epoch(learner, learner.rand)
     rest.load_state_dict(half.state_dict())
-    rest.epoch(learner, rand)
-    assert learner.seen == expected.seen
+    rest.epoch(learner, learner.rand)
+    assert learner.method.seen == expected.method.seen
 
 
 @pytest.mark.parametrize(("partial", "updates"), [("own", 3), ("nominal", 3), ("carry", 2)])

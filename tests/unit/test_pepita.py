@@ -14,7 +14,7 @@ import credit
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
 from credit.errors import ConfigError
-from credit.methods.modulation.passes import saves
+from credit.methods.modulation.passes import pays
 from tests.conftest import small_batch
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}
@@ -146,7 +146,7 @@ def test_the_low_rank_second_pass_equals_the_plain_one(kind, keep, seeds, passes
         rule = credit.method("pepita", low_rank=low_rank, passes=passes, projection_scale=0.5)
         params, state = start(net, rule, seeds)
         step = rule.gradients(net, params, state, batch, credit.Rand(seeds, dtype=torch.float64))
-        assert saves(net, 40)
+        assert pays(net, 40)
         results.append(step.gradients)
     for i, block in results[0].items():
         for name, gradient in block.items():
@@ -158,7 +158,7 @@ def test_the_low_rank_second_pass_equals_the_plain_one(kind, keep, seeds, passes
 )
 def test_the_low_rank_form_is_taken_where_it_needs_fewer_operations(classes, batch, cheaper):
     net = credit.dense([784, 1024, classes], "relu", bias=False)
-    assert saves(net, batch) == cheaper
+    assert pays(net, batch) == cheaper
 
 
 def test_both_passes_share_their_masks():

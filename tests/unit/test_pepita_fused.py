@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import credit
+from credit.methods.fast import ask
 from credit.methods.modulation import fused
-from credit.methods.pepita import FORMULAS, Pepita
+from credit.methods.pepita import Pepita
 from credit.nets.base import Batch
 from credit.numerics import products
 from credit.training.learner import Learner
@@ -24,14 +25,22 @@ def learn(rule, net, seeds, batches, fused, settings=SGD):
     params = net.init(rand, "he_uniform")
     state = rule.init(net, params, rand)
     opt = rule.optimizer(net, params, state, settings)
-    losses, memory = [], {}
+    losses, learner = [], Learner(net, params, rule, opt, state, rand)
     for batch in batches:
         if fused:
-            params, opt, state, info = rule.advance(net, params, opt, state, batch, rand, memory)
+            learner.update(batch)
         else:
             params, opt, state, info = rule.update(net, params, opt, state, batch, rand)
-        losses.append(info["loss"])
+            losses.append(info["loss"])
+    losses = learner.losses or losses
     return params, opt.state_dict(), rand.state_dict()["streams"], torch.stack(losses)
+
+
+def one_fast_update(net, params, opt, state, batch, rand):
+    """An update in the fast form where `credit.method("pepita")` has one."""
+    rule, where = credit.method("pepita"), (net, params, opt, state)
+    fast = ask(rule, *where, batch, batch.x.shape[1])
+    return rule.update(*where, batch, rand) if fast is None else fast(params, opt, state, batch, rand)
 
 
 def flat(tree):
@@ -49,9 +58,9 @@ def used(monkeypatch):
     """Shapes of the mini-batches that were updated in kept memory."""
     shapes, plain = [], fused.Workspace.update
 
-    def noted(space, rule, params, opt, batch, rand):
+    def noted(space, params, opt, state, batch, rand):
         shapes.append(tuple(batch.x.shape))
-        return plain(space, rule, params, opt, batch, rand)
+        return plain(space, params, opt, state, batch, rand)
 
     monkeypatch.setattr(fused.Workspace, "update", noted)
     return shapes
@@ -88,13 +97,13 @@ def test_images_are_flattened_and_shared_inputs_go_to_every_member(used):
 def test_single_precision_agrees_to_its_rounding(used):
     net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
     found = []
-    for call in ("advance", "update"):
-        rand, memory = credit.Rand([3, 8]), ({},) if call == "advance" else ()
+    for call in (one_fast_update, credit.method("pepita").update):
+        rand = credit.Rand([3, 8])
         params = net.init(rand, "he_uniform")
         state = rule.init(net, params, rand)
         opt = rule.optimizer(net, params, state, SGD)
         for b in batches((40,), 2):
-            getattr(rule, call)(net, params, opt, state, Batch(b.x.float(), b.y), rand, *memory)
+            call(net, params, opt, state, Batch(b.x.float(), b.y), rand)
         found.append((params,))
     agree(*found, 1e-5)
     assert used and found[0][0]["0"]["weight"].dtype == torch.float32
@@ -137,26 +146,25 @@ def test_a_member_that_diverges_stays_visible_and_alone(used):
 
 
 @pytest.mark.parametrize("what", ["weights", "projection", "projection in place"])
-def test_other_weights_or_another_projection_get_memory_of_their_own(what, used):
+def test_the_fast_form_is_good_for_other_weights_and_another_projection(what, used):
     net, rule = credit.dense([40, 30, 3], "relu", bias=False, keep=0.8), credit.method("pepita")
-    memory, (batch, *_) = {}, batches((40,), 1)
+    batch, *_ = batches((40,), 1)
     params = net.init(credit.Rand([3], dtype=torch.float64), "he_uniform")
     state = rule.init(net, params, credit.Rand([3], dtype=torch.float64))
     opt = rule.optimizer(net, params, state, SGD)
-    rule.advance(net, params, opt, state, batch, credit.Rand([3], dtype=torch.float64), memory)
+    kept = ask(rule, net, params, opt, state, batch, 16)
+    kept(params, opt, state, batch, credit.Rand([3], dtype=torch.float64))
     if what == "weights":
         params = net.init(credit.Rand([5], dtype=torch.float64), "he_uniform")
     elif what == "projection":
         state = {"projection": -20 * state["projection"]}
     else:
         state["projection"].mul_(-20)
-    found = []
-    for kept in (memory, {}):
-        mine = params if kept is memory else {i: {"weight": block["weight"].clone()} for i, block in params.items()}
-        found.append((mine, rule.optimizer(net, mine, state, SGD), kept))
-    for mine, opt, kept in reversed(found):
-        rule.advance(net, mine, opt, state, batch, credit.Rand([3], dtype=torch.float64), kept)
-    agree((found[0][0],), (found[1][0],), 0)
+    other = {i: {"weight": block["weight"].clone()} for i, block in params.items()}
+    for fast, mine in ((kept, params), (ask(rule, net, other, opt, state, batch, 16), other)):
+        opt = rule.optimizer(net, mine, state, SGD)
+        fast(mine, opt, state, batch, credit.Rand([3], dtype=torch.float64))
+    agree((params,), (other,), 0)
     assert len(used) == 3
 
 
@@ -168,7 +176,9 @@ def test_a_copied_learner_goes_on_as_the_original():
     one = Learner(net, params, rule, rule.optimizer(net, params, state, SGD), state, rand)
     given = batches((40,), 2)
     one.update(given[0])
+    assert one.fast
     other = copy.deepcopy(one)
+    assert not other.fast
     other.rand = credit.Rand([3, 5], dtype=torch.float64)
     other.rand.load_state_dict(one.rand.state_dict())
     for batch in (given[0], given[1]):
@@ -177,7 +187,7 @@ def test_a_copied_learner_goes_on_as_the_original():
 
 
 @pytest.mark.parametrize("case", ["one network", "one layer", "convolution", "followed by autograd", "a seed"])
-def test_what_advance_does_not_know_is_left_to_update(case, used):
+def test_what_the_fast_form_does_not_know_is_left_to_update(case, used):
     seeds, keep = (3 if case == "one network" else [3, 8]), 0.8
     net, shape = credit.dense([40, 30, 3], "relu", bias=False, keep=keep), (40,)
     if case == "one layer":
@@ -189,17 +199,20 @@ def test_what_advance_does_not_know_is_left_to_update(case, used):
     if case == "one network":
         batch = Batch(batch.x[0], batch.y[0])
     rule, found = credit.method("pepita"), []
-    for call in ("advance", "update"):
-        rand, memory = credit.Rand(seeds, dtype=torch.float64), ({},) if call == "advance" else ()
+    for call in (one_fast_update, rule.update):
+        rand = credit.Rand(seeds, dtype=torch.float64)
         params = net.init(rand, "he_uniform")
         state = rule.init(net, params, rand)
         opt = rule.optimizer(net, params, state, SGD)
         if case == "followed by autograd":
             params["0"]["weight"].requires_grad_()
-        getattr(rule, call)(net, params, opt, state, batch, 7 if case == "a seed" else rand, *memory)
+        call(net, params, opt, state, batch, 7 if case == "a seed" else rand)
         found.append(({i: {"weight": block["weight"].detach()} for i, block in params.items()},))
     agree(*found)
     assert bool(used) == (case == "a seed")
+
+
+FORMULAS = ("gradients", "update", "_together", "_modulated", "_error", "_deltas", "_products")
 
 
 @pytest.mark.parametrize("name", FORMULAS)

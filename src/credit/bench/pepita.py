@@ -16,6 +16,7 @@ from credit.bench._reference import official, product
 from credit.bench.base import Row, medians, ratio
 from credit.methods.base import Batch
 from credit.nets.base import Net
+from credit.training.learner import Learner
 
 SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "lr_in_velocity": True}
 CASES = {  # name: (input, batch, rule, bound on rule / bp, official seconds, bound on official / rule)
@@ -37,19 +38,19 @@ def net_for(shape: tuple[int, ...]) -> tuple[Net, str]:
 
 
 def steps(shape: tuple[int, ...], batch_size: int, rule_name: str, count: int, nets: int = 1) -> Callable[[], None]:
-    """`count` updates of a stack of nets."""
+    """`count` updates of a stack of nets, as the learner makes them."""
     net, scheme = net_for(shape)
     rule, rand = credit.method(rule_name), credit.Rand(list(range(nets)))
     params = net.init(rand, scheme)
     state = rule.init(net, params, rand)
     opt = rule.optimizer(net, params, state, SGD)
     x, y = torch.rand(nets, batch_size, *shape), torch.randint(10, (nets, batch_size))
-
-    memory: dict = {}
+    learner = Learner(net, params, rule, opt, state, rand)
 
     def run() -> None:
+        learner.losses.clear()
         for _ in range(count):
-            rule.advance(net, params, opt, state, Batch(x, y), rand, memory)
+            learner.update(Batch(x, y))
 
     return run
 

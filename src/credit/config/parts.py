@@ -9,7 +9,7 @@ from typing import Any
 from credit.config import hyperparameters
 from credit.config.registry import Registry
 
-METHODS = Registry("credit.methods", "method")
+METHODS = Registry("credit.methods", "method", others=("base", "fast"))
 NETS = Registry("credit.nets", "net", parts=("conv", "dense"))
 TASKS = Registry("credit.tasks", "task", others=("base", "supervised"))
 PROBES = Registry("credit.probes", "probe")

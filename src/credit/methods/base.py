@@ -15,6 +15,7 @@ from torch import Tensor
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
+from credit.methods.fast import Fast
 from credit.nets.base import Batch, Net, Trace, check_input
 from credit.numerics.products import multiplied_out
 from credit.numerics.rand import Rand
@@ -63,7 +64,6 @@ class Method:
     cost: ClassVar[float] = 1.0  # rough cost of an update relative to backpropagation, for `credit plan`
     simulation_cost: ClassVar[float] = 0.0  # seconds for a unit, sample and one of `time_points`, for `credit plan`
     single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it
-    steps_at_once: ClassVar[int] = 1  # mini-batches that `steps` wants together, where a rule has a fused loop
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -93,25 +93,15 @@ class Method:
         step.info["gradients"] = multiplied_out(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
-    def advance(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand, memory: dict[Any, Any]
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """`update` where only the loop looks at info, which may be reduced to what the loop reads.
+    def fast(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
+    ) -> Fast | None:
+        """A faster form of `function` for mini-batches like `batch`, of `batch_size` samples each; None: there is none.
 
-        memory: empty at first, then what the rule puts there for the next call of the same rule with the same net and
-        optimiser; nothing that the result depends on.
+        The learner asks with the first such mini-batch, keeps what it gets and asks again after None, after a copy or
+        a checkpoint, and in another phase. See `credit.methods.fast`.
         """
-        return self.update(net, params, opt, state, batch, rand)
-
-    def steps(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """Consecutive mini-batches of `batch_size` samples in one call, equal to `update` one by one.
-
-        batch: x (M, K batch_size, ...). info["loss"]: (K, M). Only called where `steps_at_once` is not 1; a rule
-        that sets it overrides this.
-        """
-        raise TypeError(f"{type(self).__name__} has no fused loop")
+        return None
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]):
         """The optimiser of a run, from its settings (see `credit.optim`)."""

@@ -9,14 +9,12 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.methods.base import Batch, Method, State, Step, batch_size, redivided, with_loss
+from credit.methods.fast import Fast
 from credit.methods.modulation import fused
 from credit.methods.modulation.passes import Modulation, draw_projection, last_sample
 from credit.nets.base import Net, Trace, check_input
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
-
-# What a rule that inherits from this one may write anew; then `advance` is its `update`.
-FORMULAS = ("gradients", "update", "_together", "_modulated", "_error", "_deltas", "_products")
 
 
 @dataclass(frozen=True)
@@ -99,21 +97,14 @@ class Pepita(Method):
             before, error = after, new_error
         return params, opt, state, step.info | {"gradients": step.gradients}
 
-    def advance(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand, memory: dict[Any, Any]
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """`update`; of dense relu nets with dropout on the CPU in fewer passes over memory (see `fused`)."""
-        if batch.weights is not None or batch.divisor is not None:
-            return super().advance(net, params, opt, state, batch, rand, memory)
-        key, projection = (batch.x.shape, batch.x.dtype), state["projection"]
-        space = memory.get(key)
-        if space is None or not space.fits(params, projection):
-            changed = any(getattr(type(self), name) is not getattr(Pepita, name) for name in FORMULAS)
-            if changed or not fused.applies(self, net, params, opt, batch):
-                return super().advance(net, params, opt, state, batch, rand, memory)
-            check_input(net, params, batch.x)
-            space = memory[key] = fused.Workspace(net, params, projection, batch.x.shape[1])
-        return params, opt, state, {"loss": space.update(self, params, opt, batch, rand)}
+    def fast(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
+    ) -> Fast | None:
+        """`update` of dense relu nets with dropout on the CPU in fewer passes over memory (see `fused`)."""
+        if function != "update" or not fused.possible(self, net, params, opt, batch) or not fused.pays(net, batch):
+            return None
+        check_input(net, params, batch.x)
+        return Fast(fused.Workspace(self, net, params, state["projection"], batch.x.shape[1]).update)
 
     def _together(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, spare_last: bool) -> Step:
         """All passes with the same weights. spare_last: from the third on, without the last sample of the batch."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, loss_named
-from credit.numerics.products import Product, worthwhile
+from credit.numerics.products import Product, pays
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Dense:
 
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
         """delta (M, B, n_out), summed over the batch -> {"weight": delta^T x, "bias": sum of delta}."""
-        product = self.factored and worthwhile(delta, trace.input)
+        product = self.factored and pays(delta, trace.input)
         weight = Product(delta, trace.input) if product else delta.mT @ trace.input
         return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
 

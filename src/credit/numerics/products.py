@@ -23,7 +23,7 @@ TILES = ((64, 2**19), (MANY, 3 * 2**20))
 ALIGN = 32  # rows: those of a tile are a multiple of it
 
 
-def worthwhile(delta: Tensor, x: Tensor) -> bool:
+def pays(delta: Tensor, x: Tensor) -> bool:
     """Whether the gradient delta^T x had better stay a product; delta (M, B, n_out), x (M, B, n_in)."""
     samples = delta.shape[-2]
     return 0 < samples <= MANY and delta.numel() // samples * x.shape[-1] >= LARGE

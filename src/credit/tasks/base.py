@@ -3,10 +3,12 @@
 A task's configuration is a frozen dataclass (`part` of its module) with a method `build(context) -> task`. A task
 owns its loop: it hands batches to a *learner*, which the training loop supplies:
 
-    learner.update(batch)               one update of all members of the stack
-    learner.updates(batch, batch_size)  several consecutive mini-batches at once
-    learner.predict(x)                  outputs of all members, (M, B, n_out)
-    learner.note(rows)                  record what the task measured, [(metric, layer, values (M,))]
+    learner.update(batch)                   one update of all members of the stack
+    learner.visit(order, take, batch_size)  mini-batches of the samples `order` (M, n); take: (M, k) -> x, y
+    learner.predict(x)                      outputs of all members, (M, B, n_out)
+    learner.note(rows)                      record what the task measured, [(metric, layer, values (M,))]
+
+How many mini-batches of a visit are taken at once is the learner's business.
 
 Supervised tasks share the loop below; interactive ones (control, conditioning) write their own `epoch` and
 `evaluate`, and keep their environments in `state_dict`.

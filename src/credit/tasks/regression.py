@@ -42,7 +42,7 @@ class OnePass(Supervised):
             if self.order is None or self.seen == n:
                 self.order, self.seen = rand.permutation("order", n).to(self.splits["train"].x.device), 0
             stop = min(self.seen + left, n)
-            self.visit(learner, self.order[:, self.seen : stop])
+            learner.visit(self.order[:, self.seen : stop], self.splits["train"].take, self.batch_size)
             left, self.seen = left - (stop - self.seen), stop
 
     def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ from credit.nets.base import Batch
 from credit.numerics.rand import Rand
 from credit.tasks.base import Task
 
-AT_ONCE = 1024  # samples that a rule with a fused loop is handed together at most: bounds memory
 EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
 
 
@@ -87,20 +86,9 @@ class Supervised(Task):
         if self.partial == "carry":
             order, start = self._carry(learner, order, whole)
         stop = whole if self.drop_last or self.partial == "nominal" else order.shape[1]
-        self.visit(learner, order[:, start:stop])
+        learner.visit(order[:, start:stop], train.take, size)
         if self.partial == "nominal" and stop < order.shape[1]:
             learner.update(Batch(*train.take(order[:, stop:]), divisor=size))
-
-    def visit(self, learner, order: Tensor) -> None:
-        """Hand out the training samples `order` (M, n) in mini-batches."""
-        train, size, n = self.splits["train"], self.batch_size, order.shape[1]
-        at_once = size * max(1, min(learner.method.steps_at_once, AT_ONCE // size))
-        for first in range(0, n, at_once):
-            x, y = train.take(order[:, first : min(first + at_once, n)])
-            if learner.method.steps_at_once == 1:
-                learner.update(Batch(x, y))
-            else:
-                learner.updates(Batch(x, y), size)
 
     def _carry(self, learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
         """Set the last samples aside, after those that wait have joined the first mini-batch.

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import Method, State
+from credit.methods.fast import Fast, ask, batch_kind
 from credit.nets.base import Batch, Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params, clone
 from credit.probes.base import Moment, Probe
 
+AT_ONCE = 1024  # samples that a fast form is handed together at most: bounds memory
 Rows = list[tuple[str, str, Tensor]]  # (metric, layer, values (M,))
 
 
@@ -38,8 +40,10 @@ class ProbeSlot:
 class Learner:
     """Trains all members of a stack at once, mini-batch by mini-batch.
 
-    A task calls `predict`, `update` or `updates`, and `note` for what it measures itself. `function` is the
+    A task calls `predict`, `visit` or `update`, and `note` for what it measures itself. `function` is the
     method's function that takes the mini-batches of the present pass; each has its own count of steps.
+    fast: the method's fast forms by function and kind of mini-batch. They are dropped in a copy, since what they keep
+    are views of one memory, which a copy would tear apart.
     """
 
     net: Net
@@ -58,7 +62,8 @@ class Learner:
     measured: list[tuple[int, Rows]] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, list[Tensor]] = field(default_factory=dict)
-    memory: dict[Any, Any] = field(default_factory=dict)  # of the method's `advance`
+    fast: dict[Any, Fast] = field(default_factory=dict)
+    phase: str = ""
 
     @property
     def step(self) -> int:
@@ -70,46 +75,73 @@ class Learner:
         return self.net.predict(self.params, x.expand(len(self.rand.seeds), *x.shape[1:]))
 
     def __getstate__(self) -> dict[str, Any]:
-        # What `advance` keeps are views of one memory: a copy would tear them apart.
-        return {**self.__dict__, "memory": {}}
+        return {**self.__dict__, "fast": {}}
+
+    def start_epoch(self, phase: str = "") -> None:
+        """An epoch of a phase begins: forget what was accumulated over the last one."""
+        if phase != self.phase:
+            self.phase = phase
+            self.fast.clear()
+        for container in (self.losses, self.measured, self.sums, self.means):
+            container.clear()
 
     def start_pass(self, function: str) -> None:
         """The next mini-batches go to the method's `function`."""
         self.function, self.batch_in_pass = function, 0
 
-    def start_epoch(self) -> None:
-        """Forget what was accumulated over the last epoch."""
-        for container in (self.losses, self.measured, self.sums, self.means):
-            container.clear()
+    def visit(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]], batch_size: int) -> None:
+        """Consecutive mini-batches of `batch_size` samples, of which the last may be smaller.
+
+        order: samples (M, n). take: indices (M, k) -> x (M, k, ...), y (M, k, ...). Several mini-batches go to the
+        method at once where it has a fast form for that, and nothing is to be measured in between.
+        """
+        start, n = 0, order.shape[1]
+        while start < n:
+            batch = Batch(*take(order[:, start : start + batch_size]))
+            fast = self._fast(batch, batch_size)
+            count = 1 if fast is None else min(fast.at_once, AT_ONCE // batch_size, -(-(n - start) // batch_size))
+            stop = min(start + max(count, 1) * batch_size, n)
+            if count > 1 and not self._interrupted(count):
+                self._together(fast, Batch(*take(order[:, start:stop])), count)
+            else:
+                self._one(batch, fast)
+                for later in range(start + batch_size, stop, batch_size):
+                    self._one(Batch(*take(order[:, later : min(later + batch_size, stop)])), None)
+            start = stop
 
     def update(self, batch: Batch) -> None:
         """One step of all members, with the probes that are due."""
+        self._one(batch, self._fast(batch, batch.y.shape[1]))
+
+    def _fast(self, batch: Batch, batch_size: int) -> Fast | None:
+        key = self.function, batch_size, *batch_kind(batch)
+        found = self.fast.get(key)
+        if found is None:
+            where = self.net, self.params, self.opt, self.state
+            found = ask(self.method, *where, batch, batch_size, self.function)
+            if found is not None:
+                self.fast[key] = found
+        return found
+
+    def _one(self, batch: Batch, fast: Fast | None) -> None:
+        """A single mini-batch; a fast form takes it where it takes one at a time and nothing looks."""
         due = [slot.probe for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
         before = (clone(self.params), clone(self.state)) if due else None
-        arguments = self.net, self.params, self.opt, self.state, batch, self.rand
-        if before is None and self.function == "update":
-            self.params, self.opt, self.state, info = self.method.advance(*arguments, self.memory)
+        if before is None and fast is not None and fast.at_once == 1:
+            self.params, self.opt, self.state, info = fast(self.params, self.opt, self.state, batch, self.rand)
         else:
-            self.params, self.opt, self.state, info = getattr(self.method, self.function)(*arguments)
+            function = getattr(self.method, self.function)
+            self.params, self.opt, self.state, info = function(
+                self.net, self.params, self.opt, self.state, batch, self.rand
+            )
         if before is not None:
             moment = Moment(self.net, self.method, *before, batch, info, self.params, self.state, self.rand)
             self.note([row for probe in due for row in probe.measure(moment)])
         self._count(info, 1)
 
-    def updates(self, batch: Batch, batch_size: int) -> None:
-        """Consecutive mini-batches of `batch_size` samples in one call, through the rule's fused loop if it has one.
-
-        batch: x (M, K batch_size, ...). Falls back to single updates where something is to be measured in between.
-        """
-        starts = range(0, batch.x.shape[1], batch_size)
-        if self.function != "update" or len(starts) == 1 or self._interrupted(len(starts)):
-            for start in starts:
-                self.update(cut(batch, slice(start, start + batch_size)))
-            return
-        self.params, self.opt, self.state, info = self.method.steps(
-            self.net, self.params, self.opt, self.state, batch, batch_size, self.rand
-        )
-        self._count(info, len(starts))
+    def _together(self, fast: Fast, batch: Batch, count: int) -> None:
+        self.params, self.opt, self.state, info = fast(self.params, self.opt, self.state, batch, self.rand)
+        self._count(info, count)
 
     def at_evaluation(self) -> Rows:
         """What the probes on "evaluate" measure: of the net as it is, without a mini-batch."""
@@ -124,21 +156,20 @@ class Learner:
         self.measured.append((self.steps.get(self.function, 0), rows))
 
     def _interrupted(self, count: int) -> bool:
-        """Whether a probe falls into the next `count` updates, or an evaluation between them."""
+        """Whether a probe falls into the next `count` mini-batches, or an evaluation between them."""
         batches = range(self.batch_in_pass, self.batch_in_pass + count)
         if any(slot.due(self.function, b) for slot in self.probes for b in batches):
             return True
-        k = self.evaluate_every
+        k = self.evaluate_every if self.function == "update" else 0
         return bool(k) and (self.step + count - 1) // k > self.step // k
 
     def _count(self, info: dict[str, Any], count: int) -> None:
         if self.function == "update" and "loss" in info:
-            loss = info["loss"]  # (M,), or (count, M) from a fused loop
-            self.losses += [loss] if loss.ndim < 2 else list(loss)
+            self.losses += _one_by_one(info["loss"])
         for name, value in info.get("sums", {}).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         for name, value in info.get("means", {}).items():
-            self.means.setdefault(name, []).append(value)
+            self.means.setdefault(name, []).extend(_one_by_one(value))
         self.batch_in_pass += count
         self.steps[self.function] = self.steps.get(self.function, 0) + count
         if self.function == "update" and self.evaluate_every and self.step % self.evaluate_every == 0:
@@ -151,7 +182,6 @@ class Learner:
         return rows + [(name, "", torch.stack(values).mean(0)) for name, values in self.means.items()]
 
 
-def cut(batch: Batch, samples: slice) -> Batch:
-    """Some samples of a stacked batch."""
-    weights = None if batch.weights is None else batch.weights[:, samples]
-    return Batch(batch.x[:, samples], batch.y[:, samples], weights, batch.divisor)
+def _one_by_one(values: Tensor) -> list[Tensor]:
+    """(M,), or (K, M) of several mini-batches, as a list of (M,)."""
+    return [values] if values.ndim < 2 else list(values)

@@ -128,7 +128,7 @@ class Training:
         learner, start = self.learner, time.monotonic()
         if hasattr(learner.opt, "set_epoch"):
             learner.opt.set_epoch(index)
-        learner.start_epoch()
+        learner.start_epoch(phase.name)
         first_step = learner.step
         for item in phase.passes:
             learner.start_pass(item.update)
@@ -208,6 +208,7 @@ class Training:
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.alive, self.records = content["alive"], json.loads(content["records"])
         learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
+        learner.fast.clear()
         assign(learner.params, content["params"])
         learner.state = to_device(content["state"], self.device)
         learner.opt.load_state_dict(content["opt"])

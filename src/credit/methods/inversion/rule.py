@@ -7,6 +7,7 @@ linear, and put back into the gradients.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import Batch, Method, State, Step, forward
+from credit.methods.fast import Fast
 from credit.methods.inversion.feedback import initial
 from credit.methods.inversion.stability import Descent
-from credit.methods.online.chunks import online, pays
+from credit.methods.online import chunks
 from credit.methods.online.loops import Carry
 from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
@@ -32,8 +34,6 @@ class Inversion(Method):
     tensor's gradient is divided by its norm (Fig. 3b). skip_first: the first mini-batch changes no weights
     (both regressions).
     """
-
-    steps_at_once: ClassVar[int] = 100  # divides the intervals at which online runs are evaluated
 
     clip: Annotated[float, "> 0"] | None = None
     normalize: bool = False
@@ -81,19 +81,22 @@ class Inversion(Method):
         params, opt, state, info = super().update(net, params, opt, state, batch, rand)
         return params, opt, state, info | _as_sums(self.after_step(params, state))
 
-    def steps(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        """Online learning of nets with many inputs in chunks (see `online.chunks`), anything else update by update."""
+    def fast(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
+    ) -> Fast | None:
+        """Online learning of nets with many inputs in chunks of samples (see `online.chunks`)."""
         waits = self.skip_first and int(state["updates"]) == 0
-        in_chunks = batch_size == 1 and not self.normalize and not waits
-        axis = len(net.lead(params))
-        count = batch.x.shape[axis] // batch_size
-        affine = opt.affine(count) if in_chunks and pays(net, batch) else None
-        if affine is None:
-            return self._one_by_one(net, params, opt, state, batch, batch_size, rand)
+        if function != "update" or batch_size > 1 or self.normalize or waits:
+            return None
+        if not (chunks.possible(net, batch) and chunks.pays(net) and opt.affine(0)):
+            return None
         self.check_net(net)
-        info: dict[str, Any] = {}
+        return Fast(functools.partial(self._online, net), at_once=100)  # divides the intervals of online evaluations
+
+    def _online(
+        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
+    ) -> tuple[Params, Any, State, dict[str, Any]]:
+        count, info = batch.x.shape[len(net.lead(params))], {}
 
         def after() -> None:
             for name, value in self.after_step(params, state).items():
@@ -101,7 +104,10 @@ class Inversion(Method):
                 sums[name] = sums[name] + value if name in sums else value
 
         carry = None if self.clip is not None else self.carry(state)
-        losses = online(net, params, batch, affine, lambda t, e: self._deltas(net, params, state, t, e), after, carry)
+        rates = opt.affine(count)
+        losses = chunks.online(
+            net, params, batch, rates, lambda t, e: self._deltas(net, params, state, t, e), after, carry
+        )
         if "updates" in state:
             state = {**state, "updates": state["updates"] + count}
         return params, opt, state, info | {"loss": losses}
@@ -119,20 +125,6 @@ class Inversion(Method):
         Returns sums to be recorded, (M,) each.
         """
         return {}
-
-    def _one_by_one(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
-        axis, losses, sums = len(net.lead(params)), [], {}
-        for start in range(0, batch.x.shape[axis], batch_size):
-            rows = (slice(None),) * axis + (slice(start, start + batch_size),)
-            weights = None if batch.weights is None else batch.weights[rows]
-            part = Batch(batch.x[rows], batch.y[rows], weights, batch.divisor)
-            params, opt, state, info = self.update(net, params, opt, state, part, rand)
-            losses.append(info["loss"])
-            for name, value in info.get("sums", {}).items():
-                sums[name] = sums[name] + value if name in sums else value
-        return params, opt, state, {"loss": torch.stack(losses), "sums": sums}
 
     def _deltas(self, net: Net, params: Params, state: State, trace: Trace, error: Tensor) -> list[Tensor]:
         """Deltas of all blocks from the error (M, B, n_L) of single samples; hidden ones clipped."""

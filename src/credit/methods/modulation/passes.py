@@ -43,7 +43,7 @@ class Modulation:
         """Make the standard pass of the inputs x (M, B, ...), and W F where that form needs fewer operations."""
         masks = masks or [None] * len(net)
         samples = len(net.lead(params))  # their axis
-        if low_rank and saves(net, x.shape[samples]):
+        if low_rank and pays(net, x.shape[samples]):
             trace, response = _with_response(net, params["0"], projection.mT, x, masks[0], samples)
         else:
             trace, response = net.block(0).forward(params["0"], x, masks[0]), None
@@ -60,7 +60,7 @@ class Modulation:
         return _upwards(self.net, self.params, trace, [b.mask for b in self.first.blocks])
 
 
-def saves(net: Net, batch_size: int) -> bool:
+def pays(net: Net, batch_size: int) -> bool:
     """Whether n_L passes through the first block and a product (B, n_L) x (n_L, units) cost less than B passes."""
     block = net.block(0)
     positions = math.prod(block.shape_pre[1:]) if net.kind == "conv" else 1

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from credit.methods.online.loops import Carry, Chunk, runnable
+from credit.methods.online import loops
+from credit.methods.online.loops import Carry, Chunk
 from credit.nets.base import Batch, BlockTrace, Net, Trace, check_input
 from credit.numerics.trees import Params
 from credit.optim.optimizers import Affine
@@ -22,10 +23,15 @@ from credit.optim.optimizers import Affine
 WIDEST = 64  # inputs: below, chunks save nothing
 
 
-def pays(net: Net, batch: Batch) -> bool:
-    """Whether mini-batches of one sample can be taken in chunks, and are worth it."""
+def possible(net: Net, batch: Batch) -> bool:
+    """Whether mini-batches of one sample can be taken in chunks."""
     plain = batch.weights is None and batch.divisor is None and net.keep >= 1
-    return plain and net.kind == "dense" and len(net) > 1 and net.block(0).n_in >= WIDEST
+    return plain and net.kind == "dense" and len(net) > 1
+
+
+def pays(net: Net) -> bool:
+    """Whether chunks save anything."""
+    return net.block(0).n_in >= WIDEST
 
 
 def online(
@@ -57,7 +63,7 @@ def online(
     add_product = torch.baddbmm if axis else torch.addmm
     losses, i = resting.new_empty(count, *resting.shape[:-2]), 0
     chunk = None
-    if carry is not None and runnable(net, params, batch):
+    if carry is not None and loops.possible(net, params, batch):
         chunk = Chunk(net, params["1"], carry, factors["1"], resting, mixing, first, batch.y)
         losses, i = chunk.loss(), chunk.run(0)
     while i < count:

@@ -37,7 +37,7 @@ class Carry:
     leak: float | Sequence[float] = 0.0
 
 
-def runnable(net: Net, params: Params, batch: Batch) -> bool:
+def possible(net: Net, params: Params, batch: Batch) -> bool:
     """Whether the loop is made for it: a dense classifier on the CPU, its output no wider than its hidden layer."""
     if len(net) != 2 or not isinstance(net.loss, SoftmaxCrossEntropy) or batch.y.dtype != torch.int64:
         return False
@@ -45,8 +45,8 @@ def runnable(net: Net, params: Params, batch: Batch) -> bool:
         return False  # tensor operations refuse what the loop would not notice
     weight, bias = params["1"]["weight"], params["1"].get("bias")
     plain = isinstance(net.block(0).phi, (Tanh, Linear)) and isinstance(net.block(1).phi, Linear)
-    fits = weight.shape[-2] <= weight.shape[-1] and weight.is_contiguous() and (bias is None or bias.is_contiguous())
-    return plain and fits and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
+    whole = weight.shape[-2] <= weight.shape[-1] and weight.is_contiguous() and (bias is None or bias.is_contiguous())
+    return plain and whole and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
 
 
 class Chunk:
