@@ -675,7 +675,7 @@ def test_probes_say_which_rules_they_need():
     with pytest.raises(ConfigError, match="feedback_alignment needs direct feedback to every layer"):
         FeedbackAlignment().measure(seen)
     for probe in (ControllerStability(), SSAAngle()):
-        with pytest.raises(ConfigError, match="needs a rule of the DFC family"):
+        with pytest.raises(ConfigError, match="needs a method of the DFC family"):
             probe.measure(seen)
     with pytest.raises(ConfigError, match=r"controller_stability.k_p is missing"):
         ControllerStability().measure(moment("dfc_ssa"))

@@ -313,7 +313,7 @@ def test_a_rule_that_is_not_defined_for_the_net_is_refused(tmp_path):
         "methods": {"mn": {}},
     }
     del body["quick"]
-    with pytest.raises(ConfigError, match=r"methods.mn: rule mn is not defined for a conv net; it takes: dense"):
+    with pytest.raises(ConfigError, match=r"methods.mn: mn is not defined for a conv net; it takes: dense"):
         Checkout(tmp_path, {"toy/fit": body}).workflow()
 
 

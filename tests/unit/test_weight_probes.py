@@ -42,7 +42,7 @@ def test_a_projection_opposite_to_the_product_is_at_180_degrees():
 
 @pytest.mark.parametrize(("kind", "rule"), [("conv", "pepita"), ("dense", "bp")])
 def test_alignment_names_the_net_and_the_rule_that_it_cannot_measure(kind, rule):
-    with pytest.raises(ValueError, match=f"needs a dense net and a rule with a projection.* a {kind} net"):
+    with pytest.raises(ValueError, match=f"needs a dense net and a method with a projection.* a {kind} net"):
         Alignment().measure(moment(kind, rule))
 
 

@@ -28,7 +28,7 @@ INDIGO, WINE, OLIVE, TEAL, ROSE, PURPLE, BROWN = (
 
 
 class Style(NamedTuple):
-    """Name as papers print it, and how curves and points of this rule look."""
+    """Name as papers print it, and how curves and points of this method look."""
 
     label: str
     colour: str
@@ -120,8 +120,8 @@ METRICS = {
 def method_style(name: str, rule: str | None = None) -> Style:
     """Style of a method, which may be a variant of a learning rule under a name of its own.
 
-    A variant (`di-2`, or any name with `rule` given) keeps its rule's colour and marker, with another line. An
-    unknown rule gets a style that depends on its name alone, so that it too looks the same everywhere.
+    A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and marker, with another line. An
+    unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
     """
     if name in METHOD_STYLES:
         return METHOD_STYLES[name]
@@ -139,8 +139,8 @@ def method_style(name: str, rule: str | None = None) -> Style:
 
 
 def method_styles(names: Iterable[str], rules: Mapping[str, str] | None = None) -> dict[str, Style]:
-    """Styles of methods in the order in which they are always listed: that of METHOD_STYLES, each rule before its
-    variants, unknown rules last.
+    """Styles of methods in the order in which they are always listed: that of METHOD_STYLES, each learning rule before
+    its variants, unknown ones last.
 
     rules: {method: learning rule} of methods whose name does not say their rule.
     """

@@ -30,7 +30,7 @@ FIGURE_3_STEPS = 300 * 40  # mini-batches of its 300 epochs
 
 
 class Run:
-    """A rule with its net, ready to be timed on one mini-batch."""
+    """A learning rule with its net, ready to be timed on one mini-batch."""
 
     def __init__(self, net: Net, rule: Method, dtype: torch.dtype = torch.float64) -> None:
         self.net, self.rule, self.rand = net, rule, credit.Rand([0], dtype=dtype)
@@ -59,7 +59,7 @@ class Run:
 
 
 def rule(name: str, **hyper) -> Method:
-    """A rule with fixed feedback."""
+    """A learning rule with fixed feedback."""
     return credit.method(name, **FIXED, **hyper)
 
 

@@ -17,7 +17,7 @@ REGISTRIES: dict[str, Registry] = {"methods": METHODS, "nets": NETS, "tasks": TA
 
 
 def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Modules of the rule, net, task and probes of a run, and of the parts that those name in turn."""
+    """Modules of the learning rule, net, task and probes of a run, and of the parts that those name in turn."""
     parts = [
         (METHODS.module(spec["rule"]["name"]), spec["rule"]),
         (NETS.module(spec["net"]["kind"]), spec["net"]),

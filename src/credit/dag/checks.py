@@ -17,7 +17,7 @@ from credit.nets.names import check_names, n_blocks, scheme_options
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import column
 
-TAKES_BATCHES = ["self", "net", "params", "opt", "state", "batch", "rand"]  # a rule's functions for passes
+TAKES_BATCHES = ["self", "net", "params", "opt", "state", "batch", "rand"]  # a learning rule's functions for passes
 RECORDED = (
     "paper", "experiment", "dataset", "method", "seed", "epoch", "step", "metric", "layer", "value", "data_verified",
 )  # fmt: skip
@@ -92,13 +92,13 @@ class PartChecker:
                 )
 
     def capable(self, rule: str, kind: str | None, key: str) -> None:
-        """A rule must be defined for the kind of net."""
+        """A learning rule must be defined for the kind of net."""
         if self.problems:
             return
         allowed = hyperparameters.constants(METHODS.module(rule)).get("nets", ("dense",))
         if kind not in allowed:
             self.problems.append(
-                f"{self.where}: {key}: rule {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
+                f"{self.where}: {key}: {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
             )
 
     def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
@@ -129,7 +129,7 @@ class PartChecker:
             self.problems.append(one_of(where, search["criterion"]["metric"], known))
 
     def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
-        """Every value of a grid must be one that the rule or the optimiser takes, and appear once."""
+        """Every value of a grid must be one that the learning rule or the optimiser takes, and appear once."""
         if self.problems:
             return
         rule, optimizer = resolved["rule"], resolved["train"]["optimizer"]
@@ -201,7 +201,7 @@ def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mapping[str, str]) -> Iterator[str]:
-    """`on` must be a function that takes mini-batches; a reference rule has no state and suits the net."""
+    """`on` must be a function that takes mini-batches; a reference keeps no state and suits the net."""
     rule = METHODS.module(run["rule"]["name"])
     passes = [name for name, taken in functions(rule).items() if taken == TAKES_BATCHES and name[0] != "_"]
     if probe["on"] not in ("update", "evaluate", *passes):
@@ -217,7 +217,7 @@ def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iter
     module = METHODS.module(name)
     if "init" in functions(module):
         known = [n for n in METHODS.names() if "init" not in functions(METHODS.module(n))]
-        yield f"{field} = {name!r}; the rule keeps a state, the reference must be one of: {', '.join(known)}"
+        yield f"{field} = {name!r}; that learning rule keeps a state, the reference must be one of: {', '.join(known)}"
     elif kind not in (allowed := hyperparameters.constants(module)["nets"]):
         yield f"{field} = {name!r}; not defined for a {kind} net, it takes: {', '.join(allowed)}"
     try:

@@ -127,7 +127,7 @@ def drawing(spec: Mapping[str, Any]) -> float:
 
 
 def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float:
-    """Seconds that one network's dynamics take: those of the rule's updates, and those of its feedback learning."""
+    """Seconds that one network's dynamics take: those of its updates, and those of its feedback learning."""
     rule, epochs = spec["rule"], spec["train"]["epochs"]
     units = sum(spec["net"].get("hidden_sizes", ())) + n_out
     known = hyperparameters.constants(METHODS.module(rule["name"]))
@@ -178,7 +178,7 @@ def experiment_jobs(workflow: Workflow, key: str) -> Iterator[tuple[str, dict[st
 
 
 def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
-    """Experiments that a target needs: a rule's name (all, a paper), a file, or PAPER/NAME.
+    """Experiments that a target needs: the name of a Snakemake rule (all, a paper), a file, or PAPER/NAME.
 
     Raises ConfigError for what is no target, with the nearest one.
     """

@@ -154,7 +154,7 @@ class Softmax(Activation):
         return torch.softmax(a, -1)
 
     def derivative(self, a: Tensor, value: Tensor) -> Tensor:
-        raise ValueError("softmax has no derivative element by element; this rule needs another output activation")
+        raise ValueError("softmax has no derivative element by element: the method needs another output activation")
 
     def backward(self, grad: Tensor, a: Tensor, value: Tensor) -> Tensor:
         return (grad - (grad * value).sum(-1, keepdim=True)).mul_(value)

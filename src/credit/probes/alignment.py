@@ -28,10 +28,10 @@ def product_angle(params: Params, projection: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Metric angle_projection: `product_angle` with the projection that the rule keeps.
+    """Metric angle_projection: `product_angle` with the projection that the learning rule keeps.
 
-    Put it `on: evaluate` to measure before training and after each epoch, as published. Needs a dense net and a rule
-    of the PEPITA family; raises ValueError otherwise.
+    Put it `on: evaluate` to measure before training and after each epoch, as published. Needs a dense net and a
+    learning rule of the PEPITA family; raises ValueError otherwise.
     """
 
     weights_alone: ClassVar[bool] = True  # may be measured at evaluations, without a mini-batch
@@ -40,7 +40,7 @@ class Alignment:
         """[("angle_projection", "", degrees (M,))], of the weights after the update."""
         if moment.net.kind != "dense" or "projection" not in moment.state:
             raise ValueError(
-                f"probe alignment needs a dense net and a rule with a projection, such as pepita; "
+                f"probe alignment needs a dense net and a method with a projection, such as pepita; "
                 f"this is a {moment.net.kind} net with {type(moment.method).__name__}"
             )
         return [("angle_projection", "", torch.atleast_1d(product_angle(moment.after, moment.state["projection"])))]

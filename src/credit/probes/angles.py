@@ -53,9 +53,9 @@ def update_angles(update: Params, reference: Params, stacked: bool = True) -> di
 
 @dataclass(frozen=True)
 class Angles:
-    """Angle between the update that the optimiser was handed and a reference rule's, on the same mini-batch.
+    """Angle between the update that the optimiser was handed and a reference's, on the same mini-batch.
 
-    reference: name of a rule without state, such as bp or mn. hyper: the reference's hyperparameters.
+    reference: name of a learning rule without state, such as bp or mn. hyper: the reference's hyperparameters.
     metric: what it is recorded as, angle_REFERENCE if empty.
     """
 

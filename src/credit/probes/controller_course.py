@@ -28,10 +28,10 @@ class ControllerCourse:
     samples: Annotated[int, "> 0"] = 3
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[(metric, time point, values (M,))]. Raises ConfigError for a rule whose controller is not simulated."""
+        """[(metric, time point, values (M,))]. Raises ConfigError when the controller is not simulated."""
         rule, net, params = moment.method, moment.net, moment.params
         if not isinstance(rule, Dynamic):
-            raise ConfigError("probe controller_course needs a rule with a simulated controller, dfc or dfc_ss")
+            raise ConfigError("probe controller_course needs a simulated controller, that of dfc or dfc_ss")
         # The loss is a mean over the whole mini-batch: its size scales the target of every sample.
         error = forward(net, params, moment.batch, moment.rand).error[:, : self.samples]
         delta = -scaled(error, rule.target_stepsize)

@@ -67,7 +67,7 @@ class ControllerStability:
 
     matrices: which of A_tilde_I, A_I, A_inst, A_PI. masked: at the state after samples that have not converged were
     reset, metrics lambda_max_masked_NAME; otherwise at the last simulated voltages. alpha, k_p, tau: None takes the
-    rule's; DFC-SSA has no k_p and tau of its own.
+    method's; DFC-SSA has no k_p and tau of its own.
     """
 
     matrices: tuple[str, ...] = ("A_tilde_I", "A_I", "A_inst", "A_PI")
@@ -82,10 +82,10 @@ class ControllerStability:
                 raise ConfigError(f"controller_stability.matrices: {name!r}; must be among {', '.join(MATRICES)}")
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[(metric, "", values (M,))]. Raises ConfigError for a rule without controller or a missing constant."""
+        """[(metric, "", values (M,))]. Raises ConfigError without a controller, or for a missing constant."""
         key = "settled" if self.masked else "simulated"
         if key not in moment.info:
-            raise ConfigError("probe controller_stability needs a rule of the DFC family, measured on its update")
+            raise ConfigError("probe controller_stability needs a method of the DFC family, measured on its update")
         frame, voltages = moment.info[key].frame, moment.info[key].voltages()
         slopes = [phi.derivative(v, phi.value(v)) for phi, v in zip(frame.phi, voltages, strict=True)]
         feedback = [moment.state["feedback"][str(i)] for i in range(len(slopes))]
@@ -103,7 +103,7 @@ class ControllerStability:
         value = getattr(self, name)
         value = getattr(moment.method, name, None) if value is None else value
         if value is None:
-            raise ConfigError(f"controller_stability.{name} is missing; this rule has none, so the probe must give it")
+            raise ConfigError(f"controller_stability.{name} is missing; the method has none, the probe must give it")
         return value
 
 

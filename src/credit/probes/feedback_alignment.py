@@ -78,7 +78,7 @@ class FeedbackAlignment:
     dampings: Annotated[tuple[float, ...], ">= 0"] = (0.1,)
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[(metric, "", values (M,))]. Raises ConfigError for rules without direct feedback to every layer."""
+        """[(metric, "", values (M,))]. Raises ConfigError without direct feedback to every layer."""
         jacobian, feedback = jacobian_and_feedback(moment, "feedback_alignment")
         j, q = torch.cat(jacobian, -1), torch.cat(feedback, -2)
         rows = {"condition2": condition_two(j, q), "angle_feedback_transpose": transpose_angle(j, q)}

@@ -12,14 +12,14 @@ from credit.probes.base import Moment
 
 @dataclass(frozen=True)
 class FeedbackStability:
-    """Largest real part of the eigenvalues of [[-I, B], [W, -leak I]], for rules with feedback and a leak.
+    """Largest real part of the eigenvalues of [[-I, B], [W, -leak I]], for learning rules with feedback and a leak.
 
     The weights are those after the update, the feedback that from before it. Metric: lambda_max of each hidden layer
     with the one above; where one loop runs through all layers, that of the loop too, for the whole net.
     """
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[("lambda_max", layer, (M,))]; nothing for other rules."""
+        """[("lambda_max", layer, (M,))]; nothing for other learning rules."""
         leak, feedback = getattr(moment.method, "leak", None), moment.state.get("feedback", {})
         if leak is None:
             return []

@@ -14,7 +14,7 @@ from credit.probes.base import Moment
 
 @dataclass(frozen=True)
 class InversionAngles:
-    """Angles in degrees, by hidden layer, for rules with a leak and feedback B_i (M, n_{i-1}, n_i).
+    """Angles in degrees, by hidden layer, for learning rules with a leak and feedback B_i (M, n_{i-1}, n_i).
 
     angle_feedback: of B to -W^T. angle_ndi, angle_pbp: of a sample's delta to that of `ndi` with the same feedback and
     leak, and of `pbp`, both carried down from the output; mean over the mini-batch. As published, the references use
@@ -22,7 +22,7 @@ class InversionAngles:
     """
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[(metric, layer, degrees (M,))]; without a mini-batch angle_feedback alone, nothing for other rules."""
+        """[(metric, layer, degrees (M,))]; without a mini-batch angle_feedback alone, nothing for other methods."""
         leak, feedback = getattr(moment.method, "leak", None), moment.state.get("feedback", {})
         if leak is None:
             return []

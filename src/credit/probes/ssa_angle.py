@@ -40,9 +40,9 @@ class SSAAngle:
     """
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
-        """[(metric, layer, values (M,))]. Raises ConfigError for a rule without controller."""
+        """[(metric, layer, values (M,))]. Raises ConfigError for a learning rule without controller."""
         if "settled" not in moment.info:
-            raise ConfigError("probe ssa_angle needs a rule of the DFC family, measured on its update")
+            raise ConfigError("probe ssa_angle needs a method of the DFC family, measured on its update")
         analytic = analytic_state(moment)
         stacked = moment.net.stacked(moment.params)
         angles = update_angles(moment.info["gradients"], ssa_reference(moment, analytic), stacked)

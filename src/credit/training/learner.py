@@ -176,7 +176,7 @@ class Learner:
             self.on_evaluate()
 
     def accumulated(self) -> Rows:
-        """Rows of an epoch: the mean loss, then what the rule summed or averaged, in its own names."""
+        """Rows of an epoch: the mean loss, then what the learning rule summed or averaged, in its own names."""
         rows: Rows = [("train_loss", "", torch.stack(self.losses).mean(0))] if self.losses else []
         rows += [(name, "", value.to(torch.float64)) for name, value in self.sums.items()]
         return rows + [(name, "", torch.stack(values).mean(0)) for name, values in self.means.items()]

@@ -83,7 +83,7 @@ class Training:
         rule.check_net(net)
         params = net.init(self.rand, net_config.init)
         self.lost = [False] * len(self.stack)  # members that start from a run that diverged
-        if self.spec.get("start"):  # before the rule's state, which may be made from the weights
+        if self.spec.get("start"):  # before the learning rule's state, which may be made from the weights
             self.lost = weights.begin(params, self.stack, self.spec["start"], start)
         state = rule.init(net, params, self.rand)
         settings = spread(self.settings["optimizer"], "train.optimizer", self.stack)
