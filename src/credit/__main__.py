@@ -1,10 +1,11 @@
-"""What will it cost, is it still true, is it whole: python -m credit plan | why | verify
+"""What will it cost, is it still true, is it whole, whom to cite: python -m credit plan | why | verify | cite
 
   plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
                      setting, the data set or the environment; for a table or figure, every stale run below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
                      would make; also for results from another machine, of which Snakemake knows nothing
+  cite [TARGET]      BibTeX of the papers, learning rules, data sets and software behind a target
 
 Run it in the root of the repository, with the --configfile and --config that snakemake gets:
 
@@ -13,6 +14,7 @@ Run it in the root of the repository, with the --configfile and --config that sn
   python -m credit plan dfc --config methods=bp,dfa seeds=2
   python -m credit why results/runs/cross/images/mnist/bp/shard0.jsonl
   python -m credit why results/quick/figures/fig3.pdf
+  python -m credit cite results/figures/dfc/fig3.pdf > dfc.bib
 
 exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot be answered
 """
@@ -39,14 +41,16 @@ VERIFY = """Re-check result files: whole (their closing line is there), plausibl
 the present code and configuration give. Snakemake's records are not used: this is the check for results that were
 copied from another machine, unpacked from an archive or checked out with git, which Snakemake trusts by their date.
 A line for every problem, then a summary. PATH is a file or a folder; default: results, which holds both scales."""
+CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
+sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     form = argparse.RawDescriptionHelpFormatter
     name = "python -m credit"
-    top = argparse.ArgumentParser(name, f"{name} {{plan,why,verify}} …", __doc__, formatter_class=form)
-    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify}", help=argparse.SUPPRESS)
+    top = argparse.ArgumentParser(name, f"{name} {{plan,why,verify,cite}} …", __doc__, formatter_class=form)
+    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,cite}", help=argparse.SUPPRESS)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
@@ -68,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", VERIFY)
     verify.add_argument("paths", nargs="*", default=["results"], metavar="PATH")
     verify.set_defaults(run=lambda present, args: commands.show_verify(present, args.paths))
+    cite = command("cite", CITE)
+    cite.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
+    cite.set_defaults(run=lambda present, args: commands.show_cite(present, args.target))
     return top
 
 

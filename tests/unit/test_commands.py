@@ -96,7 +96,7 @@ def test_without_a_command_it_explains_itself_on_one_screen(credit):
     assert code == 0
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 110
-    for word in ("plan", "why", "verify", "--configfile", "exit code"):
+    for word in ("plan", "why", "verify", "cite", "--configfile", "exit code"):
         assert any(word in line for line in lines)
 
 
@@ -117,6 +117,8 @@ def test_it_answers_from_a_shell_without_torch():
     ("arguments", "message"),
     [
         (["plan", "al"], "error: target = 'al' (did you mean 'all'?)"),
+        (["cite", "toy/fi"], "error: target = 'toy/fi' (did you mean 'toy/fit'?)"),
+        (["cite", "results/runs/toy/fit/near/bq/shard0.jsonl"], "method = 'bq'"),
         (["plan", "--config", "methods=bq"], "error: config: methods = 'bq'"),
         (["plan", "--config", "seeds"], "error: --config seeds: must be KEY=VALUE"),
         (["plan", "--configfile", "nowhere.yaml"], "error: nowhere.yaml: cannot be read"),
@@ -403,3 +405,13 @@ def test_unverified_data_is_noted(credit, tmp_path, checkout):
     entry = f"data={{allow_unverified: {{cifar10: {'ab' * 32}}}}}"
     assert credit("verify", "--config", entry)[:2] == (0, [summary(good=1, unverified=1)])
     assert credit("verify")[0] == 1
+
+
+# ---- cite
+
+
+def test_the_bibtex_of_a_run_goes_to_standard_output(credit):
+    code, lines, err = credit("cite", RUN)
+    assert (code, err) == (0, "")
+    keys = [line.partition("{")[2].rstrip(",") for line in lines if line.startswith("@")]
+    assert keys == ["lillicrap2016", "molder2021", "paszke2019", "harris2020", "lam2015", "credit"]

@@ -1,4 +1,4 @@
-"""What `python -m credit` does: plan, why and verify. Prints for people, returns the exit code. Loads no torch."""
+"""What `python -m credit` does: plan, why, verify, cite. Prints for people, returns the exit code. Loads no torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from credit.config.files import overlay, read_yaml
 from credit.dag import audit
+from credit.dag.citations import bibliography
 from credit.dag.cost import Cost, duration, experiment_jobs, needed_experiments, plan, size
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
@@ -186,3 +187,12 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     if not files:
         raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl)")
     return list(dict.fromkeys(files))
+
+
+# ---- cite
+
+
+def show_cite(present: Present, target: str) -> int:
+    """Print the BibTeX of what a target makes use of."""
+    print(bibliography(present.of(target), target))
+    return GOOD
