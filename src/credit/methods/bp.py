@@ -34,8 +34,7 @@ class BP(Method):
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Gradient of the mean loss; info["deltas"] are the gradients at the pre-activations."""
         run = forward(net, params, batch, rand)
-        weights = {i: p["weight"] for i, p in params.items()}
-        gradients, deltas = sweep(net, run.trace, run.error, weights, self.masks)
+        gradients, deltas = sweep(net, run.trace, run.error, masks=self.masks)
         return Step(gradients, run.info | {"deltas": deltas})
 
 

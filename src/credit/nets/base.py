@@ -1,10 +1,13 @@
 """What a network is: a chain of blocks and a loss, as pure functions of nested dicts of tensors.
 
-A *block* is one layer of weights with everything up to the next one (activation, pooling, dropout mask). It can
-be called alone, so that feedback networks and local losses can be built from it, and it offers its reverse in
-four exact pieces from which learning rules without autograd are made:
+A *block* is one layer of weights with everything up to the next one (activation, pooling, dropout mask), or a stage of
+several. It can be called alone, so that feedback networks and local losses can be built from it:
 
-    trace = block.forward(params, x)            pre-activation, activation, output
+    trace = block.forward(params, x)               pre-activation, activation, output
+    gradients, grad = block.backward(trace, grad)  gradient at the output -> of the parameters, and at the input
+
+A layer also offers its reverse in exact pieces, from which learning rules without autograd are made:
+
     delta = block.local(trace, grad)            gradient at the output  -> gradient at the pre-activation
     grads = block.weight_gradient(trace, delta) gradient at the pre-activation -> gradient of the parameters
     grad  = block.pull(weight, delta, trace)    gradient at the pre-activation -> gradient at the input
@@ -18,13 +21,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from credit.nets import losses
 from credit.nets.init import init
+from credit.nets.losses import Loss
 from credit.numerics.rand import Rand, Replay, as_rand
 from credit.numerics.trees import Params
 
@@ -56,6 +60,7 @@ class BlockTrace:
     out: Tensor
     index: Tensor | None = None  # argmax of pooling windows that overlap, flat over height x width
     mask: Tensor | None = None  # inverted-dropout mask multiplied onto `out`
+    params: dict[str, Tensor] | None = None  # of the block, where `forward` made the trace
 
 
 @dataclass
@@ -70,32 +75,56 @@ class Trace:
         return self.blocks[-1].out
 
 
+@runtime_checkable
 class Block(Protocol):
-    """One layer of weights; see the module's docstring."""
+    """What a net is made of: a layer (see `Layer`), or a stage of several that is passed as a whole."""
 
     n_out: int  # units of the output, flattened
     shape_out: tuple[int, ...]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter, without the stack axis."""
+        """Shape of every parameter, without the stack axis; a stage names them PART.weight, PART.bias."""
 
     def forward(self, params: dict[str, Tensor], x: Tensor, mask: Tensor | None = None) -> BlockTrace:
-        """x (M, B, ...), params (M, ...) as in `shapes`, mask (M, B, *shape_out)."""
+        """The pass of the input x (M, B, ...), with what `backward` needs of it."""
+
+    def backward(self, trace: BlockTrace, grad: Tensor, below: bool = True) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Gradient at the output (M, B, ...), flattened or not -> gradients of the parameters, gradient at the input.
+
+        With the parameters of the forward pass, as they are now. below: whether the second is asked for; else None.
+        """
+
+
+@runtime_checkable
+class Layer(Block, Protocol):
+    """A block with one weight, whose reverse comes in pieces as well (see the module's docstring)."""
+
+    activation: str  # see `credit.nets.activations`
+    bias: bool
 
     def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        """The pre-activation, (M, B, n) or (M, B, C, H, W), of x (M, B, ...)."""
+        """The pre-activation (M, B, ...) of the input x: the first half of `forward`."""
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
-        """What follows the pre-activation `pre`, (M, B, n) or (M, B, C, H, W); x, mask as in `forward`."""
+        """What follows the pre-activation `pre`, which came of the input x: the second half of `forward`."""
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
-        """Gradient at the output, (M, B, *shape_out) or flattened -> at the pre-activation, shaped like it."""
+        """Gradient at the output (M, B, ...) -> at the pre-activation."""
 
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
-        """Gradient at the pre-activation, (M, B, n) or (M, B, C, H, W) -> of the parameters, summed over the batch."""
+        """Gradient at the pre-activation (M, B, ...) -> of weight and bias, summed over the batch."""
 
     def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
-        """Gradient at the pre-activation, (M, B, n) or (M, B, C, H, W) -> at the input, (M, B, ...), by `weight`."""
+        """Gradient at the pre-activation -> at the input (M, B, ...), through any weight of the weight's shape."""
+
+
+def in_pieces(layer: Layer, trace: BlockTrace, grad: Tensor, below: bool) -> tuple[dict[str, Tensor], Tensor | None]:
+    """`Block.backward` of a layer. Raises ValueError for a trace that `forward` has not made, which has no weight."""
+    if trace.params is None:
+        raise ValueError("this trace knows no parameters; backward needs one that forward has made")
+    delta = layer.local(trace, grad)
+    gradients = layer.weight_gradient(trace, delta)
+    return gradients, layer.pull(trace.params["weight"], delta, trace) if below else None
 
 
 @dataclass(frozen=True)
@@ -107,8 +136,8 @@ class Net:
     """
 
     kind: str
-    blocks: tuple[Any, ...]
-    loss: Any
+    blocks: tuple[Block, ...]
+    loss: Loss
     shape_in: tuple[int, ...]
     keep: float = 1.0
 
@@ -126,7 +155,7 @@ class Net:
         blocks = tuple(b.with_products() if hasattr(b, "with_products") else b for b in self.blocks)
         return replace(self, blocks=blocks)
 
-    def block(self, i: int):
+    def block(self, i: int) -> Block:
         """Block `i`, callable alone."""
         return self.blocks[i]
 
@@ -226,12 +255,13 @@ class Net:
         return [*hidden, None]
 
 
-def init_block(block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tensor]:
+def init_block(block: Block, rand: Rand, scheme: Scheme, stream: str) -> dict[str, Tensor]:
     """Parameters of one block, (M, ...) each, every one from its own random stream `STREAM.weight`, `STREAM.bias`."""
-    weight = block.shapes()["weight"]
-    return {
-        name: init(scheme, shape, rand, f"{stream}.{name}", fan_from=weight) for name, shape in block.shapes().items()
-    }
+    shapes, drawn = block.shapes(), {}
+    for name, shape in shapes.items():
+        part = name[: name.rfind(".") + 1]
+        drawn[name] = init(scheme, shape, rand, f"{stream}.{name}", fan_from=shapes[f"{part}weight"])
+    return drawn
 
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:
@@ -250,6 +280,6 @@ def check_input(net: Net, params: Params, x: Tensor) -> None:
         raise ValueError(f"input has {x.shape[0]} members; the parameters have {lead[0]}")
 
 
-def loss_named(name: str):
+def loss_named(name: str) -> Loss:
     """The loss `name` of `credit.nets.losses`."""
     return losses.get(name)

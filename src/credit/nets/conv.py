@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from credit.nets import activations
-from credit.nets.base import BlockTrace, Net, loss_named
+from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.nets.dense import Dense, each_block
 from credit.nets.pooling import Pool
 
@@ -64,7 +64,9 @@ class Conv:
         """x (M, B, C, H, W)."""
         if params["weight"].ndim == 5:
             x = x.expand(params["weight"].shape[0], *x.shape[-4:])
-        return self.activate(x, self.linear(params, x), mask)
+        trace = self.activate(x, self.linear(params, x), mask)
+        trace.params = params
+        return trace
 
     def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         """The pre-activation W * x + b, (M, B, C_out, H, W)."""
@@ -112,6 +114,10 @@ class Conv:
                 fold(trace.input), (m * shape[0], *shape[1:]), fold(delta), self.stride, self.padding, groups=m
             ).reshape(m, *shape)
         return {"weight": weight, "bias": delta.sum((-4, -2, -1))} if self.bias else {"weight": weight}
+
+    def backward(self, trace: BlockTrace, grad: Tensor, below: bool = True) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Gradient at the output (M, B, C, H, W), flattened or not -> of parameters; at the input (M, B, C_in, ...)."""
+        return in_pieces(self, trace, grad, below)
 
     def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
         """Transposed convolution of delta with `weight`: the gradient at the input, (M, B, C_in, H, W)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from credit.nets import activations
-from credit.nets.base import BlockTrace, Net, loss_named
+from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.numerics.products import Product, pays
 
 
@@ -42,7 +42,9 @@ class Dense:
         """x (M, B, n_in), or images (M, B, C, H, W) that are flattened."""
         axes = params["weight"].ndim
         x = x.flatten(axes - 1) if x.ndim > axes else x
-        return self.activate(x, self.linear(params, x), mask)
+        trace = self.activate(x, self.linear(params, x), mask)
+        trace.params = params
+        return trace
 
     def linear(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         """The pre-activation W x + b, (M, B, n_out); x (M, B, n_in)."""
@@ -64,6 +66,10 @@ class Dense:
         product = self.factored and pays(delta, trace.input)
         weight = Product(delta, trace.input) if product else delta.mT @ trace.input
         return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
+
+    def backward(self, trace: BlockTrace, grad: Tensor, below: bool = True) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Gradient at the output (M, B, n_out) -> of the parameters, and at the input, (M, B, n_in)."""
+        return in_pieces(self, trace, grad, below)
 
     def with_products(self) -> Dense:
         """The same block, whose weight's gradient stays a product where that is faster."""

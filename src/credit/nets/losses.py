@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ from credit.numerics.memory import in_memory
 SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
 
 
-class Loss:
+@runtime_checkable
+class Loss(Protocol):
     """One loss; see the table of the module. summed: over the batch, where others take the mean."""
 
     summed: bool = False
