@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
 import shlex
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,7 +26,16 @@ from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.dag.commands import configuration
 from credit.dag.cost import needed_jobs
 from credit.dag.targets import Workflow
+from credit.methods.base import Method, Step
+from credit.nets.base import Batch, Net, Trace
+from credit.nets.dense import Dense
+from credit.probes.base import Moment, Probe
+from credit.provenance.sources import Sources
+from credit.tasks.base import Task
+from credit.tasks.supervised import Supervised
+from credit.training.learner import Learner
 from tests.conftest import REPOSITORY
+from tests.unit.test_layers import LAYERS
 
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"),
@@ -179,6 +191,73 @@ def test_every_setting_of_nets_tasks_and_probes_is_documented(registry):
             assert {name, *hyperparameters.fields(registry.module(name))} - text == set(), name
 
 
+CONTRACT = "docs/contract.md"
+SUBJECTS = {  # what the contract's names stand for
+    "Batch": Batch, "batch": Batch, "block": Dense, "credit": credit, "learner": Learner, "moment": Moment, "net": Net,
+    "rand": credit.Rand, "rule": Method, "step": Step, "Supervised": Supervised, "trace": Trace,
+}  # fmt: skip
+CALLABLES = (Method, Net, Task, Probe)  # whose methods it names alone
+SOURCES = Sources().modules
+
+
+def members(subject: Any) -> set[str]:
+    """Attributes, and names of fields, which have none where they have no default."""
+    return {*dir(subject), *getattr(subject, "__dataclass_fields__", ())}
+
+
+def contract_code() -> list[str]:
+    """What stands in backquotes, and the lines of the examples."""
+    text = read(CONTRACT)
+    lines = [
+        line.partition("#")[0]
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        for line in code.splitlines()
+    ]
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)) + lines
+
+
+def test_files_and_modules_that_the_contract_names_exist():
+    found = 0
+    for code in contract_code():
+        for path in re.findall(r"[\w./]+\.(?:py|md|yaml|smk)\b|\b\w+(?:/\w+)*/(?!\w)", code):
+            assert any((REPOSITORY / root / path).exists() for root in ("", "docs", "src/credit")), path
+            found += 1
+        for name in re.findall(r"\bcredit(?:\.\w+)+", code):
+            parent, _, last = name.rpartition(".")
+            assert name in SOURCES or last in members(importlib.import_module(parent)), name
+            found += 1
+    assert found > 5
+
+
+def test_names_and_signatures_in_the_contract_are_those_of_the_code():
+    found = 0
+    for code in contract_code():
+        for owner, name, given in re.findall(r"(?:\b(\w+)\.)?\b([A-Za-z]\w*)(?:\(([^()]*)\))?", code):
+            if owner in SUBJECTS:
+                assert name in members(SUBJECTS[owner]), code
+                called = getattr(SUBJECTS[owner], name, None)
+            elif given:
+                called = next((getattr(c, name) for c in CALLABLES if hasattr(c, name)), None)
+            else:
+                continue
+            found += 1
+            arguments = [a.strip() for a in given.split(",")] if given else []
+            if callable(called) and not isinstance(called, type):
+                parameters = [p for p in inspect.signature(called).parameters if p != "self"]
+                named = [a.partition("=")[0] for a in arguments if "=" in a]
+                assert set(named) <= {*parameters} or "hyper" in parameters, code
+                assert len(arguments) <= len(parameters), code
+                if not owner:  # a signature is given whole
+                    assert [a.partition("=")[0] for a in arguments] == parameters, code
+    assert found > 30
+
+
+def test_the_contract_speaks_of_nothing_that_the_code_does_not():
+    words = {word for path in SOURCES.values() for word in re.findall(r"[A-Za-z]\w+", path.read_text("utf-8"))}
+    named = {w for code in contract_code() for w in re.findall(r"[A-Za-z]\w{3,}", code)}
+    assert named - words == set()
+
+
 def test_every_column_of_published_numbers_is_documented():
     assert set(PUBLISHED) - documented(read("config/README.md")) == set()
 
@@ -194,6 +273,11 @@ def test_the_table_of_names_has_every_learning_rule_and_its_state():
 def test_readme_and_contributing_stay_short():
     assert read("README.md").count("\n") < 200
     assert read("CONTRIBUTING.md").count("\n") <= 60
+
+
+def test_the_list_of_layers_is_the_one_that_is_tested():
+    listed = re.search(r"^- Layers of `src/credit`.*?\. An", read("CONTRIBUTING.md"), re.DOTALL | re.MULTILINE)[0]
+    assert re.findall(r"`(\w+)`", listed) == [name for layer in LAYERS for name in sorted(layer)]
 
 
 def test_versions_agree():

@@ -1,8 +1,8 @@
 """The contract of a learning rule.
 
-A rule is a frozen dataclass whose fields are its hyperparameters. Most rules are one function, `gradients`; one
+A learning rule is a frozen dataclass whose fields are its hyperparameters. Most are one function, `gradients`; one
 that optimises inside a mini-batch overrides `update`, one with several stages of training overrides `phases`.
-Every module of this package that is a rule ends in `part = ItsClass`; its file name is its name.
+Every module of this package that is one ends in `part = ItsClass`; its file name is its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = dict[str, Any]
 
 @dataclass
 class Step:
-    """What a rule computes from a mini-batch.
+    """What a learning rule computes from a mini-batch.
 
     gradients: structure of params, the direction to *descend* (p -= lr g); missing entries are not trained.
     info: named intermediates (output, loss, trace, deltas, ...). state: the rule's new state, None if unchanged.
@@ -165,7 +165,7 @@ def method(name: str, **hyper: Any) -> Method:
     """The learning rule `name` with its hyperparameters.
 
     A float hyperparameter may be a sequence with one value per member of the stack. Raises ConfigError
-    (a ValueError) naming an unknown rule, an unknown hyperparameter or a value that is not allowed.
+    (a ValueError) naming an unknown learning rule, an unknown hyperparameter or a value that is not allowed.
     """
     module = METHODS.load(name)
     return module.part(**hyperparameters.check(module.__name__, hyper, name, stacked=True))
