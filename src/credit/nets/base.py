@@ -106,7 +106,7 @@ class Layer(Block, Protocol):
         """The pre-activation (M, B, ...) of the input x: the first half of `forward`."""
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
-        """What follows the pre-activation `pre`, which came of the input x: the second half of `forward`."""
+        """What follows the pre-activation `pre` (M, B, ...), which came of the input x: the second half of `forward`."""
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the output (M, B, ...) -> at the pre-activation."""
@@ -119,7 +119,7 @@ class Layer(Block, Protocol):
 
 
 def in_pieces(layer: Layer, trace: BlockTrace, grad: Tensor, below: bool) -> tuple[dict[str, Tensor], Tensor | None]:
-    """`Block.backward` of a layer. Raises ValueError for a trace that `forward` has not made, which has no weight."""
+    """`Block.backward` of a layer, grad (M, B, ...). Raises ValueError for a trace that `forward` has not made."""
     if trace.params is None:
         raise ValueError("this trace knows no parameters; backward needs one that forward has made")
     delta = layer.local(trace, grad)
