@@ -106,7 +106,7 @@ class Layer(Block, Protocol):
         """The pre-activation (M, B, ...) of the input x: the first half of `forward`."""
 
     def activate(self, x: Tensor, pre: Tensor, mask: Tensor | None = None) -> BlockTrace:
-        """What follows the pre-activation `pre` (M, B, ...), which came of the input x: the second half of `forward`."""
+        """What follows the pre-activation `pre` (M, B, ...), of the input x: the second half of `forward`."""
 
     def local(self, trace: BlockTrace, grad: Tensor) -> Tensor:
         """Gradient at the output (M, B, ...) -> at the pre-activation."""
