@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.files import check_schema, overlay, read_yaml
+from credit.config.sets import Sets, leaves, with_origin
 from credit.dag.checks import PartChecker
 from credit.dag.settings import Settings
 from credit.data import catalog
@@ -43,7 +44,7 @@ class Job:
 class Experiment:
     """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings."""
 
-    def __init__(self, path: Path, settings: Settings, schema: Path):
+    def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
         content = read_yaml(path)
         check_schema(content, schema, str(path))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
@@ -51,7 +52,7 @@ class Experiment:
         if settings.scale == "quick":
             body = overlay(body, content.get("quick"))
             check_schema(body, schema, f"{path}: with its quick section")
-        self.body = body
+        self.body, self._origins = sets.expand(body, str(path))
 
     @property
     def key(self) -> str:
@@ -102,6 +103,17 @@ class Experiment:
     def cell(self, dataset: str, method: str) -> Cell:
         """The resolved run of a method on a data set. Raises ConfigError naming file and key."""
         return Cell.resolve(self, dataset, method)
+
+    def origins(self, dataset: str, method: str) -> dict[str, str]:
+        """{setting: name of the set that it is from} of a cell; a later layer has the last word."""
+        cell = ((), ("datasets", dataset), ("methods", method), ("methods", method, "datasets", dataset))
+        found: dict[str, str | None] = {}
+        for place in ((*layer, *end) for end in (("train", "optimizer"), ("hyper",)) for layer in cell):
+            settings: Any = self.body
+            for key in place:
+                settings = (settings or {}).get(key)
+            found |= {k: self._origins.get(place, {}).get(k) for k in leaves(settings or {})}
+        return {k: name for k, name in found.items() if name}
 
     def check(self) -> None:
         """Resolve every cell, also those that the settings leave out; raise ConfigError with all problems."""
@@ -171,6 +183,8 @@ class Cell:
         checker.agree(resolved, search, image, f"methods.{method}")
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
+        origins = experiment.origins(dataset, method) if checker.problems else {}
+        checker.problems = [with_origin(problem, origins) for problem in checker.problems]
         checker.finish()
         accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
         run = {
@@ -236,7 +250,8 @@ def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str
     Raises ConfigError when a name in the settings belongs to no experiment.
     """
     files = sorted(folder.glob("*/*.yaml"))
-    everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema) for p in files}
+    sets = Sets(folder.with_name("sets"))
+    everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema, sets) for p in files}
     if not everything:
         raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
     for experiment in everything.values():
