@@ -32,6 +32,7 @@ class Later:
 
     @cached_property
     def root(self) -> Tensor:
+        """L, (M, B, n_L, n_L)."""
         wide = self.values.double()
         return _root(wide.mT @ wide)
 
@@ -46,7 +47,7 @@ class Source(Protocol):
         """Sum over samples of xi^T w, (M, n, n_L)."""
 
 
-class Full:
+class Full(Source):
     """Given as it is: draws (M, T - 1, B, n), jacobian (M, B, n_L, n)."""
 
     def __init__(self, draws: Tensor, jacobian: Tensor) -> None:
@@ -63,7 +64,7 @@ class Full:
         return self.draws.flatten(1, 2).mT @ later.values.transpose(1, 2).flatten(1, 2)
 
 
-class Projected:
+class Projected(Source):
     """zeta: within (M, B, T - 1, n_L); rest: Y (M, B, n_L, n); jacobian (M, B, n_L, n)."""
 
     def __init__(self, within: Tensor, rest: Tensor, jacobian: Tensor) -> None:
@@ -89,7 +90,10 @@ def full(draws: Sequence[Tensor]) -> list[Callable[[Tensor], Source]]:
 
 
 def draw_projected(rand: Rand, name: str, frame: Deviation, steps: int) -> list[Callable[[Tensor], Source]]:
-    """By layer, from the streams NAME.0 (zeta) and NAME_rest.0 (Y); in full where that takes no more numbers."""
+    """By layer, from the streams NAME.0 (zeta) and NAME_rest.0 (Y); in full where that takes no more numbers.
+
+    Each makes a source of the jacobian (M, B, n_L, n).
+    """
     n_out, result = frame.pre[-1].shape[-1], []
     for i, pre in enumerate(frame.pre):
         batch, n = pre.shape[-2:]

@@ -34,12 +34,12 @@ class Settled:
     control: Tensor
 
     def voltages(self) -> list[Tensor]:
-        """Absolute somatic voltages."""
+        """Absolute somatic voltages, (M, B, n_i) by layer."""
         sums = zip(self.base, self.shift, strict=True)
         return [self.frame.absolute_voltage(i, base + shift) for i, (base, shift) in enumerate(sums)]
 
     def absolute_rates(self) -> list[Tensor]:
-        """Absolute rates of all layers."""
+        """Absolute rates, (M, B, n_i) by layer."""
         return [self.frame.absolute_rate(i, rate) for i, rate in enumerate(self.rates)]
 
     def where(self, keep: Tensor) -> Settled:
@@ -56,7 +56,7 @@ class Settled:
 
 
 def spread_control(frame: Deviation, feedback: Sequence[Tensor], control: Tensor) -> Settled:
-    """The forward pass in which Q_i u is added to every pre-activation."""
+    """The forward pass in which Q_i u is added to every pre-activation; Q_i (M, n_i, n_L), control u (M, B, n_L)."""
     base, shift, rates = [], [], []
     for i, q in enumerate(feedback):
         base.append(frame.basal(i, rates[-1]) if i > 0 else frame.voltage(0))
@@ -66,7 +66,7 @@ def spread_control(frame: Deviation, feedback: Sequence[Tensor], control: Tensor
 
 
 def feedforward_rates(frame: Deviation, feedback: Sequence[Tensor], control: Tensor) -> Settled:
-    """As `spread_control`, but every layer sees the rates of the feedforward pass below it."""
+    """As `spread_control`, Q_i (M, n_i, n_L), but every layer sees the rates of the feedforward pass below it."""
     layers = range(len(feedback))
     base = [frame.voltage(i) for i in layers]
     return Settled(frame, base, [control @ q.mT for q in feedback], [frame.start_rate(i) for i in layers], control)
@@ -194,7 +194,7 @@ def newton(
 ) -> tuple[Settled, Tensor]:
     """The nonlinear steady state, r_L(u) - r* + leak u = 0, from the linear one by `iterations` Newton steps.
 
-    Returns the state and the samples that are singular.
+    delta (M, B, n_L). Returns the state and which samples are singular, bool (M, B).
     """
     control, singular = linear_control(frame, frame.slopes, feedback, delta, leak, solver)
     goal = frame.goal(delta)
@@ -210,5 +210,5 @@ def newton(
 
 
 def slopes_at(frame: Deviation, voltages: Sequence[Tensor]) -> list[Tensor]:
-    """phi' at absolute voltages."""
+    """phi' at absolute voltages, (M, B, n_i) by layer."""
     return [phi.derivative(v, phi.value(v)) for phi, v in zip(frame.phi, voltages, strict=True)]

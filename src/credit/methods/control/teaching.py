@@ -23,12 +23,12 @@ def teaching(rule: str, frame: Deviation, i: int, base: Tensor, shift: Tensor) -
 
 
 def presynaptic(frame: Deviation, i: int, rates: Sequence[Tensor]) -> Tensor:
-    """Absolute rates below layer i, (M, B, n_{i-1})."""
+    """Absolute rates (M, B, n_{i-1}) below layer i; rates (M, B, n_i) by layer, in the frame."""
     return frame.input if i == 0 else frame.absolute_rate(i - 1, rates[i - 1])
 
 
 def outer(params: Params, i: int, signal: Tensor, rate: Tensor) -> dict[str, Tensor]:
-    """{"weight": sum over samples of signal rate^T, "bias": sum of signal} of layer i."""
+    """{"weight": sum over samples of signal rate^T, "bias": sum of signal}; signal (M, B, n), rate (M, B, n_below)."""
     gradient = {"weight": signal.mT @ rate}
     if "bias" in params[str(i)]:
         gradient["bias"] = signal.sum(-2)
@@ -45,7 +45,7 @@ def state_gradients(
 ) -> tuple[Params, list[Tensor]]:
     """Gradients of one controlled state, and the teaching signals: -2 / B sum of teaching x presynaptic rate.
 
-    The factor 2 is published: it mimics the gradient of a squared difference.
+    base, shift, rates: (M, B, n_i) by layer. The factor 2 is published: it mimics the gradient of a squared difference.
     """
     gradients: Params = {}
     signals = []
@@ -65,7 +65,7 @@ class TimeSum:
         self.crossed = [torch.zeros_like(w) for w in frame.weights[1:]]
 
     def add(self, signals: Sequence[Tensor], rates: Sequence[Tensor]) -> None:
-        """One time point; rates in the frame. The clamped input needs no product here."""
+        """One time point, (M, B, n_i) by layer; rates in the frame. The clamped input needs no product here."""
         for total, signal in zip(self.signals, signals, strict=True):
             total.add_(signal)
         for total, signal, rate in zip(self.crossed, signals[1:], rates[:-1], strict=True):
