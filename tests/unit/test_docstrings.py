@@ -1,4 +1,4 @@
-"""Every public function that takes or gives a tensor says of what shape.
+"""Every public function that takes or gives a tensor says of what shape, and every public class that holds one.
 
 Public: no leading underscore, at module level or in such a class. Takes or gives: the annotation of a parameter or of
 the result names `Tensor` or `ndarray`. Says: the docstring holds a shape, as (M, B, n), (M,), () or (..., n, n), or the
@@ -20,7 +20,8 @@ AXIS = rf"(?:{LETTER}|\d+|\*?[a-z]\w+|\.\.\.)(?: ?[-+*/] ?\w+)*"
 AXES = rf"(?=[^)]*(?:\b{LETTER}\b|\.\.\.))(?:{AXIS}, )*(?:{AXIS},|{AXIS}, {AXIS})"
 SHAPE = re.compile(rf"(?<!\w)\(\)|\({AXES}\)|any shape")
 
-TREES = {name: ast.parse(path.read_bytes()) for name, path in Sources().modules.items()}
+TEXTS = {name: path.read_text("utf-8") for name, path in Sources().modules.items()}
+TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
 CLASSES: dict[str, list[ast.ClassDef]] = {}
 for _tree in TREES.values():
     for _node in _tree.body:
@@ -70,6 +71,17 @@ def silent(tree: ast.Module) -> list[str]:
 LATER = {"controller", "feedback", "frame", "linearised", "loops.arrays", "rates", "rule"}  # of the control wing
 
 
+def silent_classes(tree: ast.Module, lines: list[str]) -> list[str]:
+    """Public classes with tensors as fields whose docstrings, and comments on fields, say nothing of shapes."""
+    found = []
+    for node in (n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")):
+        fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and TENSOR.search(ast.unparse(n.annotation))]
+        if fields and not SHAPE.search("\n".join(lines[node.lineno : fields[-1].end_lineno])):
+            found.append(node.name)
+    return found
+
+
 @pytest.mark.parametrize("module", [m for m in TREES if m.partition(".control.")[2] not in LATER])
-def test_public_functions_with_tensors_state_shapes(module):
+def test_public_functions_and_classes_with_tensors_state_shapes(module):
     assert not silent(TREES[module])
+    assert not silent_classes(TREES[module], TEXTS[module].splitlines())

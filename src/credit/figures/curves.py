@@ -17,7 +17,7 @@ FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 
 
 class Curve(NamedTuple):
-    """Middle line and band over runs, each (epochs,), and what became of the runs.
+    """Middle line and band over runs, each (n,) for n epochs, and what became of the runs.
 
     epoch: where they were measured; steps, if they were asked for.
     """

@@ -52,7 +52,10 @@ class Batch:
 
 @dataclass
 class BlockTrace:
-    """What a block computed: `pre` and `act` before pooling; `out` after pooling and mask, input of the next."""
+    """What a block computed: `pre` and `act` before pooling; `out` after pooling and mask, input of the next.
+
+    (M, B, n) each, or (M, B, C, H, W) in a convolution; its `index` and `mask` are shaped like `out`.
+    """
 
     input: Tensor
     pre: Tensor

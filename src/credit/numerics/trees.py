@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Params = dict[str, dict[str, Tensor]]  # {block: {name: tensor}}
+Params = dict[str, dict[str, Tensor]]  # {block: {name: (M, ...)}}, without M for a single network
 
 
 def clone(tree: Any) -> Any:

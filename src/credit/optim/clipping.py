@@ -1,4 +1,4 @@
-"""Gradients scaled and clipped as a part of a rule, member by member: DFC's angles are measured after clipping."""
+"""Gradients scaled and clipped in a learning rule, member by member: DFC's angles are measured after clipping."""
 
 from __future__ import annotations
 

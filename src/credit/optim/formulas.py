@@ -1,4 +1,4 @@
-"""The update rules: which state they keep, their coefficients, and the update in torch operations.
+"""The formulas of the optimisers: which state they keep, their coefficients, and the update in torch operations.
 
 A *coefficient* is computed for all P parameters and M members at once from the hyperparameters `h`, (P, M)
 each, the step counts `t`, (P, 1), and the rates `lr`, (P, M). They are numpy arrays or torch tensors: one
@@ -18,11 +18,11 @@ from credit.optim.config import some
 
 
 @dataclass(frozen=True)
-class Rule:
+class Formula:
     """One way to turn gradients into steps.
 
-    slots: names of the state, one tensor each per parameter. coefficients: (h, t, lr) -> list of what follows
-    scale, l2 and shrink, which all rules share. compiled: its loop in `credit.optim.loops`, or None.
+    slots: names of the state, each a tensor (M, ...) per parameter. coefficients: (h, t, lr) -> list of what follows
+    scale, l2 and shrink, which all formulas share. compiled: its loop in `credit.optim.loops`, or None.
     add_product: the update by the gradient a b, (p, *state, a, b, coefficients), where the product can be added to
     the state as it is made, or None; without decay. steady: the coefficients do not depend on t.
     """
@@ -35,11 +35,11 @@ class Rule:
     steady: bool = False
 
 
-def rule(hyper: dict[str, Any]) -> Rule:
-    """The rule for checked hyperparameters."""
+def formula(hyper: dict[str, Any]) -> Formula:
+    """The formula for checked hyperparameters."""
     kind = hyper["name"]
     if kind == "adam":
-        return Rule(("m", "v"), _adam_coefficients, _adam, "adam")
+        return Formula(("m", "v"), _adam_coefficients, _adam, "adam")
     if kind == "rmsprop":
         slots = (
             "square",
@@ -47,13 +47,13 @@ def rule(hyper: dict[str, Any]) -> Rule:
             *(["v"] if some(hyper["momentum"]) else []),
         )
         update = _rmsprop(hyper["centered"], some(hyper["momentum"]))
-        return Rule(slots, _rmsprop_coefficients, update, None)
+        return Formula(slots, _rmsprop_coefficients, update, None)
     if not some(hyper["momentum"]):
-        return Rule((), lambda h, t, lr: [lr], _sgd, "sgd", steady=True)
+        return Formula((), lambda h, t, lr: [lr], _sgd, "sgd", steady=True)
     coefficients = _momentum_coefficients(hyper["nesterov"], hyper["lr_in_velocity"])
     add_product = None if hyper["nesterov"] else _momentum_by_product
     steady = not some(hyper["dampening"])
-    return Rule(("v",), coefficients, _momentum, "momentum", add_product, steady)
+    return Formula(("v",), coefficients, _momentum, "momentum", add_product, steady)
 
 
 def decay(h: dict[str, Any], lr: Any, decoupled: bool) -> tuple[Any, Any]:

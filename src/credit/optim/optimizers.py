@@ -12,7 +12,7 @@ from torch import Tensor
 from credit.errors import CheckpointError, ConfigError
 from credit.numerics.products import Product
 from credit.optim.config import SWITCHES, Value, each, some
-from credit.optim.formulas import decay, rule
+from credit.optim.formulas import decay, formula
 
 Params = Mapping[str, Mapping[str, Tensor]]
 Affine = dict[str, dict[str, tuple[Tensor, Tensor]]]  # {layer: {name: (keep, rate)}}, (M,) each
@@ -30,7 +30,7 @@ class Optimizer:
     def __init__(self, hyper: dict[str, Any]) -> None:
         self.hyper = hyper
         self.epoch = 0
-        self._rule = rule(hyper)
+        self._formula = formula(hyper)
         self._names: list[tuple[str, str]] = []
         self._kept: tuple[Any, Any] = (None, None)  # lr_scale of the last table, and the table
 
@@ -48,7 +48,7 @@ class Optimizer:
         self._device, self._dtype = tensors[0].device, tensors[0].dtype
         if any((p.device, p.dtype) != (self._device, self._dtype) for p in tensors):
             raise ValueError("parameters of one optimiser must have the same device and dtype")
-        self._slots = {slot: [torch.zeros_like(p) for p in tensors] for slot in self._rule.slots}
+        self._slots = {slot: [torch.zeros_like(p) for p in tensors] for slot in self._formula.slots}
         self._loop = self._compiled_loop(tensors)
         self._views: list[tuple[int, tuple[np.ndarray, ...]]] = [(-1, ())] * len(tensors)
         self._steps = self._array(np.zeros((len(tensors), 1)))
@@ -61,7 +61,7 @@ class Optimizer:
         self._clips = self.hyper["clip_norm"] is not None
         self._decays = some(self.hyper["weight_decay"]) or some(self.hyper["decay_unscaled"])
         self.takes_products = self._loop is not None and not self._clips
-        self._adds_products = self._rule.add_product if not self._decays else None
+        self._adds_products = self._formula.add_product if not self._decays else None
         if self._clips:
             limit = self._spread("clip_norm", self.hyper["clip_norm"])
             self._limit = torch.from_numpy(limit).to(self._device)
@@ -111,9 +111,9 @@ class Optimizer:
     def affine(self, steps: int) -> Affine | None:
         """(keep, rate) of every parameter where a step is p <- keep p - rate g; None for all but plain SGD.
 
-        For rules that take `steps` steps at once: they are counted.
+        For learning rules that take `steps` steps at once: they are counted.
         """
-        if self._rule.slots or self._clips or self.hyper["name"] != "sgd":
+        if self._formula.slots or self._clips or self.hyper["name"] != "sgd":
             return None
         l2, shrink = decay(self._tables, self._lr, self.hyper["decoupled"])
         keep, rate = (
@@ -165,11 +165,11 @@ class Optimizer:
     def _compiled_loop(self, tensors: list[Tensor]):
         """The compiled update, or None where it cannot be used."""
         plain = all(p.is_contiguous() for p in tensors) and self._dtype in (torch.float32, torch.float64)
-        if self._rule.compiled is None or self._device.type != "cpu" or not plain:
+        if self._formula.compiled is None or self._device.type != "cpu" or not plain:
             return None
         from credit.optim import loops
 
-        return getattr(loops, self._rule.compiled)
+        return getattr(loops, self._formula.compiled)
 
     def _array(self, values: np.ndarray) -> Any:
         return values if self._loop is not None else torch.from_numpy(values).to(self._device)
@@ -214,7 +214,7 @@ class Optimizer:
     def _table(self, active: tuple[int, ...], scale: Any, lr_scale: float) -> Any:
         """Count the step and give all coefficients (K, P, M) in the dtype of the parameters."""
         self._steps += self._mask(active)
-        kept = lr_scale if self._rule.steady and self._loop is not None and not self._clips else None
+        kept = lr_scale if self._formula.steady and self._loop is not None and not self._clips else None
         if kept is not None and self._kept[0] == kept:
             return self._kept[1]
         t = self._steps + (self._steps == 0)  # parameters never updated: any value that divides by no zero
@@ -222,7 +222,7 @@ class Optimizer:
         rows = [
             scale,
             *decay(self._tables, lr, self.hyper["decoupled"]),
-            *self._rule.coefficients(self._tables, t, lr),
+            *self._formula.coefficients(self._tables, t, lr),
         ]
         shape = (len(rows), len(self._names), self._members)
         if self._loop is None:
@@ -251,7 +251,7 @@ class Optimizer:
         if self._decays:
             g = g + p * c[1]
             p.mul_(c[2])
-        self._rule.update(p, g, [tensors[j] for tensors in self._slots.values()], c[3:])
+        self._formula.update(p, g, [tensors[j] for tensors in self._slots.values()], c[3:])
 
     def _update_by_products(self, j: int, p: Tensor, g: Product, table: np.ndarray) -> None:
         """One parameter, a few rows of its gradient at a time."""

@@ -58,7 +58,7 @@ class Learner:
     function: str = "update"
     steps: dict[str, int] = field(default_factory=dict)
     batch_in_pass: int = 0
-    losses: list[Tensor] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # (M,) each, as in sums and means
     measured: list[tuple[int, Rows]] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, list[Tensor]] = field(default_factory=dict)

@@ -24,7 +24,7 @@ def draw_projection(net: Net, rand: Rand, scheme: str | dict, scale: float) -> T
 
 @dataclass
 class Modulation:
-    """Modulated passes through `net`, to be called with the signal that F carries to the input.
+    """Modulated passes through `net`, to be called with the signal (M, B, n_L) of F (M, n_0, n_L).
 
     first: the standard pass. response: W F of the first block (M, n_L, units before pooling), or None. With it
     W (x + F e) = W x + (W F) e takes the place of the product with the modulated input.
