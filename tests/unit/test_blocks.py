@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from dataclasses import dataclass
 
 import pytest
@@ -11,10 +10,9 @@ import torch
 
 import credit
 from credit.nets import losses
-from credit.nets.base import Block, BlockTrace, Layer, Net
+from credit.nets.base import BlockTrace, Net
 from credit.nets.conv import Conv
 from credit.nets.dense import Dense
-from credit.nets.losses import Loss
 from credit.nets.pooling import Pool
 from credit.provenance.sources import Sources
 from tests.conftest import small_batch, small_net
@@ -162,30 +160,3 @@ def test_backpropagation_passes_stages_that_have_only_forward_and_backward(seeds
     rule.update(net, params, opt, {}, batch, rand)
     changed = {i: {n: leaves[i][n] - 0.1 * leaves[i][n].grad for n in block} for i, block in leaves.items()}
     torch.testing.assert_close(params, changed, **CLOSE)
-
-
-def fits(thing, protocol):
-    """Whether a class has all that a protocol names, with the same parameters and defaults; methods of its own."""
-    assert isinstance(thing, protocol)
-    for name, member in inspect.getmembers(protocol, inspect.isfunction):
-        if not name.startswith("_"):
-            ours = getattr(type(thing), name)
-            assert [(p.name, p.default, p.kind) for p in inspect.signature(ours).parameters.values()] == [
-                (p.name, p.default, p.kind) for p in inspect.signature(member).parameters.values()
-            ], f"{type(thing).__name__}.{name}"
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_what_the_protocols_say(name):
-    fits(LAYERS[name], Layer)
-    fits(LAYERS[name], Block)
-
-
-def test_a_stage_is_a_block_and_no_layer():
-    fits(Shortcut(3), Block)
-    assert not isinstance(Shortcut(3), Layer)
-
-
-@pytest.mark.parametrize("name", ["half_squared_error", "mse", "softmax_cross_entropy", "squared_error_sum"])
-def test_losses_are_what_the_protocol_says(name):
-    fits(losses.get(name), Loss)

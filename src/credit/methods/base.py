@@ -15,12 +15,13 @@ from torch import Tensor
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
-from credit.methods.fast import Fast
+from credit.methods.fast import Fast, Result
 from credit.nets.base import Batch, Net, Trace, check_input
 from credit.numerics.products import multiplied_out
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim import optimizer
+from credit.optim.base import OptimizerLike
 
 State = dict[str, Any]
 
@@ -78,14 +79,12 @@ class Method:
         """The rule itself; pure: neither params nor state nor batch are changed."""
         raise TypeError(f"{type(self).__name__} has no single-step form; use its `update`")
 
-    def update(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
+    def update(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
         """What the loop calls: `gradients`, then the optimiser. Owns params, opt and state, may change them.
 
         Of info the loop reads "loss" (M,), and "sums" and "means": {metric: (M,)}, recorded once an epoch.
         """
-        if self.passes_products() and getattr(opt, "takes_products", False):
+        if self.passes_products() and opt.takes_products:
             net = net.with_products
         step = self.gradients(net, params, state, batch, rand)
         step.gradients = redivided(step.gradients, net, params, batch)
@@ -93,9 +92,8 @@ class Method:
         step.info["gradients"] = multiplied_out(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
-    def fast(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
-    ) -> Fast | None:
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
         """A faster form of `function` for mini-batches like `batch`, of `batch_size` samples each; None: there is none.
 
         The learner asks with the first such mini-batch, keeps what it gets and asks again after None, after a copy or
@@ -103,7 +101,7 @@ class Method:
         """
         return None
 
-    def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]):
+    def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerLike:
         """The optimiser of a run, from its settings (see `credit.optim`)."""
         return optimizer(**settings).init(params, net.members(params))
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from credit.nets.base import Batch, Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
+from credit.optim.base import OptimizerLike
 
-Result = tuple[Params, Any, dict[str, Any], dict[str, Any]]  # params, opt, state, info
+Result = tuple[Params, OptimizerLike, dict[str, Any], dict[str, Any]]  # params, opt, state, info
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class Fast:
     them, x (M, K batch_size, ...), of which the last may be smaller; "loss" and every one of "means" is then (K, M).
     """
 
-    run: Callable[[Params, Any, dict[str, Any], Batch, Rand], Result]
+    run: Callable[[Params, OptimizerLike, dict[str, Any], Batch, Rand], Result]
     at_once: int = 1
 
-    def __call__(self, params: Params, opt: Any, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
+    def __call__(self, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
         return self.run(params, opt, state, batch, rand)
 
 
-def ask(method, net: Net, params: Params, opt: Any, state: dict[str, Any], batch: Batch, batch_size: int,
+def ask(method, net: Net, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, batch_size: int,
         function: str = "update") -> Fast | None:  # fmt: skip
     """`method.fast(...)`, but None for a rule that inherits it and changes what it stands in for."""
     if not has_last_word(type(method), function):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import Batch, Method, State, Step, batch_size, redivided, with_loss
+from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, batch_size, redivided, with_loss
 from credit.methods.fast import Fast
 from credit.methods.modulation import fused
 from credit.methods.modulation.passes import Modulation, draw_projection, last_sample
@@ -77,9 +77,7 @@ class Pepita(Method):
         """
         return self._together(net, params, state, batch, rand, spare_last=False)
 
-    def update(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
+    def update(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
         """One step; with more than two passes as released, one for each pass after the first."""
         if self.passes == 2 or self.pass_updates == "together":
             return super().update(net, params, opt, state, batch, rand)
@@ -97,9 +95,8 @@ class Pepita(Method):
             before, error = after, new_error
         return params, opt, state, step.info | {"gradients": step.gradients}
 
-    def fast(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
-    ) -> Fast | None:
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
         """`update` of dense relu nets with dropout on the CPU in fewer passes over memory (see `fused`)."""
         if function != "update" or not fused.possible(self, net, params, opt, batch) or not fused.pays(net, batch):
             return None

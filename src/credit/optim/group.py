@@ -7,7 +7,7 @@ from typing import Any
 
 from credit.errors import CheckpointError
 from credit.numerics.trees import Params
-from credit.optim.optimizers import Optimizer
+from credit.optim.base import Affine, OptimizerLike
 
 
 class OptimizerGroup:
@@ -16,13 +16,22 @@ class OptimizerGroup:
     It can be used as the forward optimiser alone (`step`, `set_epoch`); its state is that of all.
     """
 
-    def __init__(self, forward: Optimizer, others: Mapping[str, Optimizer]) -> None:
+    def __init__(self, forward: OptimizerLike, others: Mapping[str, OptimizerLike]) -> None:
         self.forward, self.others = forward, dict(others)
         self.epoch, self._seen = 0, set()
 
     def step(self, params: Params, gradients: Params, lr_scale: float = 1.0) -> None:
         """One step of the forward weights, in place."""
         self.forward.step(params, gradients, lr_scale)
+
+    @property
+    def takes_products(self) -> bool:
+        """Whether that of the forward weights does."""
+        return self.forward.takes_products
+
+    def affine(self, steps: int) -> Affine | None:
+        """That of the forward weights."""
+        return self.forward.affine(steps)
 
     def set_epoch(self, epoch: int) -> None:
         """An epoch of the present phase begins; the forward rate follows its schedule, the others are constant."""

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from credit.errors import CheckpointError, ConfigError
 from credit.numerics.products import Product
+from credit.numerics.trees import Params
+from credit.optim.base import Affine
 from credit.optim.config import SWITCHES, Value, each, some
 from credit.optim.formulas import decay, formula
-
-Params = Mapping[str, Mapping[str, Tensor]]
-Affine = dict[str, dict[str, tuple[Tensor, Tensor]]]  # {layer: {name: (keep, rate)}}, (M,) each
 
 
 class Optimizer:
@@ -30,6 +29,7 @@ class Optimizer:
     def __init__(self, hyper: dict[str, Any]) -> None:
         self.hyper = hyper
         self.epoch = 0
+        self.takes_products = False
         self._formula = formula(hyper)
         self._names: list[tuple[str, str]] = []
         self._kept: tuple[Any, Any] = (None, None)  # lr_scale of the last table, and the table

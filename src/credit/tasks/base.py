@@ -1,14 +1,8 @@
 """Where data comes from, and the shape of the loop over it.
 
 A task's configuration is a frozen dataclass (`part` of its module) with a method `build(context) -> task`. A task
-owns its loop: it hands batches to a *learner*, which the training loop supplies:
-
-    learner.update(batch)                   one update of all members of the stack
-    learner.visit(order, take, batch_size)  mini-batches of the samples `order` (M, n); take: (M, k) -> x, y
-    learner.predict(x)                      outputs of all members, (M, B, n_out)
-    learner.note(rows)                      record what the task measured, [(metric, layer, values (M,))]
-
-How many mini-batches of a visit are taken at once is the learner's business.
+owns its loop: it hands batches to a *learner*, which the training loop supplies. How many mini-batches of a visit are
+taken at once is the learner's business.
 
 Supervised tasks share the loop below; interactive ones (control, conditioning) write their own `epoch` and
 `evaluate`, and keep their environments in `state_dict`.
@@ -16,12 +10,16 @@ Supervised tasks share the loop below; interactive ones (control, conditioning) 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from credit.nets.base import Batch, Net
+from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
 
 
@@ -40,14 +38,36 @@ class Context:
     declared: dict | None = None
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """What a task may ask of what it trains, a stack of M members; `credit.training.learner` is one."""
+
+    net: Net
+
+    def update(self, batch: Batch) -> None:
+        """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out)."""
+
+    def visit(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]], batch_size: int) -> None:
+        """Mini-batches of the samples `order` (M, n), the last of which may be smaller.
+
+        take: indices (M, k) -> x (M, k, ...), y (M, k, ...).
+        """
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (M, B, n_out) of all members; x (M or 1, B, ...)."""
+
+    def note(self, rows: list[tuple[str, str, Tensor]]) -> None:
+        """Record what the task measured: (metric, layer, values (M,)); layer "" is the whole net."""
+
+
 class Task:
     """What the training loop needs of a task, besides `shape_in` and `n_out`."""
 
-    def epoch(self, learner, rand: Rand) -> None:
+    def epoch(self, learner: Learner, rand: Rand) -> None:
         """Hand the learner one epoch of experience."""
         raise NotImplementedError
 
-    def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
+    def evaluate(self, learner: Learner, loss: Loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
         """{metric: values (M,)} without learning."""
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from credit.data.load import load, split
 from credit.errors import ConfigError, DataError
+from credit.nets.losses import Loss
 from credit.nets.losses import get as get_loss
 from credit.tasks.base import Context
 from credit.tasks.supervised import Split, Supervised
@@ -19,7 +20,7 @@ from credit.tasks.supervised import Split, Supervised
 class Reconstruction(Supervised):
     """Autoencoders: beside the loss that they descend, evaluations report "mse", the mean squared error per pixel."""
 
-    def measures(self, loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def measures(self, loss: Loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         return super().measures(loss, output, y) | {"mse": get_loss("mse").value(output, y) * y.shape[1]}
 
 

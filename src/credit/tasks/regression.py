@@ -14,8 +14,9 @@ from torch import Tensor
 
 from credit.nets.base import Net
 from credit.nets.dense import dense
+from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
-from credit.tasks.base import Context
+from credit.tasks.base import Context, Learner
 from credit.tasks.supervised import EVALUATION_BATCH, Split, Supervised
 
 
@@ -35,7 +36,7 @@ class OnePass(Supervised):
     def batches_per_epoch(self) -> int:
         return -(-self.per_epoch // self.batch_size)
 
-    def epoch(self, learner, rand: Rand) -> None:
+    def epoch(self, learner: Learner, rand: Rand) -> None:
         """The next samples of the pass."""
         n, left = len(self.splits["train"]), self.per_epoch
         while left:
@@ -45,13 +46,13 @@ class OnePass(Supervised):
             learner.visit(self.order[:, self.seen : stop], self.splits["train"].take, self.batch_size)
             left, self.seen = left - (stop - self.seen), stop
 
-    def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
+    def evaluate(self, learner: Learner, loss: Loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
         """{"log10_nse": (M,)}: logarithm of the squared error of all samples, divided by that before training."""
         squares = self.squared_error(learner)
         self.untrained = squares if self.untrained is None else self.untrained
         return {"log10_nse": torch.log10(squares / self.untrained)}
 
-    def squared_error(self, learner) -> Tensor:
+    def squared_error(self, learner: Learner) -> Tensor:
         """Sum of (y - r)² over all samples and outputs, (M,).
 
         Where teacher and net are both linear, it is tr(D X^T X D^T) with D the difference of their matrices, which

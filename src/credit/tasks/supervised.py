@@ -10,8 +10,9 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.nets.base import Batch
+from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
-from credit.tasks.base import Task
+from credit.tasks.base import Learner, Task
 
 EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
 
@@ -78,7 +79,7 @@ class Supervised(Task):
         n, size = len(self.splits["train"]), self.batch_size
         return n // size if self.drop_last or self.partial == "carry" else -(-n // size)
 
-    def epoch(self, learner, rand: Rand) -> None:
+    def epoch(self, learner: Learner, rand: Rand) -> None:
         """One pass over the training data; every member visits it in its own order."""
         train, size = self.splits["train"], self.batch_size
         order = rand.permutation("order", len(train)).to(train.x.device)
@@ -90,7 +91,7 @@ class Supervised(Task):
         if self.partial == "nominal" and stop < order.shape[1]:
             learner.update(Batch(*train.take(order[:, stop:]), divisor=size))
 
-    def _carry(self, learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
+    def _carry(self, learner: Learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
         """Set the last samples aside, after those that wait have joined the first mini-batch.
 
         Returns the order of this epoch and where in it to go on.
@@ -110,7 +111,7 @@ class Supervised(Task):
         if "waiting" in state:
             self.waiting = state["waiting"].to(self.splits["train"].x.device)
 
-    def evaluate(self, learner, loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
+    def evaluate(self, learner: Learner, loss: Loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
         """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: the loss of all samples and, for classes, the error rate.
 
         The loss is a mean over the samples, or a sum where the loss is one over the batch.
@@ -127,7 +128,7 @@ class Supervised(Task):
                 results[f"{name}_{key}"] = total if key == "loss" and loss.summed else total / len(split)
         return results
 
-    def measures(self, loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def measures(self, loss: Loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """What an evaluation reports, summed over some samples: {"loss": (M,), "error": (M,) for classes}."""
         sums = {"loss": loss.value(output, y) * (1 if loss.summed else y.shape[1])}
         wrong = loss.error_count(output, y)

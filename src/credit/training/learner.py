@@ -14,6 +14,7 @@ from credit.methods.fast import Fast, ask, batch_kind
 from credit.nets.base import Batch, Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params, clone
+from credit.optim.base import OptimizerLike
 from credit.probes.base import Moment, Probe
 
 AT_ONCE = 1024  # samples that a fast form is handed together at most: bounds memory
@@ -49,7 +50,7 @@ class Learner:
     net: Net
     params: Params
     method: Method
-    opt: Any
+    opt: OptimizerLike
     state: State
     rand: Rand
     probes: list[ProbeSlot] = field(default_factory=list)

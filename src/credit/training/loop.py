@@ -126,8 +126,7 @@ class Training:
 
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
-        if hasattr(learner.opt, "set_epoch"):
-            learner.opt.set_epoch(index)
+        learner.opt.set_epoch(index)
         learner.start_epoch(phase.name)
         first_step = learner.step
         for item in phase.passes:

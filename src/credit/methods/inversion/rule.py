@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from credit.methods.base import Batch, Method, State, Step, forward
+from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, forward
 from credit.methods.fast import Fast
 from credit.methods.inversion.feedback import initial
 from credit.methods.inversion.stability import Descent
@@ -67,9 +67,7 @@ class Inversion(Method):
             gradients = {i: {n: _normalized(g, axes) for n, g in block.items()} for i, block in gradients.items()}
         return Step(gradients, run.info | {"deltas": deltas})
 
-    def update(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
+    def update(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
         """One optimiser step, but for the first mini-batch where `skip_first` is set."""
         if self.skip_first:
             first = int(state["updates"]) == 0
@@ -81,9 +79,8 @@ class Inversion(Method):
         params, opt, state, info = super().update(net, params, opt, state, batch, rand)
         return params, opt, state, info | _as_sums(self.after_step(params, state))
 
-    def fast(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, batch_size: int, *, function: str = "update"
-    ) -> Fast | None:
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
         """Online learning of nets with many inputs in chunks of samples (see `online.chunks`)."""
         waits = self.skip_first and int(state["updates"]) == 0
         if function != "update" or batch_size > 1 or self.normalize or waits:
@@ -93,9 +90,7 @@ class Inversion(Method):
         self.check_net(net)
         return Fast(functools.partial(self._online, net), at_once=100)  # divides the intervals of online evaluations
 
-    def _online(
-        self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, State, dict[str, Any]]:
+    def _online(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
         count, info = batch.x.shape[len(net.lead(params))], {}
 
         def after() -> None:

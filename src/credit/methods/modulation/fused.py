@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit.methods.fast import Result
 from credit.methods.modulation import passes
 from credit.nets.base import Batch, Net
 from credit.nets.loops import relu_masked
@@ -19,9 +20,10 @@ from credit.numerics import products
 from credit.numerics.compiled import compiled
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
+from credit.optim.base import OptimizerLike
 
 
-def possible(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
+def possible(rule, net: Net, params: Params, opt: OptimizerLike, batch: Batch) -> bool:
     """Whether `Workspace` is defined for this rule, net, stack, optimiser and mini-batch."""
     weight, blocks = net.like(params), net.blocks
     return (
@@ -37,7 +39,7 @@ def possible(rule, net: Net, params: Params, opt, batch: Batch) -> bool:
         and batch.x.ndim > 2
         and weight.dtype in (torch.float32, torch.float64)
         and not any(block["weight"].requires_grad for block in params.values())
-        and getattr(opt, "takes_products", False)
+        and opt.takes_products
         and batch.weights is None
         and batch.divisor is None
     )
@@ -79,9 +81,7 @@ class Workspace:
         self.projection, self.version = projection, projection._version
         self.signal.copy_(projection.mT)
 
-    def update(
-        self, params: Params, opt, state: dict[str, Any], batch: Batch, rand: Rand
-    ) -> tuple[Params, Any, dict[str, Any], dict[str, Any]]:
+    def update(self, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
         """One update where this is `possible`; of info the loss (M,) is left."""
         net, n, top, projection = self.net, self.x.shape[1], len(self.acts), state["projection"]
         if projection is not self.projection or projection._version != self.version:

@@ -18,7 +18,7 @@ from credit.methods.online import loops
 from credit.methods.online.loops import Carry, Chunk
 from credit.nets.base import Batch, BlockTrace, Net, Trace, check_input
 from credit.numerics.trees import Params
-from credit.optim.optimizers import Affine
+from credit.optim.base import Affine
 
 WIDEST = 64  # inputs: below, chunks save nothing
 
