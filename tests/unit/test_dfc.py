@@ -26,6 +26,7 @@ from credit.probes.controller_stability import ControllerStability
 from credit.probes.feedback_alignment import FeedbackAlignment, condition_two, pseudoinverse_angle, transpose_angle
 from credit.probes.null_space import NullSpace, null_space_ratio
 from credit.probes.ssa_angle import SSAAngle
+from credit.training.learner import Learner
 from credit.training.loop import Training
 from tests.conftest import small_batch, small_net
 from tests.unit.test_train import make_spec
@@ -314,12 +315,14 @@ def test_the_linearised_form_is_exact_in_a_linear_net(proactive, rule):
 def test_fast_forms_compare_themselves_with_the_simulation_once_an_epoch(name, form):
     net, rule, params, state, batch = start(name, form=form, **SETTLED)
     opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
-    rand = credit.Rand(SEEDS)
-    infos = [rule.update(net, params, opt, state, batch, rand)[3] for _ in range(2)]
-    assert (infos[0]["means"]["simulation_difference"] < 0.05).all()
-    assert "simulation_difference" not in infos[1]["means"]
-    opt.set_epoch(1)
-    assert "simulation_difference" in rule.update(net, params, opt, state, batch, rand)[3]["means"]
+    learner = Learner(net, params, rule, opt, state, credit.Rand(SEEDS))
+    for epoch in range(2):
+        learner.start_epoch("train", epoch)
+        learner.start_pass("update")
+        for _ in range(3):
+            learner.update(batch)
+        (difference,) = learner.means["simulation_difference"]
+        assert (difference < 0.05).all()
 
 
 @pytest.mark.parametrize(
@@ -367,18 +370,35 @@ def test_many_unknowns_grow_by_the_spectral_radius(monkeypatch):
 @pytest.mark.parametrize("name", ["dfc", "dfc_ss"])
 def test_a_time_step_that_is_too_long_is_named_before_anything_is_learned(name):
     net, rule, params, state, batch = start(name, dt=1.0, k_p=5.0, tau=1.0)
-    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    learner = Learner(net, params, rule, None, state, credit.Rand(SEEDS))
+    learner.start_epoch("train", 1)
+    assert (rule.inspect(net, params, state, batch, learner.rand, "update", epoch=1)["spectral_radius"] > 1).all()
+    learner.start_epoch("train", 0)
     with pytest.raises(ConfigError, match=rf"{name}.dt = 1.0 .* spectral radius .* shorter time step"):
-        rule.update(net, params, opt, state, batch, credit.Rand(SEEDS))
+        learner.update(batch)
 
 
 def test_one_unstable_member_does_not_stop_the_others():
     net, rule, params, state, batch = start("dfc_ss", dt=[0.01, 1.0], k_p=5.0, tau=1.0, time_points=400)
     opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    found = rule.inspect(net, params, state, batch, credit.Rand(SEEDS), "update", epoch=0)
+    assert (found["spectral_radius"] > 1).tolist() == [False, True]
     _, _, _, info = rule.update(net, params, opt, state, batch, credit.Rand(SEEDS))
-    assert (info["means"]["spectral_radius"] > 1).tolist() == [False, True]
     alone = gradients("dfc_ss", seeds=SEEDS[:1], dt=0.01, k_p=5.0, tau=1.0, time_points=400)
     torch.testing.assert_close(flat(info["gradients"])[:1], alone, rtol=1e-10, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_an_update_needs_no_optimiser_but_that_of_the_forward_weights(name):
+    net, rule, params, state, batch = start(name)
+    expected = {i: {n: p.clone() for n, p in block.items()} for i, block in params.items()}
+    step = rule.gradients(net, params, state, batch, credit.Rand(SEEDS, dtype=DOUBLE))
+    opt = credit.optimizer("sgd", lr=0.1).init(params)
+    _, _, _, info = rule.update(net, params, opt, state, batch, credit.Rand(SEEDS, dtype=DOUBLE))
+    assert "means" not in info
+    for i, block in params.items():
+        for n, p in block.items():
+            torch.testing.assert_close(p, expected[i][n] - 0.1 * step.gradients[i][n], rtol=1e-12, atol=1e-15)
 
 
 # ---- stacks

@@ -197,6 +197,42 @@ def test_a_fast_form_may_serve_any_pass_and_reports_what_single_mini_batches_do(
     assert found[0] == {"seen": [22, 22], "level": [3, 3], "size": pytest.approx([22 / 6, 22 / 6])}
 
 
+@dataclass(frozen=True)
+class Inspecting(Fused):
+    """Says of every inspection which pass and epoch it was, what it saw, and that nothing was learned yet."""
+
+    seen: ClassVar[list[tuple]] = []
+
+    def inspect(self, net, params, state, batch, rand, function, epoch):
+        self.seen.append((function, epoch, batch.x.shape[1], float(params["0"]["weight"].sum())))
+        return {"inspected": torch.full((2,), float(epoch))}
+
+
+def test_a_rule_may_inspect_itself_with_the_first_mini_batch_of_every_pass():
+    Inspecting.seen.clear()
+    learner, task = start(Inspecting())
+    expected = []
+    for epoch in range(2):
+        learner.start_epoch("train", epoch)
+        for function in ("rehearse", "update", "update"):
+            learner.start_pass(function)
+            expected.append((function, epoch, 4, float(learner.params["0"]["weight"].sum())))
+            task.epoch(learner, learner.rand)
+        rows = {name: values.tolist() for name, _, values in learner.accumulated()}
+        assert rows["inspected"] == [epoch, epoch]
+        assert len(learner.means["inspected"]) == 3
+    assert Inspecting.seen == expected
+
+
+def test_the_training_loop_counts_the_epochs_of_every_phase_for_inspections():
+    Inspecting.seen.clear()
+    training = Training(make_spec(lr=0.01, epochs=2, seeds=(0, 1)), log=io.StringIO())
+    training.learner.method = Inspecting()
+    training.run()
+    seen = [(function, epoch) for function, epoch, *_ in Inspecting.seen]
+    assert seen == [("rehearse", 0)] + [(f, e) for e in range(2) for f in ("rehearse", "update")]
+
+
 class Mixin:
     def _helper(self):
         return 2

@@ -92,6 +92,15 @@ class Method:
         step.info["gradients"] = multiplied_out(step.gradients)
         return params, opt, state if step.state is None else step.state, step.info
 
+    def inspect(
+        self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
+    ) -> dict[str, Tensor]:
+        """What the rule measures of itself, {metric: (M,)}: recorded with the epoch, which counts from 0 in a phase.
+
+        The learner asks with the first mini-batch of every pass, before `function` gets it.
+        """
+        return {}
+
     def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
              function: str = "update") -> Fast | None:  # fmt: skip
         """A faster form of `function` for mini-batches like `batch`, of `batch_size` samples each; None: there is none.

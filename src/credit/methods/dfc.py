@@ -96,8 +96,8 @@ class DFC(Dynamic):
         found = counts(converged=good, diverged=bad, not_converged=~(good | bad))
         return Step(gradients, info | {"converged": good, "sums": found})
 
-    def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
-        found = super()._inspect(net, params, opt, state, batch, rand)
+    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
+        found = super()._gauge(net, params, state, batch, rand, epoch)
         return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
 
 

@@ -67,10 +67,10 @@ class DFCSS(Dynamic):
         good, bad = self.judge(frame, delta, error, state.control)
         return state, good, sums | counts(converged=good, diverged=bad, not_converged=~(good | bad))
 
-    def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
         if self.form == "newton":
             return self.compare(net, params, state, batch, rand)
-        found = super()._inspect(net, params, opt, state, batch, rand)
+        found = super()._gauge(net, params, state, batch, rand, epoch)
         return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
 
 

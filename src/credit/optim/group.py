@@ -18,7 +18,6 @@ class OptimizerGroup:
 
     def __init__(self, forward: OptimizerLike, others: Mapping[str, OptimizerLike]) -> None:
         self.forward, self.others = forward, dict(others)
-        self.epoch, self._seen = 0, set()
 
     def step(self, params: Params, gradients: Params, lr_scale: float = 1.0) -> None:
         """One step of the forward weights, in place."""
@@ -35,14 +34,7 @@ class OptimizerGroup:
 
     def set_epoch(self, epoch: int) -> None:
         """An epoch of the present phase begins; the forward rate follows its schedule, the others are constant."""
-        self.epoch, self._seen = epoch, set()
         self.forward.set_epoch(epoch)
-
-    def first_of_epoch(self, name: str) -> bool:
-        """Whether this is the first call with `name` since the epoch began."""
-        first = name not in self._seen
-        self._seen.add(name)
-        return first
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the states of all optimisers, by name."""
@@ -58,4 +50,3 @@ class OptimizerGroup:
             )
         for name, opt in optimizers.items():
             opt.load_state_dict(state[name])
-        self.epoch = self.forward.epoch

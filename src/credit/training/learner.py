@@ -65,6 +65,7 @@ class Learner:
     means: dict[str, list[Tensor]] = field(default_factory=dict)
     fast: dict[Any, Fast] = field(default_factory=dict)
     phase: str = ""
+    epoch: int = 0  # of the phase
 
     @property
     def step(self) -> int:
@@ -78,11 +79,11 @@ class Learner:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "fast": {}}
 
-    def start_epoch(self, phase: str = "") -> None:
-        """An epoch of a phase begins: forget what was accumulated over the last one."""
+    def start_epoch(self, phase: str = "", epoch: int = 0) -> None:
+        """An epoch of a phase begins, counted from 0: forget what was accumulated over the last one."""
         if phase != self.phase:
-            self.phase = phase
             self.fast.clear()
+        self.phase, self.epoch = phase, epoch
         for container in (self.losses, self.measured, self.sums, self.means):
             container.clear()
 
@@ -99,6 +100,7 @@ class Learner:
         start, n = 0, order.shape[1]
         while start < n:
             batch = Batch(*take(order[:, start : start + batch_size]))
+            self._inspect(batch)
             fast = self._fast(batch, batch_size)
             count = 1 if fast is None else min(fast.at_once, AT_ONCE // batch_size, -(-(n - start) // batch_size))
             stop = min(start + max(count, 1) * batch_size, n)
@@ -112,7 +114,15 @@ class Learner:
 
     def update(self, batch: Batch) -> None:
         """One step of all members, with the probes that are due."""
+        self._inspect(batch)
         self._one(batch, self._fast(batch, batch.y.shape[1]))
+
+    def _inspect(self, batch: Batch) -> None:
+        """What the method measures of itself with the first mini-batch of a pass."""
+        if self.batch_in_pass == 0:
+            where = self.net, self.params, self.state, batch, self.rand
+            for name, value in self.method.inspect(*where, self.function, self.epoch).items():
+                self.means.setdefault(name, []).append(value)
 
     def _fast(self, batch: Batch, batch_size: int) -> Fast | None:
         key = self.function, batch_size, *batch_kind(batch)

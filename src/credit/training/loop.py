@@ -127,7 +127,7 @@ class Training:
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
         learner.opt.set_epoch(index)
-        learner.start_epoch(phase.name)
+        learner.start_epoch(phase.name, index)
         first_step = learner.step
         for item in phase.passes:
             learner.start_pass(item.update)

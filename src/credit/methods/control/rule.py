@@ -194,13 +194,8 @@ class DeepFeedbackControl(Method):
         return self._learn(net, params, opt, state, batch, rand, "pretrain")
 
     def feedback_pass(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
-        """One step of Q. info: feedback_gradients. First in an epoch, where another form than the simulation is used:
-        info["means"] has feedback_difference, its relative difference from the simulation with the same noise, (M,)."""
-        means = {}
-        if self.feedback_form != "simulation" and opt.first_of_epoch("feedback"):
-            means = self.compare_feedback(net, params, state, batch, rand)
-        params, opt, state, info = self._learn(net, params, opt, state, batch, rand, "feedback")
-        return params, opt, state, info | {"means": means}
+        """One step of Q. info: feedback_gradients."""
+        return self._learn(net, params, opt, state, batch, rand, "feedback")
 
     def feedback_extra(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
         """As `feedback_pass`, after the forward pass of an epoch; not measured in the published runs."""
@@ -252,6 +247,14 @@ class DeepFeedbackControl(Method):
             self.feedback_alpha, self.feedback_k_p, self.feedback_dt, self.feedback_time_points, self.feedback_tau,
             self.feedback_tau_apical, self.feedback_instant_transmission, self.feedback_instant_system,
         )  # fmt: skip
+
+    def inspect(
+        self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
+    ) -> dict[str, Tensor]:
+        """feedback_difference (M,) before `feedback_pass`, where another form than the simulation is used."""
+        if function != "feedback_pass" or self.feedback_form == "simulation":
+            return {}
+        return self.compare_feedback(net, params, state, batch, rand)
 
     def compare_feedback(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
         """{"feedback_difference": relative difference of the raw feedback gradients from the simulation's, (M,)}."""

@@ -100,20 +100,20 @@ class Dynamic(DeepFeedbackControl):
 
     # ---- once an epoch
 
-    def update(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
-        """One step of the forward weights. First in an epoch: info["means"] has spectral_radius, (M,)."""
-        means = self._inspect(net, params, opt, state, batch, rand) if opt.first_of_epoch("update") else {}
-        params, opt, state, info = super().update(net, params, opt, state, batch, rand)
-        info.setdefault("means", {}).update(means)
-        return params, opt, state, info
+    def inspect(
+        self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
+    ) -> dict[str, Tensor]:
+        """Before `update` spectral_radius (M,). Raises ConfigError in the first epoch where dt is too long for all."""
+        found = super().inspect(net, params, state, batch, rand, function, epoch)
+        return found | self._gauge(net, params, state, batch, rand, epoch) if function == "update" else found
 
-    def _inspect(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
+    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
         axis = len(net.lead(params))  # of the samples
         x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
         frame = Deviation(net, params, net.forward(params, x))
         gains = layer_gains(frame, self.feedback_weights(net, params, state))
         radius = spectral_radius(gains, self.controller()).amax(-1)
-        if opt.epoch == 0 and bool((radius > 1).all()):
+        if epoch == 0 and bool((radius > 1).all()):
             fine = dataclasses.replace(self.controller(), dt=combine(lambda dt: FINE * dt, self.dt))
             if bool((spectral_radius(gains, fine) <= 1).all()):
                 raise ConfigError(self._too_long(radius))
