@@ -45,6 +45,7 @@ for paper in WORKFLOW.papers:
 
 
 onstart:
+    collect_garbage_again()
     print_banner()
 
 

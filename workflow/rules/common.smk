@@ -1,8 +1,14 @@
 # What all rules share: the resolved workflow, and named functions of wildcards.
 import functools
+import gc
 import shlex
 import sys
 from pathlib import Path
+
+# Jobs and files of the DAG stay until the end: to look through them for garbage, again and again, would be a quarter of
+# a dry run. A run collects again once its jobs start (`onstart`); without hooks it never stops to.
+if not (workflow.execution_settings and workflow.execution_settings.no_hooks):
+    gc.disable()
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -42,6 +48,11 @@ wildcard_constraints:
 
 def all_targets():
     return [*WORKFLOW.artefact_paths(), f"{RESULTS}/tables/fidelity.csv"]
+
+
+def collect_garbage_again():
+    gc.freeze()  # the DAG is not looked through any more
+    gc.enable()
 
 
 def print_banner():
