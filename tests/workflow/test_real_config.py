@@ -135,6 +135,16 @@ def test_the_workflow_runs_from_another_folder(own: Checkout, tmp_path: Path):
     assert done.status == 0, done.text
 
 
+def test_garbage_is_collected_again_once_jobs_start(own: Checkout):
+    snakefile = own.root / "Snakefile"
+    added = 'print("while planning:", gc.isenabled())\n\nonsuccess:\n    print("at the end:", gc.isenabled())\n'
+    snakefile.write_text(f"{snakefile.read_text(encoding='utf-8')}\n{added}", encoding="utf-8")
+    target = "results/data/raw/digits.json"
+    text = own.make(target)
+    assert ("while planning: False" in text, "at the end: True" in text) == (True, True), text
+    assert "while planning: True" in own.make("--no-hooks", "--forceall", target)  # nothing would switch it on again
+
+
 # ---- house rules
 
 
