@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 # Jobs and files of the DAG stay until the end: to look through them for garbage, again and again, would be a quarter of
-# a dry run. A run collects again once its jobs start (`onstart`); without hooks it never stops to.
-if not (workflow.execution_settings and workflow.execution_settings.no_hooks):
-    gc.disable()
+# a dry run. Collected as usual again once jobs start (`onstart`); not switched off, since `--no-hooks` starts without.
+COLLECTING = gc.get_threshold()
+gc.set_threshold(10_000_000)
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -52,7 +52,7 @@ def all_targets():
 
 def collect_garbage_again():
     gc.freeze()  # the DAG is not looked through any more
-    gc.enable()
+    gc.set_threshold(*COLLECTING)
 
 
 def print_banner():
