@@ -14,7 +14,7 @@ from credit.analysis.names import METHOD_STYLES
 from credit.analysis.summaries import summarise
 from credit.analysis.tables import read_tables
 from credit.dag.commands import configuration
-from credit.dag.experiment import load_experiments
+from credit.dag.experiment import load_experiments, narrowed
 from credit.dag.settings import settings
 from credit.errors import ConfigError
 from credit.figures.di import fig3a, fig3g, fig4a, fig4b
@@ -175,7 +175,8 @@ def experiments(request):
     files = [REPOSITORY / "config" / "quick.yaml"] if request.param == "quick" else []
     schemas = REPOSITORY / "workflow" / "schemas"
     chosen = settings(configuration(files, [], REPOSITORY), schemas / "config.schema.yaml")
-    found = load_experiments(REPOSITORY / "config" / "experiments", chosen, schemas / "experiment.schema.yaml")
+    everything = load_experiments(REPOSITORY / "config" / "experiments", chosen, schemas / "experiment.schema.yaml")
+    found = narrowed(everything, chosen)
     return request.param, {key: e for key, e in found.items() if key.startswith("di/")}
 
 

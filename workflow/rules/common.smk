@@ -85,19 +85,26 @@ def train_spec(wildcards):
     return train_spec_of(*cell_of(wildcards), int(wildcards.shard))
 
 
-def search_inputs(wildcards):
+def data_inputs(cell):
     # Not ancient(): Snakemake then overlooks that the params changed too when the data is made again in the same run.
     # Touched files with the same content rerun nothing, since their checksums are compared (profiles/default).
-    data = WORKFLOW.cell(*cell_of(wildcards)).data
-    return [WORKFLOW.data_path(data)] if data else []
+    return [WORKFLOW.data_path(cell.data)] if cell.data else []
+
+
+def search_inputs(wildcards):
+    place = cell_of(wildcards)
+    cell = WORKFLOW.cell(*place)
+    return data_inputs(cell) + WORKFLOW.weights_paths(place, cell.search["seeds"] if cell.search else [])
 
 
 def train_inputs(wildcards):
-    cell = WORKFLOW.cell(*cell_of(wildcards))
+    place = cell_of(wildcards)
+    cell = WORKFLOW.cell(*place)
+    seeds = WORKFLOW.experiment(place[0]).shard_seeds(int(wildcards.shard))
     choice = (
         f"{RESULTS}/runs/{wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/choice.json"
     )
-    return search_inputs(wildcards) + ([choice] if cell.search else [])
+    return data_inputs(cell) + WORKFLOW.weights_paths(place, seeds) + ([choice] if cell.search else [])
 
 
 def collect_inputs(wildcards):

@@ -22,15 +22,21 @@ rule search_settings:
         "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} > {log:q} 2>&1"
 
 
+RUN = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}"
+KEEPING = f"(?:{'|'.join(WORKFLOW.keeping()) or '(?!)'})/"
+
+
 rule train:
     input:
         train_inputs,
     output:
-        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.jsonl", non_empty=True),
+        result=ensure(f"{RUN}.jsonl", non_empty=True),
     log:
         f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.log",
     benchmark:
         f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.tsv"
+    wildcard_constraints:
+        paper=rf"(?!{KEEPING})[a-z]+",
     conda:
         "../../envs/train.yaml"
     threads: train_threads
@@ -42,4 +48,13 @@ rule train:
     params:
         spec=train_spec,
     shell:
-        "credit_script train {params.spec:q} {output:q} {input:q} --device {resources.device} > {log:q} 2>&1"
+        "credit_script train {params.spec:q} {output.result:q} {input:q} --device {resources.device} > {log:q} 2>&1"
+
+
+# The same where an experiment keeps weights. One of the two patterns looks ahead for such a cell, the other excludes it.
+use rule train as train_keeping_weights with:
+    output:
+        result=ensure(f"{RUN}.jsonl", non_empty=True),
+        weights=ensure(f"{RUN}.safetensors", non_empty=True),
+    wildcard_constraints:
+        paper=rf"(?={KEEPING})[a-z]+",

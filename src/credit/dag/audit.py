@@ -17,7 +17,7 @@ from credit.config.parts import code_roots
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
-from credit.provenance.records import read_result
+from credit.provenance.records import read_metadata, read_result
 from credit.provenance.sources import combine
 from credit.provenance.spec import column, members
 
@@ -45,7 +45,22 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     searched = _search_reasons(workflow, Path(path)) if spec.get("searched") else []
     if searched:  # they say in words what the search's digest within the spec can only hint at
         lines = [line for line in lines if not line.startswith("search: ")]
-    return lines + searched
+    started = _start_reasons(workflow, Path(path), spec) if spec.get("start") and spec["kind"] == "train" else []
+    if any(line.startswith("start: module ") for line in started):
+        lines = [line for line in lines if not line.startswith("start.spec.code: ")]
+    return lines + searched + started
+
+
+def _start_reasons(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> list[str]:
+    """What differs in the code of the runs that a run started from, and which of their weights are missing."""
+    start = spec["start"]
+    roots = code_roots(start["spec"], workflow.script("train"))
+    made = provenance.read_header(path)["provenance"].get("start", {})
+    code = provenance.changed_modules(made["modules"], provenance.module_digests(*roots)) if made else []
+    place, runs = SHARD.search(path.as_posix()), path.parents[4]
+    needed = workflow.weights_paths((f"{place[1]}/{place[2]}", place[3], place[4]), spec["seeds"])
+    names = [name.removeprefix(f"{workflow.results}/runs/") for name in needed]
+    return [f"start: {line}" for line in code] + [f"start: {n}: missing" for n in names if not (runs / n).exists()]
 
 
 def stale_or_missing(workflow: Workflow, path: str | Path) -> list[str]:
@@ -81,6 +96,10 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
         if path.suffix == ".jsonl":
             header, records = read_result(path)
             problems = header_problems(header) + record_problems(header["spec"], records)
+            problems += _kept_problems(path, header["spec"])
+        elif path.suffix == ".safetensors":
+            header = read_metadata(path)
+            problems = weights_problems(header)
         else:
             header = provenance.read_header(path)
             problems = choice_problems(header)
@@ -104,12 +123,33 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
 def is_planned(workflow: Workflow, path: str | Path) -> bool:
     """Whether a result, wherever it lies, is one that the present configuration asks for."""
     paper, experiment, dataset, method, shard = SHARD.search(Path(path).as_posix()).groups()
-    found = workflow.experiments.get(f"{paper}/{experiment}")
+    key = f"{paper}/{experiment}"
+    found = workflow.experiments.get(key)
     if found is None or dataset not in found.datasets or method not in found.methods:
+        name = f"{workflow.results}/runs/{key}/{dataset}/{method}/shard{shard}.safetensors"
+        return name in workflow.started_from() if shard else (key, dataset, method) in workflow.started_from().values()
+    if Path(path).suffix == ".safetensors" and not found.keep(dataset, method):
         return False
     if shard is None:
         return workflow.cell(found.key, dataset, method).search is not None
     return bool(found.shard_seeds(int(shard)))
+
+
+def _kept_problems(path: Path, spec: Mapping[str, Any]) -> list[str]:
+    """What a run keeps beside its result must be there, and of the same spec."""
+    kept = path.with_suffix(".safetensors")
+    if not spec.get("keep"):
+        return []
+    if not kept.exists():
+        return [f"{kept.name}, the weights that it keeps, is missing; delete the result and run again"]
+    return [] if read_metadata(kept)["spec"] == spec else [f"{kept.name} beside it is of another spec"]
+
+
+def weights_problems(header: Mapping[str, Any]) -> list[str]:
+    """Contradictions in what kept weights say of themselves."""
+    spec, modules = header["spec"], header["provenance"]["modules"]
+    problems = [] if len(header["diverged"]) == len(members(spec)) else [f"diverged = {header['diverged']}"]
+    return problems + header_problems({**header, "provenance": {"code": combine(modules), "modules": modules}})
 
 
 def header_problems(header: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 from credit.config.files import overlay, read_yaml
 from credit.dag import audit
 from credit.dag.citations import bibliography
-from credit.dag.cost import Cost, duration, experiment_jobs, needed_experiments, plan, size
+from credit.dag.cost import Cost, duration, needed_jobs, plan, size
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import ConfigError, DataError
@@ -145,7 +145,7 @@ def _runs_below(workflow: Workflow, path: str) -> list[str]:
     found = re.search(r"(?<![^/])(?:tables|figures)/.*$", Path(path).as_posix())
     if found:
         target, folder = f"{workflow.results}/{found[0]}", Path(path).as_posix()[: found.start()]
-    names = [run for key in needed_experiments(workflow, target) for run, _ in experiment_jobs(workflow, key)]
+    names = [run for jobs in needed_jobs(workflow, target).values() for run, _ in jobs]
     return [folder + name.removeprefix(f"{workflow.results}/") if found else name for name in names]
 
 
@@ -177,7 +177,8 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(p for p in path.rglob("*.json*") if SHARD.search(p.as_posix()))
+            names = (p for pattern in ("*.json*", "*.safetensors") for p in path.rglob(pattern))
+            files += sorted(p for p in names if SHARD.search(p.as_posix()))
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
         elif not SHARD.search(path.as_posix()):

@@ -8,17 +8,18 @@ thread of a server; nothing is measured here, so that a plan says the same on ev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
+from credit.dag.start import task_shape
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
 from credit.errors import ConfigError, DataError, one_of
-from credit.nets.geometry import multiply_adds
+from credit.nets.geometry import multiply_adds, parameter_shapes
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import canonical_json, members
 
@@ -102,14 +103,11 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
         held = task.get("validation") or 0
         train = min(task.get("train") or entry.train, entry.train - held)
         counts = {"train": train, "validation": held, "test": entry.test}
-        n_out = entry.classes if task.get("target", "class") == "class" else math.prod(entry.image)
-        shape = tuple(entry.image)
     else:
         whole = task.get("samples") or task.get("train") or 1000
         train = task.get("per_epoch") or whole
         counts = {"train": whole, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
-        shape, n_out = (task.get("n_in", 1),), task.get("n_out", 1)
-    return train, sum(counts[name] for name in splits), shape, n_out
+    return train, sum(counts[name] for name in splits), *task_shape(spec)
 
 
 def drawing(spec: Mapping[str, Any]) -> float:
@@ -159,7 +157,14 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
     measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
     records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))
-    return Cost(1, networks, seconds, HEADER + networks * records * RECORD)
+    kept = networks * weights_size(spec, shape, n_out) if spec.get("keep") else 0
+    return Cost(1, networks, seconds, HEADER + networks * records * RECORD + kept)
+
+
+def weights_size(spec: Mapping[str, Any], shape: Sequence[int], n_out: int) -> int:
+    """Bytes of the weights of one network."""
+    count = sum(map(math.prod, parameter_shapes(spec["net"], shape, n_out).values()))
+    return count * (8 if spec["train"]["dtype"] == "float64" else 4)
 
 
 # ---- all jobs of a target
@@ -204,18 +209,37 @@ def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, di
     """{experiment: [(result file, spec)]} of a target, which may also be a run. Raises as `needed_experiments`."""
     run = SHARD.search(target)
     if not run:
-        return {key: list(experiment_jobs(workflow, key)) for key in needed_experiments(workflow, target)}
-    key = f"{run[1]}/{run[2]}"
-    jobs = dict(experiment_jobs(workflow, key))
-    if target not in jobs:
-        raise ConfigError(one_of("target", target, jobs))
-    choice = Path(target).with_name("choice.json").as_posix()
-    return {key: [(path, jobs[path]) for path in dict.fromkeys((choice, target)) if path in jobs]}
+        needed = {key: dict(experiment_jobs(workflow, key)) for key in needed_experiments(workflow, target)}
+    else:
+        key = f"{run[1]}/{run[2]}"
+        jobs = dict(experiment_jobs(workflow, key))
+        kept = {f"{p.removesuffix('.jsonl')}.safetensors": p for p, spec in jobs.items() if spec.get("keep")}
+        result = kept.get(target, target)
+        if result not in jobs:
+            raise ConfigError(one_of("target", target, [*jobs, *kept]))
+        choice = Path(result).with_name("choice.json").as_posix()
+        needed = {key: {path: jobs[path] for path in dict.fromkeys((choice, result)) if path in jobs}}
+    for path, spec in [job for jobs in needed.values() for job in jobs.items() if job[1].get("start")]:
+        needed.setdefault(spec["start"]["experiment"], {}).update(upstream_jobs(workflow, path, spec))
+    return {key: list(jobs.items()) for key, jobs in needed.items()}
+
+
+def upstream_jobs(workflow: Workflow, path: str, spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{result file: spec} of the jobs, and the search before them, from whose weights a job starts."""
+    paper, experiment, dataset, method, _ = SHARD.search(path).groups()
+    found = {}
+    for weights in workflow.weights_paths((f"{paper}/{experiment}", dataset, method), spec["seeds"]):
+        result = f"{weights.removesuffix('.safetensors')}.jsonl"
+        found[result] = workflow.run_spec(result)
+        if found[result].get("searched"):
+            choice = Path(result).with_name("choice.json").as_posix()
+            found[choice] = workflow.run_spec(choice)
+    return found
 
 
 def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
-    """Whether the result file exists and is of this spec."""
-    if not Path(path).exists():
+    """Whether the result file exists and is of this spec, with the weights that it keeps beside it."""
+    if not Path(path).exists() or (spec.get("keep") and not Path(path).with_suffix(".safetensors").exists()):
         return False
     try:
         found = provenance.read_header(path)["spec"]

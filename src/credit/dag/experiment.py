@@ -7,7 +7,7 @@ entry for that data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
 from credit.dag.checks import PartChecker
 from credit.dag.settings import Settings
+from credit.dag.start import Source, source
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.provenance.spec import VERSION, digest
@@ -115,6 +116,23 @@ class Experiment:
             found |= {k: self._origins.get(place, {}).get(k) for k in leaves(settings or {})}
         return {k: name for k, name in found.items() if name}
 
+    def layers(self, dataset: str, method: str) -> list[dict[str, Any]]:
+        """What is laid together for a cell: the experiment, the data set, the method, the method on that data set."""
+        entry, own = self.body["datasets"][dataset] or {}, self.body["methods"][method] or {}
+        return [self.body, entry, own, (own.get("datasets") or {}).get(dataset) or {}]
+
+    def keep(self, dataset: str, method: str) -> tuple[str, ...]:
+        """What the jobs of a cell keep beside their results: `weights`."""
+        return tuple(_layered("keep", self.layers(dataset, method)) or ())
+
+    def source(self, dataset: str, method: str) -> Source | None:
+        """The cell from whose final weights a cell starts."""
+        return source(_layered("start", self.layers(dataset, method)), (self.key, dataset, method))
+
+    def shards_of(self, seeds: Iterable[int]) -> list[int]:
+        """Shards that hold these seeds, in order."""
+        return sorted({seed // self.seeds_per_job for seed in seeds})
+
     def check(self) -> None:
         """Resolve every cell, also those that the settings leave out; raise ConfigError with all problems."""
         problems = [
@@ -144,6 +162,8 @@ class Cell:
     run: dict[str, Any]
     search: dict[str, Any] | None
     data: str | None
+    keep: tuple[str, ...] = ()
+    source: Source | None = None
 
     @classmethod
     def resolve(cls, experiment: Experiment, dataset: str, method: str) -> Cell:
@@ -152,8 +172,8 @@ class Cell:
             raise ConfigError(f"{where}: {one_of('data set', dataset, body['datasets'])}")
         if method not in body["methods"]:
             raise ConfigError(f"{where}: {one_of('method', method, body['methods'])}")
-        entry, own = body["datasets"][dataset] or {}, body["methods"][method] or {}
-        layers = [body, entry, own, (own.get("datasets") or {}).get(dataset) or {}]
+        layers = experiment.layers(dataset, method)
+        entry, own = layers[1:3]
         parts = {key: _layered(key, layers) for key in RUN_KEYS}
         hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
         checker = PartChecker(where)
@@ -195,15 +215,16 @@ class Cell:
                 "declared": digest(accepted.spec(urls=False)),
             },
         }  # fmt: skip
-        return cls(run, search or None, data)
+        return cls(run, search or None, data, experiment.keep(dataset, method), experiment.source(dataset, method))
 
     def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Spec of a training job, without digests.
 
-        `searched` names the settings that come from the choice.json of a search.
+        `searched` names the settings that come from the choice.json of a search; `keep` is there where something is.
         """
         searched = {"searched": sorted(self.search["vary"])} if self.search else {}
-        return {"kind": "train", **self.run, **searched, "seeds": list(seeds)}
+        keep = {"keep": list(self.keep)} if self.keep else {}
+        return {"kind": "train", **self.run, **searched, **keep, "seeds": list(seeds)}
 
     def search_spec(self) -> dict[str, Any]:
         """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""
@@ -245,10 +266,7 @@ def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
 
 
 def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:
-    """All experiments below `folder`, {"PAPER/NAME": experiment}, checked and narrowed.
-
-    Raises ConfigError when a name in the settings belongs to no experiment.
-    """
+    """All experiments below `folder`, {"PAPER/NAME": experiment}, checked."""
     files = sorted(folder.glob("*/*.yaml"))
     sets = Sets(folder.with_name("sets"))
     everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema, sets) for p in files}
@@ -256,6 +274,14 @@ def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str
         raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
     for experiment in everything.values():
         experiment.check()
+    return everything
+
+
+def narrowed(everything: Mapping[str, Experiment], settings: Settings) -> dict[str, Experiment]:
+    """The experiments of which the settings leave something.
+
+    Raises ConfigError when a name in the settings belongs to no experiment, and when nothing is left.
+    """
     _check_names("methods", settings.methods, {m for e in everything.values() for m in e.body["methods"]})
     _check_names("datasets", settings.datasets, {d for e in everything.values() for d in e.body["datasets"]})
     _check_names("experiments", settings.experiments, {*everything, *(e.name for e in everything.values())})

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from credit.config.parts import code_roots
-from credit.dag.experiment import Cell, Experiment, Job, load_experiments
+from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.settings import Settings, settings
+from credit.dag.start import Place, check_seeds, check_sources, starting, upstream_only
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import VERSION, canonical_json, digest
 
 CURVES = "config/published/curves"
-SHARD = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+)\.jsonl|choice\.json)$")
+SHARD = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+)\.(?:jsonl|safetensors)|choice\.json)$")
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,19 @@ class Workflow:
         self.root = root
         schemas = root / "workflow" / "schemas"
         self.settings: Settings = settings(config, schemas / "config.schema.yaml", "config/config.yaml or --config")
-        self.experiments: dict[str, Experiment] = load_experiments(
+        everything = load_experiments(
             root / "config" / "experiments", self.settings, schemas / "experiment.schema.yaml"
         )
+        self.experiments: dict[str, Experiment] = narrowed(everything, self.settings)
         catalog.load()
         for name in self.settings.allow_unverified:
             catalog.raw_hash(name, self.settings.allow_unverified)
         self._cells: dict[tuple[str, str, str], Cell] = {}
         self._digests: dict[tuple, dict[str, str]] = {}
+        self._known = everything
+        check_sources(everything, self.cell)
+        check_seeds(self.experiments, everything, self.cell)
+        self._known = self.experiments | upstream_only(self.experiments, everything)  # those are inputs, no results
         self.figures: dict[str, Artefact] = self._artefacts("figures")  # by name
         self.tables: dict[str, Artefact] = self._artefacts("tables")
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
@@ -91,6 +97,37 @@ class Workflow:
     def runs(self, key: str) -> list[str]:
         """Results of all training jobs of an experiment."""
         return [self.run_path(job) for job in self.experiment(key).jobs()]
+
+    def weights_paths(self, place: Place, seeds: Sequence[int]) -> list[str]:
+        """Kept weights that runs of a cell with these seeds start from."""
+        source = self.cell(*place).source
+        if source is None:
+            return []
+        (key, dataset, method), upstream = source.place, self.experiment(source.place[0])
+        shards = upstream.shards_of(source.seeds(tuple(seeds)))
+        jobs = [Job(*key.split("/"), dataset, method, shard, upstream.shard_seeds(shard)) for shard in shards]
+        return [f"{self.run_path(job).removesuffix('.jsonl')}.safetensors" for job in jobs]
+
+    def started_from(self) -> dict[str, Place]:
+        """{kept weights: their cell} of everything that the chosen runs and searches start from."""
+        found: dict[str, Place] = {}
+        for key, experiment in self.experiments.items():
+            for dataset, method, source in starting(experiment):
+                if dataset in experiment.datasets and method in experiment.methods:
+                    search = self.cell(key, dataset, method).search or {"seeds": ()}
+                    seeds = [*range(experiment.seeds), *search["seeds"]]
+                    found |= dict.fromkeys(self.weights_paths((key, dataset, method), seeds), source.place)
+        return found
+
+    def keeping(self) -> list[str]:
+        """Cells whose jobs keep their weights, as `PAPER/EXPERIMENT/DATASET/METHOD`."""
+        return [
+            f"{key}/{dataset}/{method}"
+            for key, experiment in self._known.items()
+            for dataset in experiment.body["datasets"]
+            for method in experiment.body["methods"]
+            if "weights" in experiment.keep(dataset, method)
+        ]
 
     def data_path(self, dataset: str) -> str:
         """Prepared data set; both scales share it."""
@@ -131,10 +168,10 @@ class Workflow:
         return tuple(dict.fromkeys(e.paper for e in self.experiments.values()))
 
     def experiment(self, key: str) -> Experiment:
-        """The experiment `PAPER/NAME`."""
-        if key not in self.experiments:
+        """The experiment `PAPER/NAME`: a chosen one, or one from whose weights a chosen one starts."""
+        if key not in self._known:
             raise ConfigError(one_of("experiment", key, self.experiments))
-        return self.experiments[key]
+        return self._known[key]
 
     def published(self) -> list[str]:
         """Files of published numbers."""
@@ -174,7 +211,24 @@ class Workflow:
         cell, seeds = self.cell(key, dataset, method), self.experiment(key).shard_seeds(shard)
         if not seeds:
             raise ConfigError(f"{key}: shard {shard} holds no seed; there are {self.experiment(key).seeds} seeds")
-        return {**cell.train_spec(seeds), **self._trained_with(key, dataset, method)}
+        start = self._start_spec(cell, seeds)
+        return {**cell.train_spec(seeds), **start, **self._trained_with(key, dataset, method)}
+
+    def _start_spec(self, cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
+        """{"start": what runs with these seeds start from}: the cell, the seeds of its shards, and its whole spec."""
+        if cell.source is None:
+            return {}
+        key, dataset, method = cell.source.place
+        upstream = self.experiment(key)
+        shards = upstream.shards_of(cell.source.seeds(tuple(seeds)))
+        spec = {**self.cell(*cell.source.place).train_spec(()), **self._trained_with(*cell.source.place)}
+        return {
+            "start": {
+                "experiment": key, "dataset": dataset, "method": method, "seed": cell.source.seed,
+                "runs": [list(upstream.shard_seeds(shard)) for shard in shards],
+                "spec": {k: v for k, v in spec.items() if k != "seeds"},
+            }
+        }  # fmt: skip
 
     def _trained_with(self, key: str, dataset: str, method: str) -> dict[str, str]:
         """Digests of a cell's training jobs, and of the search that chooses their settings."""
@@ -184,8 +238,9 @@ class Workflow:
 
     def search_spec(self, key: str, dataset: str, method: str) -> dict[str, Any]:
         """Spec of a hyperparameter search."""
-        spec = self.cell(key, dataset, method).search_spec()
-        return {**spec, **self._cell_digests((key, dataset, method), spec)}
+        cell = self.cell(key, dataset, method)
+        spec = cell.search_spec()
+        return {**spec, **self._start_spec(cell, spec["seeds"]), **self._cell_digests((key, dataset, method), spec)}
 
     def collect_spec(self, key: str) -> dict[str, Any]:
         """Spec of the table that gathers an experiment's runs.
@@ -195,7 +250,11 @@ class Workflow:
         """
         experiment = self.experiment(key)
         cells = [(dataset, method) for dataset in experiment.datasets for method in experiment.methods]
-        below = [{**self.cell(key, *c).train_spec(()), **self._trained_with(key, *c)} for c in cells]
+        seeds = range(experiment.seeds)
+        below = [
+            {**cell.train_spec(()), **self._start_spec(cell, seeds), **self._trained_with(key, *c)}
+            for cell, c in ((self.cell(key, *c), c) for c in cells)
+        ]
         return {
             "version": VERSION, "kind": "collect", "paper": experiment.paper, "experiment": experiment.name,
             "inputs": digest([below, experiment.seeds, experiment.seeds_per_job]),

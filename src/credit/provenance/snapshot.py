@@ -234,13 +234,19 @@ def why(path: Path | str, current_spec: Mapping[str, Any], current_modules: Mapp
     header = read_header(path)
     modules = _differences(header["provenance"].get("modules", {}), current_modules)
     settings = _differences(_flat(header["spec"]), _flat(json.loads(json.dumps(current_spec))))
-    lines = []
-    for name, (old, new) in modules.items():
-        change = "new dependency" if old is None else "no longer used" if new is None else "changed"
-        lines.append(f"module {name}: {change}")
+    lines = changed_modules(header["provenance"].get("modules", {}), current_modules)
     for key, (old, new) in settings.items():
         if not (key == "code" and modules):  # the modules say it better than two digests
             lines.append(f"{key}: {old or '(absent)'} -> {new or '(absent)'}")
+    return lines
+
+
+def changed_modules(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Lines that say which modules differ between two sets of digests."""
+    lines = []
+    for name, (before, now) in _differences(old, new).items():
+        change = "new dependency" if before is None else "no longer used" if now is None else "changed"
+        lines.append(f"module {name}: {change}")
     return lines
 
 
