@@ -41,7 +41,7 @@ class Batch:
     """A mini-batch: inputs x (M, B, ...), targets y (M, B) class indices or (M, B, n_out) values.
 
     weights: optional weights (M, B, n_out) of the single output errors. divisor: what sums over the batch are
-    divided by where that is not its number of samples B (see `credit.tasks.base.Supervised.partial`).
+    divided by where that is not its number of samples B (see `credit.tasks.supervised.Supervised`).
     """
 
     x: Tensor
