@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 
 import pytest
@@ -14,6 +15,7 @@ from credit.nets.losses import Loss
 from credit.numerics.trees import clone
 from credit.optim.base import OptimizerLike
 from credit.optim.group import OptimizerGroup
+from credit.provenance.sources import Sources
 from credit.tasks.base import Context
 from credit.tasks.base import Learner as LearnerOfTasks
 from credit.tasks.regression import Regression
@@ -146,3 +148,16 @@ def test_a_task_asks_its_learner_for_nothing_else(partial):
         assert sum(learner.sizes) == 20 - left and max(learner.sizes) <= 4 + left
         splits = ("train",) if isinstance(task, type(tasks[2])) else ("test",)
         assert all(value.shape == (2,) for value in task.evaluate(learner, net.loss, splits).values())
+
+
+def test_no_function_takes_what_a_protocol_names_without_saying_so():
+    untyped = [
+        f"{module}, line {node.lineno}: {argument.arg}"
+        for module, path in Sources().modules.items()
+        if not module.startswith("credit.bench")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.FunctionDef)
+        for argument in (*node.args.args, *node.args.kwonlyargs)
+        if argument.arg in ("opt", "learner", "loss", "block", "net") and argument.annotation is None
+    ]
+    assert not untyped

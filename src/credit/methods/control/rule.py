@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import Batch, Method, Pass, Phase, State, Step, forward
+from credit.methods.base import Batch, Method, Pass, Phase, Result, State, Step, forward
 from credit.methods.control import feedback as learning
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Absolute, Deviation
@@ -189,19 +189,21 @@ class DeepFeedbackControl(Method):
         train = Phase("train", epochs, (Pass("feedback_pass"), Pass("update"), *extra))
         return (Phase("pretrain", self.pretrain_epochs, (Pass("pretrain"),), record=False), train)
 
-    def pretrain(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
+    def pretrain(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand):
         """One step of Q with the rate of pre-training. info: feedback_gradients."""
         return self._learn(net, params, opt, state, batch, rand, "pretrain")
 
-    def feedback_pass(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
+    def feedback_pass(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand):
         """One step of Q. info: feedback_gradients."""
         return self._learn(net, params, opt, state, batch, rand, "feedback")
 
-    def feedback_extra(self, net: Net, params: Params, opt, state: State, batch: Batch, rand: Rand):
+    def feedback_extra(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand):
         """As `feedback_pass`, after the forward pass of an epoch; not measured in the published runs."""
         return self._learn(net, params, opt, state, batch, rand, "feedback")
 
-    def _learn(self, net, params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, which: str):
+    def _learn(
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, which: str
+    ) -> Result:
         gradients, info = self.feedback_gradients(net, params, state, batch, rand)
         weights = {i: {"weight": q} for i, q in state["feedback"].items()}
         active = {i: {"weight": g} for i, g in gradients.items() if i in self._trained(net)}
