@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test lint format slurm-test bench clean
+.PHONY: help env demo test mutate lint format slurm-test bench clean
 
 help:
 	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make test        unit, golden and workflow tests"
+	@echo "make mutate      faults in the learning rules, and which tests notice (docs/mutation.md); long"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
 	@echo "make bench       benchmarks into results/bench/"
@@ -35,6 +36,9 @@ demo: $(VENV)/.complete
 
 test: $(VENV)/.complete
 	pytest -q -n 2 --dist worksteal
+
+mutate: $(VENV)/.complete
+	python -m tests.mutation --write docs/mutation.md
 
 lint: $(VENV)/.complete
 	ruff check .

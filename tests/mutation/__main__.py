@@ -1,0 +1,165 @@
+"""Put faults into the learning rules, one at a time, and see which tests notice: python -m tests.mutation [RULE ...]
+
+Works in a temporary copy; the checkout stays as it is. For every rule, and for the packages of machinery that rules
+share (backward/, control/, …), it takes a few faults, the same for the same --seed: a sign flipped, a term dropped,
+operands swapped, a constant changed, one too many or too few, a transpose left out, a condition negated. A fault that
+no test notices survives: a test is missing, or the fault changes nothing that could be tested (a threshold of speed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutation.concern import CONTRACT, Concern, concerns, contract_tests
+from tests.mutation.faults import Fault, choose, faults
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("src", "tests", "config", "workflow", "envs", "pyproject.toml")
+METHODS = Path("src/credit/methods")
+HEADING = "## Result"
+SLACK = 60  # seconds that a faulty run may take beyond three times the sound one: loops are compiled anew
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault. tests: that noticed, at most so many as asked for. how: noticed, survived, timeout."""
+
+    concern: str
+    fault: Fault
+    how: str
+    tests: tuple[str, ...] = ()
+
+
+def copy(source: Path, target: Path) -> Path:
+    """What tests need, with dates: compiled loops stay valid."""
+    for name in PARTS:
+        part = source / name
+        if part.is_dir():
+            shutil.copytree(part, target / name, ignore=shutil.ignore_patterns("*.egg-info", ".hypothesis"))
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(part, target / name)
+    return target
+
+
+def pytest(folder: Path, arguments: list[str], seconds: float | None = None) -> tuple[int | None, str]:
+    """(exit status, output) of pytest on the code in `folder`; status None when it took too long."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=no", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stdout + done.stderr
+
+
+def tests_of(folder: Path, concern: Concern, collected: list[str]) -> list[str]:
+    """Arguments for pytest: the contract first, it is quick and notices much."""
+    chosen = contract_tests(collected, concern.rules)
+    listing = folder / f"tests_{concern.name.strip('/')}.txt"
+    listing.write_text("\n".join([*chosen, *concern.files]) + "\n")
+    return [f"@{listing}"]
+
+
+def faults_of(folder: Path, concern: Concern, number: int, seed: int) -> list[Fault]:
+    """The chosen faults of a rule, or of a package: twice as many, since more rules rest on it."""
+    paths = sorted((folder / METHODS).glob(concern.code))
+    found = [f for path in paths for f in faults(path.relative_to(folder), path.read_bytes())]
+    return choose(found, number * (2 if concern.name.endswith("/") else 1), f"{seed} {concern.name}")
+
+
+def try_fault(base: Path, concern: Concern, fault: Fault, arguments: list[str], seconds: float, shown: int) -> Outcome:
+    """Run the tests of a rule with a fault in its code."""
+    with tempfile.TemporaryDirectory(dir=base.parent) as folder:
+        work = copy(base, Path(folder) / "copy")
+        path = work / fault.path
+        path.write_bytes(fault.apply(path.read_bytes()))
+        status, output = pytest(work, [f"--maxfail={shown}", *arguments], seconds)
+    if status is None:
+        return Outcome(concern.name, fault, "timeout")
+    if status == 0:
+        return Outcome(concern.name, fault, "survived")
+    named = re.findall(r"^(?:FAILED|ERROR) (?:\S+/)?(\w+\.py)(?:::(\w+))?", output, flags=re.MULTILINE)
+    return Outcome(concern.name, fault, "noticed", tuple(dict.fromkeys(n or f for f, n in named)) or ("import",))
+
+
+def run(names: list[str], number: int, seed: int, jobs: int, shown: int) -> list[Outcome]:
+    """Outcomes of all faults of the rules and packages `names`, or of all. Exits where sound code fails its tests."""
+    wanted = [c for c in concerns() if not names or c.name in names]
+    if unknown := set(names) - {c.name for c in wanted}:
+        sys.exit(f"{', '.join(sorted(unknown))}: must be of {', '.join(c.name for c in concerns())}")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        base = copy(ROOT, Path(folder) / "base")
+        collected = pytest(base, ["--collect-only", CONTRACT])[1].split()
+        waiting = []
+        for concern in wanted:
+            arguments, start = tests_of(base, concern, collected), time.monotonic()
+            status, output = pytest(base, arguments)
+            if status:
+                sys.exit(f"{concern.name}: its tests fail without any fault\n{output}")
+            seconds = 3 * (time.monotonic() - start) + SLACK
+            for fault in faults_of(base, concern, number, seed):
+                waiting.append(pool.submit(try_fault, base, concern, fault, arguments, seconds, shown))
+            print(f"{concern.name}: tests pass, {len(waiting)} faults so far", file=sys.stderr, flush=True)
+        outcomes = []
+        for future in waiting:
+            outcomes.append(future.result())
+            print(row(outcomes[-1]), file=sys.stderr, flush=True)
+    return outcomes
+
+
+def row(outcome: Outcome) -> str:
+    """A line of the table."""
+    fault = outcome.fault
+    place = f"{fault.path.relative_to(METHODS)}:{fault.line}"
+    found = {"noticed": ", ".join(outcome.tests), "timeout": "did not end in time", "survived": "**nothing**"}[
+        outcome.how
+    ]
+    return f"| {outcome.concern} | {place} | {fault.kind} | {code(fault.before)} → {code(fault.after)} | {found} |"
+
+
+def code(text: str, longest: int = 60) -> str:
+    """Source for a cell of a table: one line, not too long."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    return f"`{text if len(text) <= longest else text[: longest - 1] + '…'}`"
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """All outcomes, survivors counted by rule."""
+    lost = [o for o in outcomes if o.how == "survived"]
+    lines = [f"{len(outcomes)} faults, {len(outcomes) - len(lost)} noticed, {len(lost)} not.", ""]
+    lines += ["| rule | place | fault | before → after | noticed by |", "|---|---|---|---|---|", *map(row, outcomes)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="RULE", help="learning rules or packages (control/); default: all")
+    parser.add_argument("--number", type=int, default=4, help="faults in a rule; in a package twice as many")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="copies at work at the same time")
+    parser.add_argument("--shown", type=int, default=1, help="stop after so many tests that notice a fault")
+    parser.add_argument("--write", type=Path, help=f"page whose part below '{HEADING}' is replaced by the table")
+    args = parser.parse_args()
+    text = table(run(args.names, args.number, args.seed, args.jobs, args.shown))
+    if args.write:
+        page = args.write.read_text(encoding="utf-8").partition(HEADING)[0]
+        args.write.write_text(f"{page}{HEADING}\n\n{text}", encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
