@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import credit
+from credit.methods.control.settings import Dynamics, Feedback
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -44,3 +45,20 @@ def small_batch(net, seeds, batch: int = 9, stream: str = "batch"):
     else:
         y = rand.normal(f"{stream}.y", (batch, net.n_out))
     return credit.Batch(x, y)
+
+
+def dfc_hyper(**short) -> dict:
+    """Hyperparameters of DFC by short names, those of table columns: k_p is the controller's, feedback_k_p that of
+    feedback learning, feedback its initialisation."""
+    result: dict = {}
+    groups = {"": ("controller", vars(Dynamics())), "feedback_": ("feedback", vars(Feedback()))}
+    for name, value in short.items():
+        prefix = "feedback_" if name.startswith("feedback_") else ""
+        group, fields = groups[prefix]
+        if name == "feedback":
+            result.setdefault("feedback", {})["init"] = value
+        elif name.removeprefix(prefix) in fields and name != "alpha":
+            result.setdefault(group, {})[name.removeprefix(prefix)] = value
+        else:
+            result[name] = value
+    return result

@@ -222,7 +222,7 @@ def test_dfc_and_dfc_ss(data, course, rule, variant, absolute):
     method = credit.method(
         RULES[rule], target_stepsize=STEP, alpha=ALPHA, clip_norm=None, absolute=absolute,
         efficient=variant == "_eff", include_non_converged=variant != "_masked" and course != "mixed",
-        **constants(data, course),
+        controller=constants(data, course),
     )  # fmt: skip
     step = method.gradients(net, params, state, batch_of(data), None)
     gradients_agree(step.gradients, data, name)
@@ -238,11 +238,10 @@ PHASES = ["layerwise_inst", "blockwise_noinst", "smallsigma", "integral", "homeo
 
 def feedback_constants(value: dict) -> dict:
     return {
-        "feedback_alpha": value["alpha_fb"], "feedback_dt": value["dt_di_fb"], "feedback_k_p": value["k_p_fb"],
-        "feedback_time_points": value["tmax_di_fb"], "feedback_tau": value["time_constant_ratio_fb"],
-        "feedback_tau_apical": value["apical_time_constant_fb"], "feedback_sigma": value["sigma_fb"],
-        "feedback_sigma_output": value["sigma_output_fb"],
-        "feedback_instant_transmission": value.get("inst_transmission_fb", True),
+        "alpha": value["alpha_fb"], "dt": value["dt_di_fb"], "k_p": value["k_p_fb"], "time_points": value["tmax_di_fb"],
+        "tau": value["time_constant_ratio_fb"], "tau_apical": value["apical_time_constant_fb"],
+        "sigma": value["sigma_fb"], "sigma_output": value["sigma_output_fb"],
+        "instant_transmission": value.get("inst_transmission_fb", True),
     }  # fmt: skip
 
 
@@ -255,12 +254,12 @@ def test_the_gradient_and_the_step_of_the_feedback_weights(data, phase, absolute
         pytest.skip("not in this recording")
     net, params, state, depth = build(data)
     value = {key.partition("_hp_")[2]: data[key].item() for key in data if key.startswith(f"{name}_hp_")}
-    hyper = feedback_constants(value) | {"absolute": absolute, "feedback_decay": data["opt_feedback_wd"].item()}
+    feedback = feedback_constants(value) | {"decay": data["opt_feedback_wd"].item()}
     if phase == "homeostatic":
-        hyper |= {"homeostatic": True, "feedback_decay": value["homeostatic_wd_fb"]}
+        feedback |= {"homeostatic": True, "decay": value["homeostatic_wd_fb"]}
         state["homeostatic"] = torch.tensor(value["homeostatic_constant"], dtype=torch.float64)
     noise = {f"feedback_noise.{i}": tensor(data[f"{name}_noise_{i}"]) for i in range(depth)}
-    method = credit.method("dfc_ssa", **hyper, feedback_clip_norm=None)
+    method = credit.method("dfc_ssa", absolute=absolute, feedback=feedback | {"clip_norm": None})
     gradients, _ = method.feedback_gradients(net, params, state, batch_of(data), noise)
     for i in range(depth):
         agree(gradients[str(i)], data[f"{name}_dQ_{i}"])
@@ -268,8 +267,8 @@ def test_the_gradient_and_the_step_of_the_feedback_weights(data, phase, absolute
         return  # its recorded steps have the optimiser's decay on top, which no published option combines
     for optimizer in ("Adam", "SGD"):
         for frozen in (False, True):
-            hyper |= {"feedback_optimizer": optimizer.lower(), "train_output_feedback": not frozen}
-            method = credit.method("dfc_ssa", **hyper, feedback_lr=0.01, feedback_eps=1e-6)
+            learning = feedback | {"optimizer": optimizer.lower(), "lr": 0.01, "eps": 1e-6}
+            method = credit.method("dfc_ssa", absolute=absolute, feedback=learning, train_output_feedback=not frozen)
             own = copy.deepcopy(state)
             opt = method.optimizer(net, params, own, {"name": "sgd", "lr": 0.1})
             method.feedback_pass(net, params, opt, own, batch_of(data), noise)
@@ -284,7 +283,7 @@ def test_the_two_other_rules_for_the_feedback_weights(data, rule, recorded):
     net, params, state, depth = build(data)
     sigma = data[f"{recorded}_hp_sigma_fb"].item()
     noise = {f"feedback_noise.{i}": tensor(data[f"{recorded}_noise_{i}"]) / sigma for i in range(depth)}
-    method = credit.method("dfc_ssa", feedback_rule=rule, feedback_sigma=sigma, alpha=ALPHA, feedback_clip_norm=None)
+    method = credit.method("dfc_ssa", feedback={"rule": rule, "sigma": sigma, "clip_norm": None}, alpha=ALPHA)
     gradients, _ = method.feedback_gradients(net, params, state, batch_of(data), noise)
     for i in range(depth):
         agree(gradients[str(i)], data[f"{recorded}_dQ_{i}"])
@@ -304,18 +303,20 @@ def test_alternating_steps_of_feedback_and_forward_weights(data, absolute):
     net, params, state, depth = build(data, "0")
     value = {key.removeprefix("hp_"): data[key].item() for key in data if key.startswith("hp_")}
     kind = str(data["method"])
-    hyper = feedback_constants(value) | {
+    feedback = feedback_constants(value) | {
+        "clip_norm": value["clip_grad_norm"], "optimizer": "adam", "lr": value["lr_fb"], "eps": value["epsilon_fb"],
+        "betas": (value["beta1_fb"], value["beta2_fb"]), "decay": value["feedback_wd"],
+    }  # fmt: skip
+    hyper = {
         "absolute": absolute, "target_stepsize": value["target_stepsize"], "alpha": value["alpha_di"],
-        "clip_norm": value["clip_grad_norm"], "feedback_clip_norm": value["clip_grad_norm"],
-        "feedback_optimizer": "adam", "feedback_lr": value["lr_fb"], "feedback_eps": value["epsilon_fb"],
-        "feedback_betas": (value["beta1_fb"], value["beta2_fb"]), "feedback_decay": value["feedback_wd"],
+        "clip_norm": value["clip_grad_norm"], "feedback": feedback,
     }  # fmt: skip
     if kind != "ssa":
-        hyper |= {
+        controller = {
             "dt": value["dt_di"], "time_points": value["tmax_di"], "k_p": value["k_p"],
             "tau": value["time_constant_ratio"], "proactive": value["proactive_controller"],
-            "efficient": kind == "ss",
         }  # fmt: skip
+        hyper |= {"controller": controller, "efficient": kind == "ss"}
     method = credit.method(RULES[kind], **hyper)
     settings = {
         "name": "adam", "lr": value["lr"], "betas": [value["beta1"], value["beta2"]], "eps": value["epsilon"]
@@ -415,7 +416,9 @@ def test_the_angle_to_dfc_ssa(data, rule):
     if f"dyn_std_{rule}_ndi_angle_layers" not in data:
         pytest.skip("not in this slice")
     net, params, state, depth = build(data)
-    method = credit.method(RULES[rule], target_stepsize=STEP, alpha=ALPHA, clip_norm=None, **constants(data, "std"))
+    method = credit.method(
+        RULES[rule], target_stepsize=STEP, alpha=ALPHA, clip_norm=None, controller=constants(data, "std")
+    )
     moment = moment_of(method, net, params, state, batch_of(data))
     gradients_agree(ssa_reference(moment, analytic_state(moment)), data, f"dyn_std_{rule}_ndiref")
     found = rows(SSAAngle(), moment)

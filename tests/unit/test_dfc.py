@@ -26,9 +26,10 @@ from credit.probes.controller_stability import ControllerStability
 from credit.probes.feedback_alignment import FeedbackAlignment, condition_two, pseudoinverse_angle, transpose_angle
 from credit.probes.null_space import NullSpace, null_space_ratio
 from credit.probes.ssa_angle import SSAAngle
+from credit.provenance.spec import put
 from credit.training.learner import Learner
 from credit.training.loop import Training
-from tests.conftest import small_batch, small_net
+from tests.conftest import dfc_hyper, small_batch, small_net
 from tests.unit.test_train import make_spec
 
 SEEDS = [3, 8]
@@ -43,7 +44,7 @@ def start(name, seeds=SEEDS, sizes=(6, 7, 5, 4), hidden="tanh", loss="softmax_cr
     net = credit.dense(list(sizes), hidden, loss=loss)
     rand = credit.Rand(seeds, dtype=DOUBLE)
     params = net.init(rand)
-    rule = credit.method(name, **({"clip_norm": None} | hyper))
+    rule = credit.method(name, **dfc_hyper(**({"clip_norm": None} | hyper)))
     return net, rule, params, rule.init(net, params, rand), small_batch(net, seeds)
 
 
@@ -329,8 +330,8 @@ def test_fast_forms_compare_themselves_with_the_simulation_once_an_epoch(name, f
     "change", [{"instant_transmission": False}, {"tau_apical": 0.1}, {"noise": 0.1}, {"absolute": True}]
 )
 def test_the_linear_forms_refuse_dynamics_that_they_do_not_describe(change):
-    with pytest.raises(ConfigError, match=r"dfc.form = 'linearised'; needs instant_transmission"):
-        credit.method("dfc", form="linearised", **change)
+    with pytest.raises(ConfigError, match=r"dfc.form = 'linearised'; needs noise 0.* instant_transmission"):
+        credit.method("dfc", form="linearised", **dfc_hyper(**change))
 
 
 # ---- stability
@@ -374,7 +375,7 @@ def test_a_time_step_that_is_too_long_is_named_before_anything_is_learned(name):
     learner.start_epoch("train", 1)
     assert (rule.inspect(net, params, state, batch, learner.rand, "update", epoch=1)["spectral_radius"] > 1).all()
     learner.start_epoch("train", 0)
-    with pytest.raises(ConfigError, match=rf"{name}.dt = 1.0 .* spectral radius .* shorter time step"):
+    with pytest.raises(ConfigError, match=rf"{name}.controller.dt = 1.0 .* spectral radius .* shorter time step"):
         learner.update(batch)
 
 
@@ -427,7 +428,7 @@ def test_feedback_hyperparameters_may_differ_between_members(rule):
     for seeds in (SEEDS, SEEDS[:1], SEEDS[1:]):
         picks = {k: v if len(seeds) == 2 else v[SEEDS.index(seeds[0])] for k, v in varied.items()}
         net, method, params, state, batch = start(
-            "dfc_ssa", seeds=seeds, feedback_rule=rule, feedback="xavier_normal", homeostatic=True, **picks
+            "dfc_ssa", seeds=seeds, feedback_rule=rule, feedback="xavier_normal", feedback_homeostatic=True, **picks
         )
         opt = method.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
         method.feedback_pass(net, params, opt, state, batch, credit.Rand(seeds, dtype=DOUBLE))
@@ -524,7 +525,7 @@ def test_the_angle_to_dfc_ssa_shrinks_while_the_controller_settles():
 
 def trained(name, path=None, stop_after=None, **hyper):
     spec = make_spec(name, epochs=3, probes=hyper.pop("probes", ()), lr=2.0)
-    spec["rule"] |= hyper
+    spec["rule"] |= dfc_hyper(**hyper)
     return Training(spec, log=io.StringIO()), spec
 
 
@@ -614,7 +615,7 @@ def test_noise_is_added_to_the_product_of_weights_on_request():
     params = net.init(credit.Rand(SEEDS, dtype=DOUBLE))
     plain, noisy = (
         credit.method("dfc", feedback=f).init(net, params, credit.Rand(SEEDS))["feedback"]
-        for f in ("weight_product", {"name": "weight_product", "noise": 0.1})
+        for f in ("weight_product", {"init": {"name": "weight_product", "noise": 0.1}})
     )
     assert torch.equal(plain["2"], noisy["2"])
     assert 0.02 < (plain["0"] - noisy["0"]).std() < 0.2
@@ -651,27 +652,27 @@ def test_the_small_system_falls_back_where_the_output_feedback_is_singular():
     [
         ("alpha", -0.1),
         ("target_stepsize", 0.0),
-        ("feedback_alpha", -1.0),
-        ("feedback_sigma", 0.0),
-        ("feedback_dt", 0.0),
+        ("feedback.alpha", -1.0),
+        ("feedback.sigma", 0.0),
+        ("feedback.dt", 0.0),
         ("learning_rule", "voltage"),
-        ("feedback_rule", "normal_controller"),
+        ("feedback.rule", "normal_controller"),
     ],
 )
 def test_constants_out_of_bounds_are_named(name, key, value):
-    with pytest.raises(ConfigError, match=f"{name}.{key}"):
-        credit.method(name, **{key: value})
+    with pytest.raises(ConfigError, match=f"{name}.{key} = "):
+        credit.method(name, **put({}, key, value, name))
 
 
 @pytest.mark.parametrize(("key", "value"), [("dt", 0.0), ("k_p", -1.0), ("tau", 0.0), ("time_points", 1)])
 def test_constants_of_the_dynamics_out_of_bounds_are_named(key, value):
-    with pytest.raises(ConfigError, match=f"dfc.{key}"):
-        credit.method("dfc", **{key: value})
+    with pytest.raises(ConfigError, match=f"dfc.controller.{key} = "):
+        credit.method("dfc", controller={key: value})
 
 
 def test_the_number_of_time_points_is_one_for_all_members():
-    with pytest.raises(ConfigError, match=r"dfc.time_points = .*one integer"):
-        credit.method("dfc", time_points=[30, 40])
+    with pytest.raises(ConfigError, match=r"dfc.controller.time_points = .*one integer"):
+        credit.method("dfc", controller={"time_points": [30, 40]})
 
 
 @pytest.mark.parametrize("name", FAMILY)

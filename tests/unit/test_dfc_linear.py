@@ -13,6 +13,7 @@ from credit.methods.control import noise as noises
 from credit.methods.control.linearised import layer_gains
 from credit.methods.control.loops import recursion as linear
 from credit.training.learner import Learner
+from tests.conftest import dfc_hyper
 from tests.unit.test_dfc import SEEDS, apart, gradients, start
 from tests.unit.test_dfc_engines import problem
 
@@ -141,14 +142,14 @@ def test_the_linearised_dfc_ss_is_exact_in_a_linear_net_and_close_elsewhere():
 )
 @pytest.mark.parametrize("form", ["linearised", "projected"])
 def test_the_linearised_feedback_phase_refuses_what_it_does_not_describe(change, form):
-    with pytest.raises(ConfigError, match=f"feedback_form = '{form}'; needs"):
-        credit.method("dfc_ssa", feedback_form=form, **change)
+    with pytest.raises(ConfigError, match=f"feedback.form = '{form}'; needs"):
+        credit.method("dfc_ssa", **dfc_hyper(feedback_form=form, **change))
 
 
 @pytest.mark.parametrize("change", [{"noise": 0.1}, {"tau_apical": 0.3}, {"leak": "integral"}])
 def test_the_linearised_dfc_ss_refuses_dynamics_that_it_does_not_describe(change):
     with pytest.raises(ConfigError, match=r"dfc_ss.form = 'linearised'; needs"):
-        credit.method("dfc_ss", form="linearised", **change)
+        credit.method("dfc_ss", form="linearised", **dfc_hyper(**change))
 
 
 @pytest.mark.parametrize("form", ["linearised", "projected"])

@@ -477,8 +477,8 @@ def test_dynamics_that_overflows_is_not_finite_rather_than_wrong():
 @pytest.mark.parametrize(
     ("feedback", "message"),
     [
-        ("negtranspose", "feedback = 'negtranspose'; must be one of"),
-        ({"name": "random", "width": 1.0}, "feedback.width = 1.0; 'random' has the options: scale"),
+        ("negtranspose", "feedback = 'negtranspose' .did you mean 'neg_transpose'.*; must be one of"),
+        ({"name": "random", "width": 1.0}, "feedback.width = 1.0; scheme 'random' has the options: scale"),
         ({"name": "random", "scale": "big"}, "feedback.scale = 'big'; must be a finite number >= 0"),
         ({"name": "optimized", "leak": [0.1]}, "must hold one number for each block but the first"),
     ],

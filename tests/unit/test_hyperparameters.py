@@ -6,7 +6,7 @@ import importlib
 import math
 import subprocess
 import sys
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -306,9 +306,22 @@ def test_the_source_of_every_part_says_what_python_sees(module):
     assert list(found) == [f.name for f in fields(part) if f.init]
     for f in (f for f in fields(part) if f.init):
         default = f.default if f.default_factory is MISSING else f.default_factory()
+        default = asdict(default) if is_dataclass(default) else default
         assert found[f.name].default == (REQUIRED if default is MISSING else default)
     for name, value in hyperparameters.constants(module).items():
         assert getattr(part, name) == value
+
+
+@pytest.mark.parametrize("module", parts())
+def test_every_text_or_mapping_of_a_part_has_known_names(module):
+    def unnamed(known):
+        for field in known.values():
+            kinds = {t.kind for t in field.types}
+            if {"str", "dict"} <= kinds and not any(t.names for t in field.types):
+                yield field.name
+            yield from unnamed(field.group.fields) if field.group else ()
+
+    assert not [*unnamed(hyperparameters.fields(module))]
 
 
 def test_reading_parts_imports_neither_them_nor_torch():

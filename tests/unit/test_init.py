@@ -11,7 +11,7 @@ import torch
 
 from credit.errors import ConfigError
 from credit.nets.init import fans, init
-from credit.nets.names import SCHEMES, scheme_options
+from credit.nets.names import SCHEMES, layer_options, options
 from credit.numerics.rand import Rand
 
 DENSE, CONV = (80, 120), (40, 20, 3, 3)
@@ -115,7 +115,7 @@ def test_options_and_the_gain_argument_scale_the_draw():
 @pytest.mark.parametrize(
     ("scheme", "message"),
     [
-        ("xavier_normale", r"init.name = 'xavier_normale' \(did you mean 'xavier_normal'\?\)"),
+        ("xavier_normale", r"init = 'xavier_normale' \(did you mean 'xavier_normal'\?\)"),
         ({"gain": 2.0}, "init.name = None"),
         ("uniform", "init.scale is missing"),
         ({"name": "uniform", "scale": -1}, "init.scale = -1; must be a finite number >= 0"),
@@ -132,12 +132,13 @@ def test_a_wrong_scheme_is_refused_with_what_is_allowed(scheme, message):
 
 def test_names_and_their_check_load_no_torch():
     code = (
-        "import sys; from credit.nets.names import scheme_options; from credit.optim.config import check;"
-        "scheme_options('zeros'); check({'name': 'sgd', 'lr': 1}); sys.exit('torch' in sys.modules)"
+        "import sys; from credit.nets.names import options; from credit.optim.config import check;"
+        "options('zeros'); check({'name': 'sgd', 'lr': 1}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_options_are_returned_with_defaults():
-    assert scheme_options("he_uniform") == ("he_uniform", {"gain": 1.0})
-    assert scheme_options({"name": "uniform", "scale": 1}) == ("uniform", {"scale": 1})
+    assert options("he_uniform") == ("he_uniform", {"gain": 1.0})
+    assert options({"name": "uniform", "scale": 1}) == ("uniform", {"scale": 1})
+    assert layer_options("zeros") == ("zeros", {"bias": 0.0})

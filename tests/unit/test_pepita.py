@@ -313,9 +313,8 @@ def test_wrong_options_are_named_with_what_is_allowed(options, message):
 
 
 def test_an_unknown_projection_is_named():
-    rule = credit.method("pepita", projection="he_uniforms")
     with pytest.raises(ConfigError, match="did you mean 'he_uniform'"):
-        start(dense_net(), rule)
+        credit.method("pepita", projection="he_uniforms")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("pepita_numpy", "conv"), ("pepita_conv_corrected", "dense")])

@@ -24,8 +24,9 @@ CLASSIFIER = credit.dense([784, 256, 256, 256, 10])
 AUTOENCODER = credit.dense([784, 256, 32, 256, 784], ["tanh", "linear", "tanh"], loss="mse")
 STUDENT = credit.dense([15, 10, 10, 5], loss="mse")
 OFFICIAL = {"dfc_ssa": 0.0415, "dfc_ss": 1.0, "autoencoder": 13.4}  # seconds a mini-batch, one thread
+STEPS = {"time_points": POINTS}
 FIXED = {"train_feedback": False}
-FIGURE_3 = {"time_points": 250, "k_p": 1.5, "alpha": 0.0015}
+FIGURE_3 = {"controller": {"time_points": 250, "k_p": 1.5}, "alpha": 0.0015}
 FIGURE_3_STEPS = 300 * 40  # mini-batches of its 300 epochs
 
 
@@ -52,7 +53,7 @@ class Run:
 
     def given_noise(self) -> Callable[[], None]:
         """The gradient of the feedback weights without drawing the noise."""
-        steps = self.rule.feedback_time_points - 1
+        steps = self.rule.feedback.time_points - 1
         sizes = [block.n_out for block in self.net.blocks]
         noise = {f"feedback_noise.{i}": torch.randn(1, steps, BATCH, n).double() for i, n in enumerate(sizes)}
         return lambda: self.rule.feedback_gradients(self.net, self.params, self.state, self.batch, noise)
@@ -63,9 +64,9 @@ def rule(name: str, **hyper) -> Method:
     return credit.method(name, **FIXED, **hyper)
 
 
-def learner(**hyper) -> Method:
+def learner(**feedback) -> Method:
     """DFC-SSA with feedback weights that learn."""
-    return credit.method("dfc_ssa", feedback="xavier_normal", pretrain_lr=1e-4, **hyper)
+    return credit.method("dfc_ssa", feedback={"init": "xavier_normal", **feedback}, pretrain_lr=1e-4)
 
 
 def products(net: Net) -> dict[str, int]:
@@ -83,16 +84,16 @@ def products(net: Net) -> dict[str, int]:
 
 def classifier(repeats: int) -> list[Row]:
     """784-256-256-256-10."""
-    feedback = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS))
-    linear = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS, feedback_form="linearised"))
-    projected = Run(CLASSIFIER, learner(feedback_time_points=FEEDBACK_POINTS, feedback_form="projected"))
+    feedback = Run(CLASSIFIER, learner(time_points=FEEDBACK_POINTS))
+    linear = Run(CLASSIFIER, learner(time_points=FEEDBACK_POINTS, form="linearised"))
+    projected = Run(CLASSIFIER, learner(time_points=FEEDBACK_POINTS, form="projected"))
     runs = {
         "bp": Run(CLASSIFIER, credit.method("bp")).update,
         "dfc_ssa": Run(CLASSIFIER, rule("dfc_ssa")).update,
         "mn": Run(CLASSIFIER, credit.method("mn", damping=0.1, target_stepsize=0.1)).update,
-        "dfc_ss": Run(CLASSIFIER, rule("dfc_ss", time_points=POINTS)).update,
-        "dfc": Run(CLASSIFIER, rule("dfc", time_points=POINTS)).update,
-        "dfc, linearised": Run(CLASSIFIER, rule("dfc", time_points=POINTS, form="linearised")).update,
+        "dfc_ss": Run(CLASSIFIER, rule("dfc_ss", controller=STEPS)).update,
+        "dfc": Run(CLASSIFIER, rule("dfc", controller=STEPS)).update,
+        "dfc, linearised": Run(CLASSIFIER, rule("dfc", controller=STEPS, form="linearised")).update,
         "feedback": feedback.given_noise(),
         "feedback step": feedback.pretrain,
         "feedback step, linearised": linear.pretrain,

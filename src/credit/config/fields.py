@@ -6,7 +6,8 @@ import copy
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, NamedTuple
 
 REQUIRED = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()  # the default of a field without one
@@ -39,14 +40,35 @@ def parse_bounds(text: str) -> Bounds:
     raise ValueError(f"bounds {text!r}; must look like '> 0', '>= 0', '< 1', '<= 1', '[0, 1]' or '(0, 1]'")
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Hyperparameters of a nested dataclass. main: the one that a bare value stands for, if any does."""
+
+    name: str
+    fields: Mapping[str, Field]
+    main: str | None = None
+
+    def spelled(self, value: Any) -> Any:
+        """The value as a mapping: a bare one becomes that of `main`, an instance its fields; else `value` itself."""
+        if is_dataclass(value) and not isinstance(value, type):
+            return {f.name: getattr(value, f.name) for f in dataclass_fields(value)}
+        return value if isinstance(value, Mapping) or self.main is None or value is None else {self.main: value}
+
+
 @dataclass(frozen=True)
 class Type:
-    """One alternative of a field. kind: float, int, bool, str, dict or choice; repeated: a list of such values."""
+    """One alternative of a field. kind: float, int, bool, str, dict, choice or group; repeated: a list of such values.
+
+    names: dotted name of a function `f(value, where)` that knows the names which the value may give, and raises
+    ConfigError, beginning with `where`, for others.
+    """
 
     kind: str
     bounds: Bounds | None = None
     choices: tuple[Any, ...] = ()
     repeated: bool = False
+    names: str | None = None
+    group: Group | None = None
 
     @property
     def numeric(self) -> bool:
@@ -55,6 +77,8 @@ class Type:
     def describe(self) -> str:
         """What is allowed, as the end of 'must be ...'."""
         one, many = _NOUNS.get(self.kind, ("", "values"))
+        if self.group:
+            one = f"a mapping with any of: {', '.join(self.group.fields)}"
         if self.kind == "choice":
             one = many = f"one of: {', '.join(map(str, self.choices))}"
         limits = f" {self.bounds.text}" if self.bounds else ""
@@ -108,6 +132,11 @@ class Field:
     types: tuple[Type, ...]
     optional: bool = False
     default: Any = REQUIRED
+
+    @property
+    def group(self) -> Group | None:
+        """The nested hyperparameters, where the field is a group."""
+        return self.types[0].group if self.types else None
 
     def describe(self, stacked: bool = False) -> str:
         """What is allowed, as the end of 'must be ...'."""

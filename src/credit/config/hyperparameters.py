@@ -8,6 +8,11 @@ hyperparameters; their annotations say what is allowed:
     kind: Literal["sum", "mean"] = "mean"                  one of these
     sizes: tuple[int, ...]                                 any number of values; without a default: required
     pool: int | None = None                                may be absent
+    init: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
+                                                           names that this function knows (free of torch, see `Type`)
+    controller: Dynamics = Dynamics(k_p=1.5)               a group: the fields of a frozen dataclass of this package
+
+A group is written as a mapping. Where its class has `main: ClassVar[str] = NAME`, a bare value is that of NAME.
 
 The Snakefile checks the configuration with this module, and parts check themselves with it, so that both agree.
 Standard library only, because the Snakefile must not wait for torch.
@@ -20,13 +25,14 @@ import copy
 import dataclasses
 import difflib
 import functools
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from credit.config.fields import MISSING, REQUIRED, Field, Type, parse_bounds
+from credit.config.fields import MISSING, REQUIRED, Field, Group, Type, parse_bounds
 from credit.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -60,22 +66,75 @@ def check(
     with one for each member of the stack. where: what the message calls `values`, such as "file.yaml: methods.dfa".
     Raises ConfigError with a line `WHERE.KEY = VALUE; must be ...` for every problem.
     """
-    known = fields(module, package_root)
-    problems = [_unknown(f"{where}.{key}", key, values[key], known) for key in values if key not in known]
-    result: dict[str, Any] = {}
-    for name, field in known.items():
-        if name in values:
-            result[name] = field.convert(values[name], stacked)
-            if result[name] is MISSING:
-                problem = f"{where}.{name} = {values[name]!r}; must be {field.describe(stacked)}"
-                problems.append(problem + _hint(values[name], field))
-        elif field.default is REQUIRED:
-            problems.append(f"{where}.{name} is missing; must be {field.describe(stacked)}")
-        else:
-            result[name] = copy.deepcopy(field.default)
+    problems: list[str] = []
+    result = _check(fields(module, package_root), values, where, stacked, problems)
     if problems:
         raise ConfigError("\n".join(problems))
     return result
+
+
+def _check(
+    known: Mapping[str, Field], values: Mapping[str, Any], where: str, stacked: bool, problems: list[str],
+    bare: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`values` with defaults; what is wrong joins `problems`. bare: the field whose value stands at `where`."""
+    problems += [_unknown(f"{where}.{key}", key, values[key], known) for key in values if key not in known]
+    result: dict[str, Any] = {}
+    for name, field in known.items():
+        place = where if name == bare else f"{where}.{name}"
+        if name not in values:
+            if field.default is REQUIRED:
+                problems.append(f"{place} is missing; must be {field.describe(stacked)}")
+            result[name] = copy.deepcopy(field.default)
+        elif (group := field.group) and isinstance(inner := group.spelled(values[name]), Mapping):
+            main = None if inner is values[name] else group.main
+            result[name] = _check(group.fields, inner, place, stacked, problems, main)
+        else:
+            result[name] = MISSING if group else field.convert(values[name], stacked)
+            if result[name] is MISSING:
+                problem = f"{place} = {values[name]!r}; must be {field.describe(stacked)}"
+                problems.append(problem + _hint(values[name], field))
+            else:
+                problems += _misnamed(field, result[name], place)
+    return result
+
+
+def spelled(module: str, values: Mapping[str, Any], package_root: Path = PACKAGE) -> dict[str, Any]:
+    """`values` with bare values of groups as mappings, so that they can be merged key by key. Checks nothing."""
+    return _spelled(fields(module, package_root), values)
+
+
+def _spelled(known: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for name, value in values.items():
+        if name in known and (group := known[name].group):
+            inner = group.spelled(value)
+            result[name] = _spelled(group.fields, inner) if isinstance(inner, Mapping) else inner
+    return result
+
+
+def instances(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked `values` of the part, its groups as instances of their dataclasses."""
+    groups = {f.name: type(f.default) for f in dataclasses.fields(part) if dataclasses.is_dataclass(f.default)}
+    return {k: groups[k](**instances(groups[k], v)) if k in groups else v for k, v in values.items()}
+
+
+def _misnamed(field: Field, value: Any, place: str) -> list[str]:
+    """What is wrong with the names in a value of the right type."""
+    names = next((t.names for t in field.types if t.names), None)
+    problems = []
+    for one in () if names is None or value is None else value if isinstance(value, tuple) else (value,):
+        try:
+            _function(names)(one, place)
+        except ConfigError as error:
+            problems += str(error).splitlines()
+    return problems
+
+
+@functools.cache
+def _function(name: str) -> Callable[[Any, str], Any]:
+    module, _, function = name.rpartition(".")
+    return getattr(importlib.import_module(module), function)
 
 
 def _unknown(place: str, key: str, value: Any, known: Mapping[str, Field]) -> str:
@@ -171,11 +230,32 @@ class _Part:
                     found[field.name] = self._with_default(field, default, statement)
         return found
 
+    def _group(self, node: ast.Name) -> Group | None:
+        """The dataclass of this package that an annotation names."""
+        part = self._base(node)
+        if part is None:
+            return None
+        known, main = part.fields(), part.constants().get("main")
+        if main is not None and main not in known:
+            self._fail(part.node, f"main = {main!r} is none of its fields")
+        return Group(node.id, MappingProxyType(known), main)
+
     def _with_default(self, field: Field, default: Any, node: ast.AST) -> Field:
+        if field.group:
+            return dataclasses.replace(field, default=self._group_default(field, default, node))
         value = default if default is REQUIRED else field.convert(default)
         if value is MISSING:
             self._fail(node, f"the default must be {field.describe()}")
         return dataclasses.replace(field, default=value)
+
+    def _group_default(self, field: Field, default: Any, node: ast.AST) -> dict[str, Any]:
+        """Values of a group whose default is written as its dataclass with literal values."""
+        name, problems = field.group.name, []
+        if not (isinstance(default, ast.Call) and ast.unparse(default.func) == name) or default.args:
+            self._fail(node, f"the default must be written {name}() or {name}(FIELD=VALUE)")
+        given = {k.arg: self._default(k.value) for k in default.keywords}
+        values = _check(field.group.fields, given, field.name, False, problems)
+        return values if not problems else self._fail(node, problems[0])
 
     def constants(self) -> dict[str, Any]:
         """Own and inherited class variables with literal values."""
@@ -211,6 +291,8 @@ class _Part:
         try:
             return ast.literal_eval(node)
         except ValueError:
+            if isinstance(node, ast.Call):  # of a group; others are told by the field's type
+                return node
             return self._fail(node, "the default of a hyperparameter must be a literal")
 
     def _types(self, node: ast.expr) -> tuple[tuple[Type, ...], bool]:
@@ -219,9 +301,13 @@ class _Part:
             return (), True
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             (left, a), (right, b) = self._types(node.left), self._types(node.right)
+            if any(t.group for t in left + right):
+                self._fail(node, "a group has no alternatives")
             return left + right, a or b
         if isinstance(node, ast.Name) and node.id in _PLAIN:
             return (Type(node.id),), False
+        if isinstance(node, ast.Name) and (group := self._group(node)):
+            return (Type("group", group=group),), False
         if isinstance(node, ast.Subscript):
             read = {"Literal": self._literal, "Annotated": self._annotated, "tuple": self._tuple}
             name = ast.unparse(node.value).removeprefix("typing.")
@@ -230,7 +316,9 @@ class _Part:
             if name == "dict":
                 return (Type("dict"),), False
         return self._fail(
-            node, "a hyperparameter must be float, int, bool, str, dict, Literal, Annotated, tuple[X, ...] or None"
+            node,
+            "a hyperparameter must be float, int, bool, str, dict, Literal, Annotated, tuple[X, ...], None, or a "
+            "frozen dataclass of this package",
         )
 
     def _literal(self, node: ast.Subscript) -> tuple[tuple[Type, ...], bool]:
@@ -242,6 +330,9 @@ class _Part:
     def _annotated(self, node: ast.Subscript) -> tuple[tuple[Type, ...], bool]:
         inner, *notes = node.slice.elts
         types, optional = self._types(inner)
+        texts = [note.value for note in notes if isinstance(note, ast.Constant)]
+        if len(notes) == 1 and texts and re.fullmatch(r"[a-z_]\w*(\.\w+)+", str(texts[0])):
+            return tuple(dataclasses.replace(t, names=texts[0]) for t in types), optional
         try:
             bounds = [parse_bounds(ast.literal_eval(note)) for note in notes]
         except (TypeError, ValueError) as error:

@@ -7,7 +7,8 @@ optimizer: {from: [dfc/adam, dfc/mnist_trained_step]}     of several, later ones
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from credit.errors import ConfigError, one_of
 
 PLACES = ("hyper", "optimizer")  # keys whose mapping may begin with a set
 Place = tuple[str, ...]  # keys that lead to such a mapping
+Spell = Callable[[Place, Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Sets:
@@ -46,25 +48,28 @@ class Sets:
             raise ConfigError(one_of(where, name, self.names()))
         return self._file(file)[short]
 
-    def expand(self, content: Any, where: str, place: Place = ()) -> tuple[Any, dict[Place, dict[str, str]]]:
+    def expand(
+        self, content: Any, where: str, spell: Spell = lambda _, settings: settings, place: Place = ()
+    ) -> tuple[Any, dict[Place, dict[str, str]]]:
         """`content` with every `from` replaced by its sets, and which set a setting is from, {place: {setting: set}}.
 
-        where: file, for messages. Raises ConfigError for a set that does not exist.
+        where: file, for messages. spell: how settings at a place are spelled before they are merged. Raises ConfigError
+        for a set that does not exist.
         """
         if not isinstance(content, Mapping):
             return content, {}
         found, origins = {}, {}
         for key, value in content.items():
-            found[key], more = self.expand(value, where, (*place, str(key)))
+            found[key], more = self.expand(value, where, spell, (*place, str(key)))
             origins |= more
         if place and place[-1] in PLACES and "from" in found:
-            found, origins[place] = self._taken(found, f"{where}: {'.'.join(place)}.from")
+            found, origins[place] = self._taken(found, f"{where}: {'.'.join(place)}.from", partial(spell, place))
         return found, origins
 
-    def _taken(self, given: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str]]:
-        own = {key: value for key, value in given.items() if key != "from"}
+    def _taken(self, given: dict[str, Any], where: str, spell) -> tuple[dict[str, Any], dict[str, str]]:
+        own = spell({key: value for key, value in given.items() if key != "from"})
         names = given["from"] if isinstance(given["from"], list) else [given["from"]]
-        sets = {name: self.named(name, where) for name in names}
+        sets = {name: spell(self.named(name, where)) for name in names}
         origins = {leaf: name for name, settings in sets.items() for leaf in leaves(settings)}
         return overlay(*sets.values(), own), {k: v for k, v in origins.items() if k not in set(leaves(own))}
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ from credit.config.parts import METHODS, REGISTRIES
 from credit.config.registry import Registry
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import image_problems
-from credit.nets.names import check_names, n_blocks, scheme_options
+from credit.nets.names import check_lengths, n_blocks
 from credit.optim import config as optimizer_config
-from credit.provenance.spec import column
+from credit.provenance.spec import column, put
 
 TAKES_BATCHES = ["self", "net", "params", "opt", "state", "batch", "rand"]  # a learning rule's functions for passes
 RECORDED = (
@@ -48,12 +47,8 @@ class PartChecker:
             self.problems += str(error).splitlines()
             return dict(settings)
         if "hidden_sizes" in checked:  # a net, or a task that draws one
-            self._trying(lambda: check_names(checked, f"{self.where}: {key}"))
+            self._trying(lambda: check_lengths(checked, f"{self.where}: {key}"))
         constants = hyperparameters.constants(module)
-        for field in constants.get("schemes", ()):
-            self._trying(lambda: scheme_options(checked[field], f"{self.where}: {key}.{field}"))
-        for field, names in constants.get("named", {}).items():  # a module without torch with `options(value, where)`
-            self._trying(lambda: importlib.import_module(names).options(checked[field], f"{self.where}: {key}.{field}"))
         for field, of_kind in constants.get("uses", {}).items():
             self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")
         return {name_key: name, **{k: settings[k] for k in extra}, **checked}
@@ -136,12 +131,14 @@ class PartChecker:
         module = METHODS.module(rule["name"])
         given = {k: v for k, v in rule.items() if k != "name"}
         for path, values in grid.items():
-            part, _, name = path.rpartition(".")
-            where = f"{self.where}: {key}: {part}"
+            part = "hyper" if path.startswith("hyper.") else "train.optimizer"
+            where, name = f"{self.where}: {key}: {part}", path.removeprefix(f"{part}.")
             if len(set(values)) < len(values):
                 self.problems.append(f"{where}.{name} = {values}: a value appears twice")
             if part == "hyper":
-                self._trying(lambda: hyperparameters.check(module, given | {name: values}, where, stacked=True))
+                self._trying(
+                    lambda: hyperparameters.check(module, put(given, name, values, where), where, stacked=True)
+                )
             else:
                 self._trying(lambda: optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where))
 

@@ -131,10 +131,12 @@ def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float
     known = hyperparameters.constants(METHODS.module(rule["name"]))
     seconds = 0.0
     if rule.get("form", "simulation") == "simulation":
-        seconds += train * epochs * units * rule.get("time_points", 0) * known.get("simulation_cost", 0.0)
-    if rule.get("train_feedback") and rule.get("feedback_rule") == "controller":
+        points = rule.get("controller", {}).get("time_points", 0)
+        seconds += train * epochs * units * points * known.get("simulation_cost", 0.0)
+    feedback = rule["feedback"] if rule.get("train_feedback") else {}
+    if feedback.get("rule") == "controller":
         passes = rule["pretrain_epochs"] + epochs * (1 + rule["extra_feedback_passes"])
-        seconds += train * passes * units * rule["feedback_time_points"] * FEEDBACK[rule["feedback_form"]]
+        seconds += train * passes * units * feedback["time_points"] * FEEDBACK[feedback["form"]]
     return seconds
 
 

@@ -17,6 +17,7 @@ from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
 from credit.dag.checks import PartChecker
 from credit.dag.settings import Settings
+from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
@@ -50,10 +51,13 @@ class Experiment:
         check_schema(content, schema, str(path))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
-        if settings.scale == "quick":
-            body = overlay(body, content.get("quick"))
+        quick = content.get("quick") or {} if settings.scale == "quick" else {}
+        spelling = Spelling(body, quick)
+        body = spelling.layer(body)
+        if quick:
+            body = overlay(body, spelling.layer(quick))
             check_schema(body, schema, f"{path}: with its quick section")
-        self.body, self._origins = sets.expand(body, str(path))
+        self.body, self._origins = sets.expand(body, str(path), spelling.at)
 
     @property
     def key(self) -> str:
@@ -175,9 +179,9 @@ class Cell:
         layers = experiment.layers(dataset, method)
         entry, own = layers[1:3]
         parts = {key: _layered(key, layers) for key in RUN_KEYS}
+        rule = own.get("rule", method)
         hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
         checker = PartChecker(where)
-        rule = own.get("rule", method)
         resolved = {
             "rule": checker.part(
                 "methods", {"name": rule, **hyper}, f"methods.{method}.hyper", label=f"methods.{method}"

@@ -8,7 +8,7 @@ Every module of this package that is one ends in `part = ItsClass`; its file nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -69,7 +69,10 @@ class Method:
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         where = type(self).__module__.rpartition(".")[2]
-        hyperparameters.check(type(self).__module__, given, where, stacked=True)
+        checked = hyperparameters.check(type(self).__module__, given, where, stacked=True)
+        for name, value in hyperparameters.instances(type(self), checked).items():
+            if is_dataclass(value):
+                object.__setattr__(self, name, value)
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights and whatever else the rule keeps: a nested dict of tensors. Default: nothing."""

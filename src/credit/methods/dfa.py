@@ -26,9 +26,8 @@ class DFA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
-    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
 
-    feedback: str | dict = "xavier_normal"
+    feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
     target_stepsize: Annotated[float, "> 0"] | None = None
     clip_norm: Annotated[float, "> 0"] | None = None

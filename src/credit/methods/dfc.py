@@ -52,13 +52,14 @@ class DFC(Dynamic):
         if not self.include_non_converged and not bool(good.all()):
             # Who has converged is known at the end only: run again without the others.
             total, _ = run.taught(params, self.learning_rule, good)
-        gradients = total.gradients(-2 / (delta.shape[-2] * self.time_points))
+        gradients = total.gradients(-2 / (delta.shape[-2] * self.controller.time_points))
         return self._step(gradients, total.signals, self.settle(frame, last), good, bad)
 
     def _efficient(self, params: Params, frame: Deviation, delta: Tensor, run: Simulation) -> Step:
         """Published quirks: the mean is over T - 1 points, the running sum is clipped at every point, and a sample is
         left out while it diverges instead of when it has not converged in the end."""
         stacked, total, teaching_sum = delta.ndim > 2, {}, [0.0] * len(frame)
+        points = self.controller.time_points - 1
         snapshots = run.snapshots()
         next(snapshots)
         for last in snapshots:
@@ -68,12 +69,12 @@ class DFC(Dynamic):
             if not self.include_non_converged:
                 shift = [torch.where(bad.unsqueeze(-1), 0.0, s) for s in shift]
             gradients, signals = state_gradients(params, frame, self.learning_rule, state.base, shift, state.rates)
-            total = clip_each(added(total, scaled_all(gradients, 1 / (self.time_points - 1))), self.clip_norm, stacked)
+            total = clip_each(added(total, scaled_all(gradients, 1 / points)), self.clip_norm, stacked)
             teaching_sum = [a + b for a, b in zip(teaching_sum, signals, strict=True)]
         return self._step(total, teaching_sum, state, good, bad)
 
     def _linear(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor) -> Step:
-        controller = self.controller()
+        controller = self.constants()
         course = reduced.run(frame, feedback, delta, controller)
         good, bad = self.judge(frame, delta, course.error, course.control)
         signals = reduced.lagged_shift(course, controller, feedback)
@@ -81,7 +82,7 @@ class DFC(Dynamic):
             signals = [slope * signal for slope, signal in zip(frame.slopes, signals, strict=True)]
         if not self.include_non_converged:
             signals = [torch.where(good.unsqueeze(-1), s, 0.0) for s in signals]
-        factor = -2 / (delta.shape[-2] * self.time_points)
+        factor = -2 / (delta.shape[-2] * self.controller.time_points)
         gradients = {
             str(i): outer(params, i, signal * factor, rate)
             for i, (signal, rate) in enumerate(zip(signals, frame.rest, strict=True))
@@ -91,7 +92,7 @@ class DFC(Dynamic):
     def _step(self, gradients: Params, signals, state: Settled, good: Tensor, bad: Tensor) -> Step:
         """signals: teaching signals summed over time; state: the end, with all samples."""
         settled = state if self.include_non_converged else state.where(good)
-        teach = [s / self.time_points for s in signals]
+        teach = [s / self.controller.time_points for s in signals]
         info = {"control": settled.control, "teaching": teach, "settled": settled, "simulated": state}
         found = counts(converged=good, diverged=bad, not_converged=~(good | bad))
         return Step(gradients, info | {"converged": good, "sums": found})

@@ -57,10 +57,10 @@ class DFCSS(Dynamic):
             run = self.simulation(frame, feedback, delta, self.draw_noise(frame, rand))
             state, sums = self.settle(frame, run.last()), {}
         elif self.form == "linearised":
-            course, sums = reduced.run(frame, feedback, delta, self.controller()), {}
+            course, sums = reduced.run(frame, feedback, delta, self.constants()), {}
             state = reduced.linear_state(frame, course)
         else:
-            leak = self.controller().steady_leak()
+            leak = self.constants().steady_leak()
             state, singular = newton(frame, feedback, delta, leak, self.newton_steps, self.solver)
             sums = counts(singular=singular)
         error = frame.goal(delta) - state.rates[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ class InversionFA(WithFeedback, LayerByLayer):
     the sign that dynamic inversion needs, not that of a gradient.
     """
 
-    feedback: str | dict = "random"
+    feedback: Annotated[str | dict, "credit.methods.inversion.names.options"] = "random"
 
     def below(self, weight: Tensor, feedback: Tensor, delta: Tensor) -> Tensor:
         return delta @ feedback.mT

@@ -22,10 +22,9 @@ class DRTP(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
-    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
     cost: ClassVar[float] = 0.95
 
-    feedback: str | dict = "xavier_normal"
+    feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:

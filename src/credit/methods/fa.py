@@ -24,9 +24,8 @@ class FA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
-    schemes: ClassVar[tuple[str, ...]] = ("feedback",)  # fields that name an initialisation
 
-    feedback: str | dict = "xavier_normal"
+    feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
     masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
 

@@ -42,9 +42,8 @@ class Pepita(Method):
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
     exact_output: ClassVar[bool] = False
     cost: ClassVar[float] = 1.1
-    schemes: ClassVar[tuple[str, ...]] = ("projection",)  # fields that name an initialisation
 
-    projection: str | dict = "he_uniform"
+    projection: Annotated[str | dict, "credit.nets.names.options"] = "he_uniform"
     projection_scale: Annotated[float, "> 0"] = 0.05
     signal: Literal["error", "sign"] = "error"
     last_layer_error: Literal["second_pass", "first_pass"] = "second_pass"

@@ -196,12 +196,12 @@ class ConvConfig:
     stride: Annotated[int, "> 0"] = 1
     padding: Annotated[int, ">= 0"] = 0
     pool: tuple[Annotated[int, ">= 0"], ...] | None = (2, 2, 0)
-    hidden: str | tuple[str, ...] = "relu"
-    output: str = "linear"
+    hidden: Annotated[str | tuple[str, ...], "credit.nets.names.activation"] = "relu"
+    output: Annotated[str, "credit.nets.names.activation"] = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
     bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
-    init: str | dict | tuple[dict, ...] = "xavier_normal"
+    init: Annotated[str | dict | tuple[dict, ...], "credit.nets.names.layer_options"] = "xavier_normal"
 
     def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
         """The net for images of `shape_in` (C, H, W) and `n_out` outputs."""

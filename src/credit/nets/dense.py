@@ -131,12 +131,12 @@ class DenseConfig:
     """Configuration of a fully connected net; input and output sizes come from the task."""
 
     hidden_sizes: tuple[Annotated[int, "> 0"], ...]
-    hidden: str | tuple[str, ...] = "tanh"
-    output: str = "linear"
+    hidden: Annotated[str | tuple[str, ...], "credit.nets.names.activation"] = "tanh"
+    output: Annotated[str, "credit.nets.names.activation"] = "linear"
     loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
     bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
-    init: str | dict | tuple[dict, ...] = "xavier_normal"
+    init: Annotated[str | dict | tuple[dict, ...], "credit.nets.names.layer_options"] = "xavier_normal"
 
     def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
         """The net for inputs of `shape_in` (flattened) and `n_out` outputs."""

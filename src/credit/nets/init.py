@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from credit.nets.names import scheme_options
+from credit.nets.names import layer_options
 from credit.numerics.rand import Rand
 
 
@@ -48,10 +48,9 @@ def init(
     shape: of one member, (n_out, n_in), (C_out, C_in, k, k), or (n,) for a bias. gain: multiplies the result.
     fan_from: shape of the weight that gives the fans, for biases. Raises ConfigError for an unknown scheme.
     """
-    kind, options = scheme_options(scheme)
-    shape = tuple(shape)
+    kind, options = layer_options(scheme)
+    shape, width = tuple(shape), options.pop("bias")
     if len(shape) < 2 and kind != "torch_default":
-        width = scheme.get("bias", 0.0) if isinstance(scheme, Mapping) else 0.0
         return _uniform(rand, name, shape, width) if width else _constant(rand, shape, 0.0)
     weight = tuple(fan_from or shape)
     if len(weight) < 2:

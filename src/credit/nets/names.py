@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from credit.errors import ConfigError, one_of
@@ -44,45 +46,50 @@ SCHEMES: dict[str, dict[str, float | None]] = {
 }
 
 
-def scheme_options(scheme: str | Mapping[str, Any], where: str = "init") -> tuple[str, dict[str, float]]:
+def options(
+    scheme: str | Mapping[str, Any],
+    where: str = "init",
+    own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    shared: Mapping[str, Any] = MappingProxyType({}),
+    lists: Container[str] = (),
+) -> tuple[str, dict[str, Any]]:
     """Name and complete options of an initialisation scheme.
 
-    scheme: a name, or {"name": NAME, OPTION: number}. where: what the message of an error begins with.
+    scheme: a name, or {"name": NAME, OPTION: number}. where: what the message of an error begins with. own: further
+    schemes with the defaults of their options. shared: options of all others. lists: options that may be a list.
     Raises ConfigError for an unknown name, an unknown or missing option, and one that is not a number >= 0.
     """
     given = {"name": scheme} if isinstance(scheme, str) else dict(scheme)
-    name = given.pop("name", None)
-    if not isinstance(name, str) or name not in SCHEMES:
-        raise ConfigError(one_of(f"{where}.name", name, SCHEMES))
-    allowed = {**SCHEMES[name], "bias": 0.0}  # half-width of the uniform distribution of biases
+    place, name = where if isinstance(scheme, str) else f"{where}.name", given.pop("name", None)
+    if not isinstance(name, str) or name not in {**own, **SCHEMES}:
+        raise ConfigError(one_of(place, name, [*own, *SCHEMES]))
+    allowed = own[name] if name in own else {**SCHEMES[name], **shared}
     for key, value in given.items():
         if key not in allowed:
-            options = ", ".join(allowed) or "none"
-            raise ConfigError(f"{where}.{key} = {value!r}; scheme {name!r} has the options: {options}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-            raise ConfigError(f"{where}.{key} = {value!r}; must be a finite number >= 0")
-    options = {**allowed, **given}
-    missing = [key for key, value in options.items() if value is None]
+            close = get_close_matches(str(key), allowed, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            known = ", ".join(allowed) or "none"
+            raise ConfigError(f"{where}.{key} = {value!r}{hint}; scheme {name!r} has the options: {known}")
+        for one in value if key in lists and isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, bool) or not isinstance(one, (int, float)) or not 0 <= one < float("inf"):
+                raise ConfigError(f"{where}.{key} = {value!r}; must be a finite number >= 0")
+    complete = {**allowed, **given}
+    missing = [key for key, value in complete.items() if value is None]
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is missing; scheme {name!r} needs a number >= 0")
-    options.pop("bias")  # not the weight's
-    return name, options
+    return name, complete
 
 
-def check_names(net: Mapping[str, Any], where: str) -> None:
-    """Check the activations and the initialisations that a net's settings name, how many, and the pooling.
+def layer_options(scheme: str | Mapping[str, Any], where: str = "init") -> tuple[str, dict[str, float]]:
+    """`options` of a scheme for a whole layer: with `bias`, the half-width of the uniform distribution of biases."""
+    return options(scheme, where, shared={"bias": 0.0})
 
-    net: checked settings, of a part of credit.nets or of a task that draws a net. Raises ConfigError naming the key.
-    """
-    _check_lengths(net, where)
-    hidden = net.get("hidden", "tanh")
-    named = [("hidden", name) for name in ([hidden] if isinstance(hidden, str) else hidden)]
-    for key, name in [*named, ("output", net.get("output", "linear"))]:
-        if name not in ACTIVATIONS:
-            raise ConfigError(one_of(f"{where}.{key}", name, ACTIVATIONS))
-    schemes = net.get("init", "xavier_normal")
-    for scheme in [schemes] if isinstance(schemes, (str, Mapping)) else schemes:
-        scheme_options(scheme, f"{where}.init")
+
+def activation(name: str, where: str) -> str:
+    """The name. Raises ConfigError for one that is no activation's."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(one_of(where, name, ACTIVATIONS))
+    return name
 
 
 def n_blocks(net: Mapping[str, Any]) -> int:
@@ -90,7 +97,11 @@ def n_blocks(net: Mapping[str, Any]) -> int:
     return len(net.get("channels", ())) + len(net["hidden_sizes"]) + 1
 
 
-def _check_lengths(net: Mapping[str, Any], where: str) -> None:
+def check_lengths(net: Mapping[str, Any], where: str) -> None:
+    """Check how many names a net's settings give, and the pooling.
+
+    net: checked settings, of a part of credit.nets or of a task that draws a net. Raises ConfigError naming the key.
+    """
     blocks = n_blocks(net)
     for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks)):
         value = net.get(key)

@@ -39,7 +39,7 @@ class ControllerCourse:
         feedback = rule.feedback_weights(net, params, moment.state)
         last = len(net) - 1
         rows = self._rows("target", "", frame.absolute_rate(last, delta))
-        for t, point in enumerate(simulate(frame, feedback, frame.goal(delta), rule.controller())):
+        for t, point in enumerate(simulate(frame, feedback, frame.goal(delta), rule.constants())):
             rows += self._rows("output", str(t), frame.absolute_rate(last, point.rates[-1]))
             rows += self._rows("control", str(t), point.control)
         return rows

@@ -101,7 +101,8 @@ class ControllerStability:
 
     def _constant(self, moment: Moment, name: str) -> Number:
         value = getattr(self, name)
-        value = getattr(moment.method, name, None) if value is None else value
+        for place in (moment.method, getattr(moment.method, "controller", None)):
+            value = getattr(place, name, None) if value is None else value
         if value is None:
             raise ConfigError(f"controller_stability.{name} is missing; the method has none, the probe must give it")
         return value

@@ -67,17 +67,41 @@ def members(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def column(path: str) -> str:
-    """Name of the record column of a varied setting: the last part of its dotted path."""
-    return path.rpartition(".")[2]
+    """Name of the record column of a varied setting, from its dotted path.
+
+    That is the last part; of a group of hyperparameters it goes before it, as in feedback_k_p for hyper.feedback.k_p,
+    but for a controller's, whose names are plain.
+    """
+    *head, name = path.removeprefix("hyper.").split(".")
+    groups = [part for part in head if part != "controller"] if path.startswith("hyper.") else []
+    return "_".join([*groups, name])
+
+
+def put(settings: Mapping[str, Any], path: str, value: Any, where: str) -> dict[str, Any]:
+    """A copy of `settings` with `value` at the dotted `path`, within mappings that are made where there are none.
+
+    Raises ConfigError, beginning with `where`, for a path that goes through something that is no mapping.
+    """
+    head, _, rest = path.partition(".")
+    if not rest:
+        return {**settings, head: value}
+    inner = settings.get(head, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{where}.{head} = {inner!r}; holds no settings, so that there is no {head}.{rest}")
+    return {**settings, head: put(inner, rest, value, f"{where}.{head}")}
 
 
 def spread(settings: Mapping[str, Any], prefix: str, stack: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put the varied values below `prefix` into a copy of `settings`, as one list with a value per member."""
+    """Put the varied values below `prefix` into a copy of `settings`, as one list with a value per member.
+
+    Raises ConfigError as `put`.
+    """
     result = dict(settings)
     for path in stack[0]:
         if path.startswith(f"{prefix}."):
             values = [m[path] for m in stack]
-            result[path.removeprefix(f"{prefix}.")] = values[0] if len(set(values)) == 1 else values
+            value = values[0] if len(set(values)) == 1 else values
+            result = put(result, path.removeprefix(f"{prefix}."), value, prefix)
     return result
 
 

@@ -102,9 +102,9 @@ class Regression:
     n_in: Annotated[int, "> 0"] = 30
     n_out: Annotated[int, "> 0"] = 10
     hidden_sizes: tuple[Annotated[int, "> 0"], ...] = ()
-    hidden: str = "tanh"
+    hidden: Annotated[str, "credit.nets.names.activation"] = "tanh"
     bias: bool = False
-    init: str | dict = "xavier_normal"
+    init: Annotated[str | dict, "credit.nets.names.layer_options"] = "xavier_normal"
     samples: Annotated[int, "> 0"] = 2000
     per_epoch: Annotated[int, "> 0"] | None = None
     batch_size: Annotated[int, "> 0"] = 1

@@ -24,8 +24,8 @@ class Teacher:
     n_in: Annotated[int, "> 0"] = 15
     n_out: Annotated[int, "> 0"] = 5
     hidden_sizes: tuple[Annotated[int, "> 0"], ...] = (1000, 1000, 1000, 1000)
-    hidden: str = "relu"
-    init: str | dict = "teacher"
+    hidden: Annotated[str, "credit.nets.names.activation"] = "relu"
+    init: Annotated[str | dict, "credit.nets.names.layer_options"] = "teacher"
     train: Annotated[int, "> 0"] = 5000
     validation: Annotated[int, "> 0"] = 1000
     test: Annotated[int, "> 0"] = 1000

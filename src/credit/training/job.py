@@ -17,7 +17,7 @@ from credit.errors import ConfigError
 from credit.provenance import records
 from credit.provenance import snapshot as provenance
 from credit.provenance.files import write_text
-from credit.provenance.spec import members
+from credit.provenance.spec import column, members, put
 from credit.training import weights
 from credit.training.heap import keep_freed_memory
 from credit.training.loop import Interrupted, Training
@@ -135,11 +135,16 @@ def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
 
 
 def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:
-    """The spec with the chosen values put at their places (`train.optimizer.X`, `hyper.X`)."""
+    """The spec with the chosen values put at their places (`train.optimizer.X`, `hyper.X`, `hyper.GROUP.X`).
+
+    Raises ConfigError as `credit.provenance.spec.put`.
+    """
     run = json.loads(json.dumps(spec))
     for path, value in chosen.items():
-        head, _, name = path.rpartition(".")
-        (run["rule"] if head == "hyper" else run["train"]["optimizer"])[name] = value
+        if path.startswith("hyper."):
+            run["rule"] = put(run["rule"], path.removeprefix("hyper."), value, "rule")
+        else:
+            run = put(run, path, value, "spec")
     return run
 
 
@@ -154,7 +159,7 @@ def score(spec: dict[str, Any], training: Training) -> list[dict[str, Any]]:
     paths = [k for k in stack[0] if k != "seed"]
     for record in training.records:
         if record["metric"] == criterion["metric"] and record["epoch"] > 0:
-            member = {"seed": record["seed"], **{p: record[p.rpartition(".")[2]] for p in paths}}
+            member = {"seed": record["seed"], **{p: record[column(p)] for p in paths}}
             value = record["value"]
             curves[names[tuple(sorted(member.items()))]].append(math.inf if value is None else value)
     if not any(curves):

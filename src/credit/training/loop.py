@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from credit.config import hyperparameters
-from credit.config.parts import NETS, PROBES, TASKS
+from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.errors import ConfigError
 from credit.methods.base import Phase
 from credit.methods.base import method as make_method
@@ -39,7 +39,8 @@ def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"
     settings = dict(settings)
     name = settings.pop(key)
     module = registry.load(name)
-    return module.part(**hyperparameters.check(module.__name__, settings, f"{where} ({name})"))
+    checked = hyperparameters.check(module.__name__, settings, f"{where} ({name})")
+    return module.part(**hyperparameters.instances(module.part, checked))
 
 
 class Training:
@@ -79,6 +80,7 @@ class Training:
         net = net_config.build(self.task.shape_in, self.task.n_out)
         rule = dict(self.spec["rule"])
         name = rule.pop("name")
+        rule = hyperparameters.spelled(METHODS.module(name), rule)
         rule = make_method(name, **spread(rule, "hyper", self.stack))
         rule.check_net(net)
         params = net.init(self.rand, net_config.init)

@@ -8,6 +8,7 @@ its Figure 3.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,9 +19,10 @@ from torch import Tensor
 from credit.errors import ConfigError
 from credit.methods.base import Batch, Method, Pass, Phase, Result, State, Step, forward
 from credit.methods.control import feedback as learning
-from credit.methods.control.controller import Controller
+from credit.methods.control import names
 from credit.methods.control.frame import Absolute, Deviation
 from credit.methods.control.noise import draw_projected, full
+from credit.methods.control.settings import Feedback
 from credit.nets.base import Net, check_input
 from credit.nets.init import init
 from credit.numerics.rand import Rand
@@ -30,9 +32,6 @@ from credit.optim.clipping import clip_each, clip_jointly, norms
 from credit.optim.config import check
 from credit.optim.group import OptimizerGroup
 from credit.optim.optimizers import Optimizer
-
-RMSPROP = {"alpha": 0.95, "eps": 0.03, "centered": True}  # published, not configurable there
-WEIGHT_PRODUCT = "weight_product"
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,9 @@ class DeepFeedbackControl(Method):
     tensor. solver: of the linear steady state. absolute:
     compute in absolute values (for comparisons; less precise).
 
-    feedback: initialisation of Q, a scheme of `credit.nets.init` (published where Q learns: xavier_normal) or
-    "weight_product", the transposed Jacobian of a linear net (where it is fixed; {"name": "weight_product", "noise":
-    s} adds noise of standard deviation s). Q_L starts as the identity. train_feedback: whether Q learns, in
-    pretrain_epochs passes before, one pass before and extra_feedback_passes after every epoch.
-    train_output_feedback: Q_L too.
-
-    feedback_rule: "controller" (published runs), "forward", "steady", see `control.feedback`. feedback_form, of the
-    controller rule: "simulation", as published; "linearised", to first order in the noise (instant transmission
-    only), which is compared with it on the first mini-batch of every epoch (feedback_difference); or "projected", the
-    same with the noise drawn only where it acts, equal in distribution, see `control.noise`. feedback_alpha, ...
-    feedback_instant_system: constants of its dynamics, see `Controller`. feedback_sigma, feedback_sigma_output:
-    noise in hidden layers and in the output; None: the same. feedback_optimizer, feedback_lr, pretrain_lr,
-    feedback_betas, feedback_eps, feedback_decay (L2, after clipping), feedback_clip_norm (joint): its optimiser.
-    homeostatic: decay towards a norm of Q, feedback_decay (||Q||^2 - c) Q, with c = homeostatic_norm, by default
-    that of the initial Q.
+    feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in
+    pretrain_epochs passes before (at the rate pretrain_lr; None: feedback.lr), one pass before and
+    extra_feedback_passes after every epoch. train_output_feedback: Q_L too.
     """
 
     exact_output: ClassVar[bool] = False
@@ -70,44 +57,25 @@ class DeepFeedbackControl(Method):
     clip_norm: Annotated[float, "> 0"] | None = 1.0
     solver: Literal["auto", "direct", "woodbury"] = "auto"
     absolute: bool = False
-    feedback: str | dict = "weight_product"
+    feedback: Feedback = Feedback()
     train_feedback: bool = True
     train_output_feedback: bool = True
     pretrain_epochs: Annotated[int, ">= 0"] = 10
-    extra_feedback_passes: Annotated[int, ">= 0"] = 2
-    feedback_rule: Literal["controller", "forward", "steady"] = "controller"
-    feedback_form: Literal["simulation", "linearised", "projected"] = "simulation"
-    feedback_alpha: Annotated[float, ">= 0"] = 0.25
-    feedback_k_p: Annotated[float, ">= 0"] = 0.1
-    feedback_dt: Annotated[float, "> 0"] = 0.002
-    feedback_time_points: Annotated[int, ">= 2"] = 50
-    feedback_tau: Annotated[float, "> 0"] = 0.01
-    feedback_tau_apical: Annotated[float, "> 0"] | None = 0.3
-    feedback_instant_transmission: bool = True
-    feedback_instant_system: bool = False
-    feedback_sigma: Annotated[float, "> 0"] = 0.01
-    feedback_sigma_output: Annotated[float, ">= 0"] | None = None
-    feedback_optimizer: Literal["sgd", "adam", "rmsprop"] = "sgd"
-    feedback_lr: Annotated[float, "> 0"] = 0.002
     pretrain_lr: Annotated[float, "> 0"] | None = 0.1
-    feedback_betas: tuple[float, ...] = (0.99, 0.99)
-    feedback_eps: Annotated[float, "> 0"] = 1e-8
-    feedback_decay: Annotated[float, ">= 0"] = 0.025
-    feedback_clip_norm: Annotated[float, "> 0"] | None = 1.0
-    homeostatic: bool = False
-    homeostatic_norm: Annotated[float, ">= 0"] | None = None
+    extra_feedback_passes: Annotated[int, ">= 0"] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__module__.rpartition(".")[2]
-        for key in ("time_points", "feedback_time_points", "pretrain_epochs", "extra_feedback_passes"):
-            if not isinstance(getattr(self, key, 0), int):
-                raise ConfigError(f"{name}.{key} = {getattr(self, key)}; must be one integer, the same for all members")
-        plain = self.feedback_rule == "controller" and self.feedback_controller().instant and not self.absolute
-        if self.feedback_form != "simulation" and not plain:
+        for key in ("controller.time_points", "feedback.time_points", "pretrain_epochs", "extra_feedback_passes"):
+            value = functools.reduce(lambda at, part: getattr(at, part, 0), key.split("."), self)
+            if not isinstance(value, int):
+                raise ConfigError(f"{name}.{key} = {value}; must be one integer, the same for all members")
+        learns, plain = self.feedback, self.feedback.constants().instant and not self.absolute
+        if learns.form != "simulation" and not (plain and learns.rule == "controller"):
             raise ConfigError(
-                f"{name}.feedback_form = {self.feedback_form!r}; needs feedback_rule 'controller', "
-                "feedback_instant_transmission and absolute false"
+                f"{name}.feedback.form = {learns.form!r}; needs feedback.rule 'controller', "
+                "feedback.instant_transmission and absolute false"
             )
 
     # ---- what the rule keeps
@@ -116,27 +84,27 @@ class DeepFeedbackControl(Method):
         """{"feedback": {layer: Q (M, n_i, n_L)}}, the output's included; with `homeostatic`, its constant (M,)."""
         feedback = self._initial_feedback(net, params, net.rand(params, rand))
         state: State = {"feedback": feedback}
-        if self.homeostatic:
+        if self.feedback.homeostatic:
             norm = learning.squared_norm(list(feedback.values()))
-            given = self.homeostatic_norm
+            given = self.feedback.homeostatic_norm
             state["homeostatic"] = norm if given is None else torch.zeros_like(norm) + member(given, norm)
         return state
 
     def _initial_feedback(self, net: Net, params: Params, rand: Rand) -> dict[str, Tensor]:
         like, last = net.like(params), len(net) - 1
-        options = {"name": self.feedback} if isinstance(self.feedback, str) else self.feedback
+        name, options = names.options(self.feedback.init, "feedback")
         eye = torch.eye(net.n_out, dtype=like.dtype, device=like.device)
         result = {str(last): eye.expand(*net.lead(params), *eye.shape).clone()}
         product = result[str(last)]
         for i in range(last - 1, -1, -1):
             shape = (net.block(i).n_out, net.n_out)
-            if options.get("name") == WEIGHT_PRODUCT:
+            if name == names.WEIGHT_PRODUCT:
                 product = params[str(i + 1)]["weight"].mT @ product
-                noise = options.get("noise", 0.0)
+                noise = options["noise"]
                 drawn = noise * rand.normal(f"feedback.{i}", shape).to(like) if noise else 0.0
                 result[str(i)] = (product + drawn).contiguous()
             else:
-                result[str(i)] = init(self.feedback, shape, rand, f"feedback.{i}").to(like)
+                result[str(i)] = init(self.feedback.init, shape, rand, f"feedback.{i}").to(like)
         return dict(reversed(result.items()))
 
     def feedback_weights(self, net: Net, params: Params, state: State) -> list[Tensor]:
@@ -220,41 +188,34 @@ class DeepFeedbackControl(Method):
         frame = self._frame(net, params, trace)
         feedback = self.feedback_weights(net, params, state)
         gradients = self._raw_feedback_gradients(frame, feedback, net.rand(params, rand))
-        if self.homeostatic:
+        if self.feedback.homeostatic:
             excess = learning.squared_norm(feedback) - state["homeostatic"]
-            pull = scaled(excess, self.feedback_decay).reshape(*excess.shape, 1, 1)
+            pull = scaled(excess, self.feedback.decay).reshape(*excess.shape, 1, 1)
             gradients = [g + pull * q for g, q in zip(gradients, feedback, strict=True)]
         # Published: the joint norm includes the output's gradient even where Q_L is frozen.
-        gradients = clip_jointly(gradients, self.feedback_clip_norm, net.stacked(params))
+        gradients = clip_jointly(gradients, self.feedback.clip_norm, net.stacked(params))
         return {str(i): g for i, g in enumerate(gradients)}, {"output": trace.output, "trace": trace}
 
     def _raw_feedback_gradients(self, frame: Deviation, feedback: Sequence[Tensor], rand: Rand) -> list[Tensor]:
-        name, steps = "feedback_noise", self.feedback_time_points - 1
-        if self.feedback_rule == "forward":
-            return learning.forward_rule(frame, self.feedback_sigma, learning.draw(rand, name, frame))
-        if self.feedback_rule == "steady":
+        learns, name = self.feedback, "feedback_noise"
+        steps = learns.time_points - 1
+        if learns.rule == "forward":
+            return learning.forward_rule(frame, learns.sigma, learning.draw(rand, name, frame))
+        if learns.rule == "steady":
             draws = learning.draw(rand, name, frame)
-            return learning.steady_rule(frame, feedback, self.feedback_sigma, self.alpha, draws)
-        output = self.feedback_sigma if self.feedback_sigma_output is None else self.feedback_sigma_output
-        settings = self.feedback_controller(), [self.feedback_sigma] * (len(frame) - 1) + [output]
-        if self.feedback_form == "projected":
+            return learning.steady_rule(frame, feedback, learns.sigma, self.alpha, draws)
+        settings = learns.constants(), learns.noise(len(frame))
+        if learns.form == "projected":
             return learning.linear_rule(frame, feedback, *settings, draw_projected(rand, name, frame, steps))
-        if self.feedback_form == "linearised":
+        if learns.form == "linearised":
             return learning.linear_rule(frame, feedback, *settings, full(learning.draw(rand, name, frame, steps)))
         return learning.controller_rule(frame, feedback, *settings, *learning.draw_of_seeds(rand, name, frame, steps))
-
-    def feedback_controller(self) -> Controller:
-        """The constants of the dynamics in which Q learns."""
-        return Controller(
-            self.feedback_alpha, self.feedback_k_p, self.feedback_dt, self.feedback_time_points, self.feedback_tau,
-            self.feedback_tau_apical, self.feedback_instant_transmission, self.feedback_instant_system,
-        )  # fmt: skip
 
     def inspect(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
     ) -> dict[str, Tensor]:
         """feedback_difference (M,) before `feedback_pass`, where another form than the simulation is used."""
-        if function != "feedback_pass" or self.feedback_form == "simulation":
+        if function != "feedback_pass" or self.feedback.form == "simulation":
             return {}
         return self.compare_feedback(net, params, state, batch, rand)
 
@@ -262,10 +223,11 @@ class DeepFeedbackControl(Method):
         """{"feedback_difference": relative difference of the raw feedback gradients from the simulation's, (M,)}."""
         frame = self._frame(net, params, net.forward(params, batch.x))
         feedback, stacked = self.feedback_weights(net, params, state), net.stacked(params)
-        steps = self.feedback_time_points - 1
+        steps = self.feedback.time_points - 1
         noise = learning.draw(net.rand(params, rand), "feedback_comparison", frame, steps)
         given = {f"feedback_noise.{i}": xi for i, xi in enumerate(noise)}
-        rules = (dataclasses.replace(self, feedback_form=form) for form in ("linearised", "simulation"))
+        forms = (dataclasses.replace(self.feedback, form=form) for form in ("linearised", "simulation"))
+        rules = (dataclasses.replace(self, feedback=form) for form in forms)
         ours, exact = (r._raw_feedback_gradients(frame, feedback, net.rand(params, given)) for r in rules)
         difference = norms([a - b for a, b in zip(ours, exact, strict=True)], stacked) / norms(exact, stacked)
         return {"feedback_difference": difference}
@@ -279,16 +241,10 @@ class DeepFeedbackControl(Method):
         others = {}
         if self.train_feedback:
             weights = {i: {"weight": state["feedback"][i]} for i in self._trained(net)}
-            first = self.feedback_lr if self.pretrain_lr is None else self.pretrain_lr
-            for name, lr in {"pretrain": first, "feedback": self.feedback_lr}.items():
-                others[name] = Optimizer(check(self._feedback_settings(lr))).init(weights, net.members(params))
+            first = self.feedback.lr if self.pretrain_lr is None else self.pretrain_lr
+            for name, lr in {"pretrain": first, "feedback": self.feedback.lr}.items():
+                others[name] = Optimizer(check(self.feedback.optimizer_settings(lr))).init(weights, net.members(params))
         return OptimizerGroup(super().optimizer(net, params, state, settings), others)
-
-    def _feedback_settings(self, lr: float) -> dict[str, Any]:
-        decay = 0.0 if self.homeostatic else self.feedback_decay
-        extra = {"adam": {"betas": self.feedback_betas, "eps": self.feedback_eps}, "rmsprop": RMSPROP}
-        shared = {"name": self.feedback_optimizer, "lr": lr, "weight_decay": decay}
-        return shared | extra.get(self.feedback_optimizer, {})
 
 
 def counts(**samples: Tensor) -> dict[str, Tensor]:

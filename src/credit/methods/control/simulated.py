@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,7 @@ from credit.methods.control.frame import Deviation
 from credit.methods.control.linearised import layer_gains, spectral_radius
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.rule import DeepFeedbackControl
+from credit.methods.control.settings import Dynamics
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import Settled
 from credit.nets.base import Net
@@ -31,61 +32,52 @@ FINE = 1e-3  # of dt: a step so fine that instability is no longer the step's fa
 
 @dataclass(frozen=True)
 class Dynamic(DeepFeedbackControl):
-    """A controller that is simulated. k_p, dt, time_points (stored; one Euler step fewer), tau, tau_apical, proactive,
-    instant_transmission, instant_system, leak: see `Controller`.
+    """A controller that is simulated, with the constants `controller`, see `Dynamics`.
 
     A sample has converged when the residual of the steady state is small and the error has fallen below epsilon^2 of
     its start. include_non_converged: whether other samples teach. efficient: judge and add up as the official
     memory-saving controller does, quirks included. noise: of the apical voltages in the forward phase.
     """
 
-    k_p: Annotated[float, ">= 0"] = 1.5
-    dt: Annotated[float, "> 0"] = 0.02
-    time_points: Annotated[int, ">= 2"] = 250
-    tau: Annotated[float, "> 0"] = 0.2
-    tau_apical: Annotated[float, "> 0"] | None = None
-    proactive: bool = False
-    instant_transmission: bool = True
-    instant_system: bool = False
-    leak: Literal["control", "integral"] = "control"
+    controller: Dynamics = Dynamics()
     epsilon: Annotated[float, "> 0"] = 0.5
     include_non_converged: bool = True
     efficient: bool = False
     noise: Annotated[float, ">= 0"] = 0.0
 
-    def controller(self) -> Controller:
+    def constants(self) -> Controller:
         """The constants of the dynamics."""
-        return Controller(
-            self.alpha, self.k_p, self.dt, self.time_points, self.tau, self.tau_apical, self.instant_transmission,
-            self.instant_system, self.proactive, self.leak,
-        )  # fmt: skip
+        return self.controller.constants(self.alpha)
 
     def check_linear(self) -> None:
         """Raise ConfigError where the linear forms do not describe the dynamics."""
-        plain = self.controller().instant and self.tau_apical is None and self.noise == 0 and not self.absolute
-        if not plain or self.leak != "control":
+        dynamics = self.controller
+        plain = dynamics.instant and dynamics.tau_apical is None and self.noise == 0 and not self.absolute
+        if not plain or dynamics.leak != "control":
             raise ConfigError(
-                f"{type(self).__module__.rpartition('.')[2]}.form = {self.form!r}; needs instant_transmission, "
-                "tau_apical null, noise 0, absolute false and leak 'control'"
+                f"{type(self).__module__.rpartition('.')[2]}.form = {self.form!r}; needs noise 0, absolute "
+                "false, and of the controller instant_transmission, tau_apical null and leak 'control'"
             )
 
     def draw_noise(self, frame: Deviation, rand: Rand) -> Noise | None:
         """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
         if np.max(self.noise) == 0:
             return None
-        draws = learning.draw(as_rand(rand, frame.act[-1], frame.members), "apical_noise", frame, self.time_points - 1)
-        return Noise(draws, [self.controller().noise_gain(self.noise)] * len(frame))
+        draws = learning.draw(
+            as_rand(rand, frame.act[-1], frame.members), "apical_noise", frame, self.controller.time_points - 1
+        )
+        return Noise(draws, [self.constants().noise_gain(self.noise)] * len(frame))
 
     def simulation(
         self, frame: Deviation, feedback: list[Tensor], delta: Tensor, noise: Noise | None = None
     ) -> Simulation:
         """The dynamics towards a target at the distance `delta` (M, B, n_L) from the feedforward output."""
-        return Simulation(frame, feedback, frame.goal(delta), self.controller(), noise)
+        return Simulation(frame, feedback, frame.goal(delta), self.constants(), noise)
 
     def judge(self, frame: Deviation, delta: Tensor, error: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
         """(converged, diverged) of every sample, bool (M, B)."""
         start = delta
-        if self.efficient and (self.instant_transmission or self.instant_system):
+        if self.efficient and self.controller.instant:
             # Published quirk: the first error is measured from the output of the batch's first sample.
             start = delta + frame.act[-1] - frame.act[-1][..., :1, :]
         return converged(error, control, frame.act[-1], start, self.alpha, self.epsilon)
@@ -94,7 +86,7 @@ class Dynamic(DeepFeedbackControl):
         """The state at the end of a simulation, with the base recomputed from the rates, as published."""
         shift = [v - b for v, b in zip(last.somatic, last.basal, strict=True)]
         base = last.basal
-        if not self.controller().instant:
+        if not self.controller.instant:
             base = base[:1] + [frame.basal(i, last.rates[i - 1]) for i in range(1, len(frame))]
         return Settled(frame, list(base), shift, last.rates, last.control)
 
@@ -112,9 +104,9 @@ class Dynamic(DeepFeedbackControl):
         x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
         frame = Deviation(net, params, net.forward(params, x))
         gains = layer_gains(frame, self.feedback_weights(net, params, state))
-        radius = spectral_radius(gains, self.controller()).amax(-1)
+        radius = spectral_radius(gains, self.constants()).amax(-1)
         if epoch == 0 and bool((radius > 1).all()):
-            fine = dataclasses.replace(self.controller(), dt=combine(lambda dt: FINE * dt, self.dt))
+            fine = dataclasses.replace(self.constants(), dt=combine(lambda dt: FINE * dt, self.controller.dt))
             if bool((spectral_radius(gains, fine) <= 1).all()):
                 raise ConfigError(self._too_long(radius))
         return {"spectral_radius": radius}
@@ -126,11 +118,11 @@ class Dynamic(DeepFeedbackControl):
         return {"simulation_difference": relative_difference(*pair, net.stacked(params))}
 
     def _too_long(self, radius: Tensor) -> str:
-        name = type(self).__module__.rpartition(".")[2]
+        name, at = type(self).__module__.rpartition(".")[2], self.controller
         largest = float(radius.max())
         return (
-            f"{name}.dt = {self.dt} with tau = {self.tau}, k_p = {self.k_p}: the simulated dynamics is unstable, its "
-            f"spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
+            f"{name}.controller.dt = {at.dt} with tau = {at.tau}, k_p = {at.k_p}: the simulated dynamics is unstable, "
+            f"its spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
         )
 
 

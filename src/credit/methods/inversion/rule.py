@@ -177,9 +177,7 @@ class WithFeedback(Inversion):
     the nonlinear one has 0.5, 2000, 100).
     """
 
-    named: ClassVar[dict[str, str]] = {"feedback": "credit.methods.inversion.names"}  # fields with names of their own
-
-    feedback: str | dict = "neg_transpose"
+    feedback: Annotated[str | dict, "credit.methods.inversion.names.options"] = "neg_transpose"
     feedback_scale: Annotated[float, "> 0"] = 1.0
     ssa_lr: Annotated[float, "> 0"] = 0.05
     ssa_steps: Annotated[int, ">= 0"] = 200
