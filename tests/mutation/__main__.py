@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("src", "tests", "config", "workflow", "envs", "pyproject.toml")
 METHODS = Path("src/credit/methods")
 HEADING = "## Result"
-SLACK = 60  # seconds that a faulty run may take beyond three times the sound one: loops are compiled anew
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,10 @@ def pytest(folder: Path, arguments: list[str], seconds: float | None = None) -> 
     return done.returncode, done.stdout + done.stderr
 
 
-def tests_of(folder: Path, concern: Concern, collected: list[str]) -> list[str]:
-    """Arguments for pytest: the contract first, it is quick and notices much."""
-    chosen = contract_tests(collected, concern.rules)
-    listing = folder / f"tests_{concern.name.strip('/')}.txt"
-    listing.write_text("\n".join([*chosen, *concern.files]) + "\n")
+def at(folder: Path, name: str, tests: list[str]) -> list[str]:
+    """Tests as an argument for pytest, in their order: the contract comes first, it is quick and notices much."""
+    listing = folder / f"tests_{name.strip('/')}.txt"
+    listing.write_text("\n".join(tests) + "\n")
     return [f"@{listing}"]
 
 
@@ -80,39 +77,38 @@ def faults_of(folder: Path, concern: Concern, number: int, seed: int) -> list[Fa
     return choose(found, number * (2 if concern.name.endswith("/") else 1), f"{seed} {concern.name}")
 
 
-def try_fault(base: Path, concern: Concern, fault: Fault, arguments: list[str], seconds: float, shown: int) -> Outcome:
+def try_fault(base: Path, concern: str, fault: Fault, arguments: list[str], limit: float, shown: int) -> Outcome:
     """Run the tests of a rule with a fault in its code."""
     with tempfile.TemporaryDirectory(dir=base.parent) as folder:
         work = copy(base, Path(folder) / "copy")
         path = work / fault.path
         path.write_bytes(fault.apply(path.read_bytes()))
-        status, output = pytest(work, [f"--maxfail={shown}", *arguments], seconds)
+        status, output = pytest(work, [f"--maxfail={shown}", *arguments], limit)
     if status is None:
-        return Outcome(concern.name, fault, "timeout")
+        return Outcome(concern, fault, "timeout")
     if status == 0:
-        return Outcome(concern.name, fault, "survived")
+        return Outcome(concern, fault, "survived")
     named = re.findall(r"^(?:FAILED|ERROR) (?:\S+/)?(\w+\.py)(?:::(\w+))?", output, flags=re.MULTILINE)
-    return Outcome(concern.name, fault, "noticed", tuple(dict.fromkeys(n or f for f, n in named)) or ("import",))
+    return Outcome(concern, fault, "noticed", tuple(dict.fromkeys(n or f for f, n in named)) or ("import",))
 
 
-def run(names: list[str], number: int, seed: int, jobs: int, shown: int) -> list[Outcome]:
-    """Outcomes of all faults of the rules and packages `names`, or of all. Exits where sound code fails its tests."""
-    wanted = [c for c in concerns() if not names or c.name in names]
-    if unknown := set(names) - {c.name for c in wanted}:
-        sys.exit(f"{', '.join(sorted(unknown))}: must be of {', '.join(c.name for c in concerns())}")
+def run(wanted: list[Concern], number: int, seed: int, jobs: int, shown: int, limit: float) -> list[Outcome]:
+    """Outcomes of the faults of rules and packages. Exits where sound code fails its tests."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         base = copy(ROOT, Path(folder) / "base")
         collected = pytest(base, ["--collect-only", CONTRACT])[1].split()
-        waiting = []
-        for concern in wanted:
-            arguments, start = tests_of(base, concern, collected), time.monotonic()
-            status, output = pytest(base, arguments)
-            if status:
-                sys.exit(f"{concern.name}: its tests fail without any fault\n{output}")
-            seconds = 3 * (time.monotonic() - start) + SLACK
-            for fault in faults_of(base, concern, number, seed):
-                waiting.append(pool.submit(try_fault, base, concern, fault, arguments, seconds, shown))
-            print(f"{concern.name}: tests pass, {len(waiting)} faults so far", file=sys.stderr, flush=True)
+        tests = {c.name: [*contract_tests(collected, c.rules), *c.files] for c in wanted}
+        status, output = pytest(
+            base, at(base, "all", list(dict.fromkeys(t for found in tests.values() for t in found)))
+        )
+        if status:
+            sys.exit(f"tests fail without any fault\n{output}")
+        waiting = [
+            pool.submit(try_fault, base, c.name, fault, at(base, c.name, tests[c.name]), limit, shown)
+            for c in wanted
+            for fault in faults_of(base, c, number, seed)
+        ]
+        print(f"tests pass; {len(waiting)} faults", file=sys.stderr, flush=True)
         outcomes = []
         for future in waiting:
             outcomes.append(future.result())
@@ -151,9 +147,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="copies at work at the same time")
     parser.add_argument("--shown", type=int, default=1, help="stop after so many tests that notice a fault")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds after which a fault counts as noticed")
     parser.add_argument("--write", type=Path, help=f"page whose part below '{HEADING}' is replaced by the table")
     args = parser.parse_args()
-    text = table(run(args.names, args.number, args.seed, args.jobs, args.shown))
+    wanted = [c for c in concerns() if not args.names or c.name in args.names]
+    if unknown := set(args.names) - {c.name for c in wanted}:
+        sys.exit(f"{', '.join(sorted(unknown))}: must be of {', '.join(c.name for c in concerns())}")
+    text = table(run(wanted, args.number, args.seed, args.jobs, args.shown, args.limit))
     if args.write:
         page = args.write.read_text(encoding="utf-8").partition(HEADING)[0]
         args.write.write_text(f"{page}{HEADING}\n\n{text}", encoding="utf-8")

@@ -52,14 +52,14 @@ def faults(path: Path, source: bytes) -> list[Fault]:
         before = source[start:end].decode()
         for kind, after in _edits(node, lambda part: source[slice(*span(part))].decode()):
             fault = Fault(kind, path, node.lineno, start, before, after)
-            if after != before and _readable(fault.apply(source)):
+            if after != before and _readable(after):
                 found[start, before, after] = fault
     return sorted(found.values(), key=lambda f: (f.start, f.before, f.after))
 
 
-def _readable(source: bytes) -> bool:
+def _readable(expression: str) -> bool:
     try:
-        ast.parse(source)
+        ast.parse(f"({expression})", mode="eval")
     except SyntaxError:
         return False
     return True

@@ -94,11 +94,10 @@ def test_the_contract_is_chosen_by_the_name_of_the_rule():
 
 
 @pytest.mark.slow
-def test_a_fault_in_a_copy_is_noticed_and_the_checkout_stays_as_it_is(monkeypatch):
-    monkeypatch.setattr(mutation, "concerns", lambda: [Concern("shallow", "shallow.py", (), ("shallow",))])
+def test_a_fault_in_a_copy_is_noticed_and_the_checkout_stays_as_it_is():
     path = REPOSITORY / "src" / "credit" / "methods" / "shallow.py"
     before = path.read_bytes()
-    outcomes = mutation.run(["shallow"], 1, 0, 1, 1)
+    outcomes = mutation.run([Concern("shallow", "shallow.py", (), ("shallow",))], 1, 0, 1, 1, 300.0)
     assert [o.how for o in outcomes] == ["noticed"]
     assert outcomes[0].tests
     assert path.read_bytes() == before
