@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
-from small_checkout import FIT, Checkout, searching
+from small_checkout import FIT, REPOSITORY, Checkout, searching
 
 from credit.config.sets import Sets
 from credit.dag.targets import Workflow
@@ -119,3 +121,15 @@ def test_a_searched_rate_may_lie_beside_a_set(tmp_path):
     checkout = sharing(tmp_path)
     checkout.write("toy/fit", searching(train={"optimizer": {"from": "toy/light", "momentum": 0.125}}))
     assert spec(checkout.workflow(), "bp")["train"]["optimizer"] == {"name": "sgd", "momentum": 0.125}
+
+
+def test_no_measured_constant_stands_in_two_places_of_the_configuration():
+    places: dict[str, list[str]] = {}
+    for path in sorted((REPOSITORY / "config").glob("*/**/*.yaml")):
+        text = re.sub(
+            r"task: \{.*", "", path.read_text(encoding="utf-8")
+        )  # data sets are standardised where they are named
+        for number in re.findall(r"\b\d\.\d{6,}(?:e-?\d+)?", text):
+            places.setdefault(number, []).append(path.name)
+    assert len(places) > 50
+    assert {number: found for number, found in places.items() if len(found) > 1} == {}
