@@ -63,11 +63,12 @@ class Plain(Deviation):
 def each_tensor(frame, change, kind=Deviation):
     """The frame with all its tensors changed."""
     other = object.__new__(kind)
-    other.phi = frame.phi
     for name, value in vars(frame).items():
-        if isinstance(value, torch.Tensor):
+        if name in ("phi", "members"):
+            setattr(other, name, value)
+        elif isinstance(value, torch.Tensor):
             setattr(other, name, change(value))
-        elif name != "phi":
+        else:
             setattr(other, name, [None if t is None else change(t) for t in value])
     return other
 
