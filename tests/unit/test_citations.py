@@ -6,8 +6,9 @@ import re
 
 import pytest
 import yaml
+from small_checkout import FIT, Checkout
 
-from credit.config.files import read_yaml
+from credit.config.files import overlay, read_yaml
 from credit.config.parts import METHODS
 from credit.dag import citations
 from credit.dag.commands import configuration
@@ -17,6 +18,7 @@ from credit.errors import ConfigError
 from credit.optim import config as optimizers
 from tests.conftest import REPOSITORY
 
+RUN = "results/runs/toy/fit/near/fa/shard0.jsonl"
 REQUIRED = {
     "article": {"author", "title", "journal", "year"}, "inproceedings": {"author", "title", "booktitle", "year"},
     "techreport": {"author", "title", "institution", "year"}, "misc": {"author", "title", "year"},
@@ -123,6 +125,15 @@ def test_a_reference_of_a_probe_is_cited_too(workflow):
     assert citations.cited(workflow, "results/runs/dfc/alignment/mnist/dfa/shard0.jsonl")["rumelhart1986"] == {
         "methods": ["bp"]
     }
+
+
+def test_the_rule_that_trained_the_weights_from_which_a_run_starts_is_cited_too(tmp_path):
+    pre = {key: value for key, value in FIT.items() if key not in ("figures", "tables")}
+    start = {"start": {"experiment": "toy/pre", "method": "bp"}}
+    after = overlay(FIT, {"methods": {"fa": start}})
+    found = Checkout(tmp_path, {"toy/pre": {**pre, "keep": ["weights"]}, "toy/fit": after}).workflow()
+    methods = {k: uses["methods"] for k, uses in citations.cited(found, RUN).items() if "methods" in uses}
+    assert methods == {"lillicrap2016": ["fa"], "rumelhart1986": ["bp"]}
 
 
 def test_a_rule_for_which_nothing_is_declared_is_named(workflow, monkeypatch):

@@ -107,16 +107,21 @@ def _used(workflow: Workflow, target: str) -> Iterator[tuple[str, str]]:
 
 
 def _cells(workflow: Workflow, target: str) -> tuple[list[Cell], tuple[str, ...]]:
-    """Cells that a target trains, and what else is made: tables, figures."""
+    """Cells that a target trains, with those from whose weights they start, and what else is made: tables, figures."""
     if run := SHARD.search(target):
         workflow.run_spec(target)  # raises for a name or a shard that does not exist
-        return [workflow.cell(f"{run[1]}/{run[2]}", run[3], run[4])], ()
-    experiments = [workflow.experiment(key) for key in needed_experiments(workflow, target)]
-    tables = target.startswith(f"{workflow.results}/tables/") or target in workflow.experiments
-    cells = [
-        workflow.cell(e.key, dataset, method) for e in experiments for dataset in e.datasets for method in e.methods
-    ]
-    return cells, ("tables",) if tables else ("tables", "figures")
+        cells, made = [workflow.cell(f"{run[1]}/{run[2]}", run[3], run[4])], ()
+    else:
+        experiments = [workflow.experiment(key) for key in needed_experiments(workflow, target)]
+        cells = [
+            workflow.cell(e.key, dataset, method) for e in experiments for dataset in e.datasets for method in e.methods
+        ]
+        tables = target.startswith(f"{workflow.results}/tables/") or target in workflow.experiments
+        made = ("tables",) if tables else ("tables", "figures")
+    for cell in cells:  # which grows
+        if cell.source:
+            cells.append(workflow.cell(*cell.source.place))
+    return cells, made
 
 
 def own_entry(path: Path = SOFTWARE) -> str:
