@@ -90,11 +90,21 @@ def read_yaml(path: Path) -> Any:
 def merge(base: Any, over: Any) -> Any:
     """`over` laid over `base`: mappings merge key by key, everything else is replaced. Copies both."""
     if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
-        return copy.deepcopy(over)
-    result = {k: copy.deepcopy(v) for k, v in base.items() if k not in over}
+        return copied(over)
+    result = {k: copied(v) for k, v in base.items() if k not in over}
     for key, value in over.items():
         result[key] = merge(base.get(key), value)
     return result
+
+
+def copied(value: Any) -> Any:
+    """What `copy.deepcopy` gives for settings, in a fraction of its time."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copied(below) for key, below in value.items()}
+    if kind in (list, tuple):
+        return kind([copied(below) for below in value])
+    return value if value is None or kind in (str, int, float, bool) else copy.deepcopy(value)
 
 
 def overlay(*layers: Mapping[str, Any] | None) -> dict[str, Any]:

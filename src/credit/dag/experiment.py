@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from credit.dag.settings import Settings
 from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
 from credit.data import catalog
+from credit.data.entry import Entry
 from credit.errors import ConfigError, one_of
 from credit.provenance.spec import VERSION, digest
 
@@ -57,6 +58,7 @@ class Experiment:
         if quick:
             body = overlay(body, spelling.layer(quick))
             check_schema(body, schema, f"{path}: with its quick section")
+        self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
 
     @property
@@ -106,8 +108,10 @@ class Experiment:
                     yield Job(self.paper, self.name, dataset, method, shard, self.shard_seeds(shard))
 
     def cell(self, dataset: str, method: str) -> Cell:
-        """The resolved run of a method on a data set. Raises ConfigError naming file and key."""
-        return Cell.resolve(self, dataset, method)
+        """The resolved run of a method on a data set, resolved once. Raises ConfigError naming file and key."""
+        if (dataset, method) not in self._cells:
+            self._cells[dataset, method] = Cell.resolve(self, dataset, method)
+        return self._cells[dataset, method]
 
     def origins(self, dataset: str, method: str) -> dict[str, str]:
         """{setting: name of the set that it is from} of a cell; a later layer has the last word."""
@@ -214,10 +218,7 @@ class Cell:
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
             "method": method, **resolved,
-            "data": data and {
-                "name": data, "sha256": accepted.raw_hash(), "verified": accepted.verified,
-                "declared": digest(accepted.spec(urls=False)),
-            },
+            "data": data and _declared(accepted),
         }  # fmt: skip
         return cls(run, search or None, data, experiment.keep(dataset, method), experiment.source(dataset, method))
 
@@ -241,6 +242,15 @@ class Cell:
             "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
             "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
+
+
+@cache  # many cells use a data set
+def _declared(accepted: Entry) -> dict[str, Any]:
+    """What a spec says of the original data that its run uses."""
+    return {
+        "name": accepted.name, "sha256": accepted.raw_hash(), "verified": accepted.verified,
+        "declared": digest(accepted.spec(urls=False)),
+    }  # fmt: skip
 
 
 def _shortened(train: dict[str, Any], longest: int | None) -> dict[str, Any]:

@@ -70,8 +70,9 @@ class Workflow:
         catalog.load()
         for name in self.settings.allow_unverified:
             catalog.raw_hash(name, self.settings.allow_unverified)
-        self._cells: dict[tuple[str, str, str], Cell] = {}
         self._digests: dict[tuple, dict[str, str]] = {}
+        self._trained: dict[Place, dict[str, str]] = {}
+        self._collected: dict[str, dict[str, Any]] = {}
         self._known = everything
         check_sources(everything, self.cell)
         check_seeds(self.experiments, everything, self.cell)
@@ -81,6 +82,8 @@ class Workflow:
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
+        self._fidelity_spec = self._judged()
+        provenance.remember()
 
     # ---- files
 
@@ -181,10 +184,7 @@ class Workflow:
 
     def cell(self, key: str, dataset: str, method: str) -> Cell:
         """The resolved cell of an experiment."""
-        place = (key, dataset, method)
-        if place not in self._cells:
-            self._cells[place] = self.experiment(key).cell(dataset, method)
-        return self._cells[place]
+        return self.experiment(key).cell(dataset, method)
 
     def script(self, name: str) -> Path:
         """A script of workflow/scripts."""
@@ -232,9 +232,12 @@ class Workflow:
 
     def _trained_with(self, key: str, dataset: str, method: str) -> dict[str, str]:
         """Digests of a cell's training jobs, and of the search that chooses their settings."""
-        cell = self.cell(key, dataset, method)
-        digests = self._cell_digests((key, dataset, method), cell.train_spec(()))
-        return digests | ({"search": digest(self.search_spec(key, dataset, method))} if cell.search else {})
+        place = (key, dataset, method)
+        if place not in self._trained:
+            cell = self.cell(*place)
+            search = {"search": digest(self.search_spec(*place))} if cell.search else {}
+            self._trained[place] = self._cell_digests(place, cell.train_spec(())) | search
+        return self._trained[place]
 
     def search_spec(self, key: str, dataset: str, method: str) -> dict[str, Any]:
         """Spec of a hyperparameter search."""
@@ -248,6 +251,11 @@ class Workflow:
         `inputs` stands for the specs of all runs. Without it, a table would pass as up to date when a run below it is
         missing because its job failed: Snakemake does not look for the inputs of what it takes for finished.
         """
+        if key not in self._collected:
+            self._collected[key] = self._collect_spec(key)
+        return self._collected[key]
+
+    def _collect_spec(self, key: str) -> dict[str, Any]:
         experiment = self.experiment(key)
         cells = [(dataset, method) for dataset in experiment.datasets for method in experiment.methods]
         seeds = range(experiment.seeds)
@@ -310,6 +318,9 @@ class Workflow:
 
     def fidelity_spec(self) -> dict[str, Any]:
         """Spec of the table that holds reproduced against published numbers."""
+        return self._fidelity_spec
+
+    def _judged(self) -> dict[str, Any]:
         digests = self.digests("analyse", str(self.script("fidelity")))
         below = digest([self.artefact_spec("table", name) for name in self.tables])
         return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **digests}

@@ -12,11 +12,9 @@ digits of a sha256; they depend neither on where files lie nor on the version of
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,11 +23,11 @@ from typing import Any
 
 from credit.errors import ConfigError, DataError, ProvenanceError
 from credit.provenance.records import read_metadata
-from credit.provenance.sources import PACKAGE, Sources, canonical, combine, digest
+from credit.provenance.sources import PACKAGE, Sources, canonical, combine, digest, planning_sources
 
 __all__ = [
     "ProvenanceError", "Snapshot", "canonical", "closure", "code_digest", "env_digest", "git_state",
-    "module_digests", "read_header", "record", "snapshot", "why",
+    "module_digests", "read_header", "record", "remember", "snapshot", "why",
 ]  # fmt: skip
 
 PIN_SUFFIX = ".linux-64.pin.txt"
@@ -40,7 +38,7 @@ OUTSIDE_RESULTS = ("--", ":(top)", ":(top,exclude)results")  # for git
 # ---- digests
 
 
-_sources = functools.cache(Sources)
+_sources = functools.cache(planning_sources)
 
 
 def closure(*roots: str | Path, package_root: Path | str = PACKAGE) -> dict[str, Path]:
@@ -60,6 +58,11 @@ def module_digests(*roots: str | Path, package_root: Path | str = PACKAGE) -> di
 def code_digest(*roots: str | Path, package_root: Path | str = PACKAGE) -> str:
     """The digest that stands in a spec as `code`; raises as `closure`."""
     return _sources(package_root).code(*roots)
+
+
+def remember(package_root: Path | str = PACKAGE) -> None:
+    """Keep for the next process what was found in source files (see `credit.provenance.remembered`)."""
+    _sources(package_root).remembered.save()
 
 
 def env_digest(path: Path | str) -> str:
@@ -165,6 +168,8 @@ def record(taken: Snapshot, **more: Any) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -185,6 +190,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     `results` is no part of it: a link in its place leaves its README.md missing.
     """
+    import subprocess  # here and below: planning does without
+
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # jobs side by side must not fight for the index
 
     def git(*arguments: str) -> str:

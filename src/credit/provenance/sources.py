@@ -8,6 +8,7 @@ library only.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from credit.errors import ConfigError
+from credit.provenance.remembered import Remembered, beside, content_key
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _NO_MEANING = frozenset({"ctx", "kind", "type_ignores"})
@@ -34,18 +36,25 @@ def _canonical(node: Any) -> str:
         return f"[{','.join([_canonical(item) for item in node])}]"
     if not isinstance(node, ast.AST):
         return ascii(node)  # repr would depend on the Unicode tables of the Python version
+    kind = type(node)
     parts = []
-    for name in node._fields:
+    for name in _meant(kind):
         value = getattr(node, name, None)
-        if value is None or name in _NO_MEANING:
+        if value is None:
             continue
-        if name == "body" and isinstance(node, _DOCUMENTED) and _is_text(value[:1]):
+        if name == "body" and kind in _DOCUMENTED and _is_text(value[:1]):
             value = value[1:]
-        elif name == "values" and isinstance(node, ast.JoinedStr):  # Python 3.12.0 adds empty pieces
+        elif name == "values" and kind is ast.JoinedStr:  # Python 3.12.0 adds empty pieces
             value = [v for v in value if not (isinstance(v, ast.Constant) and v.value == "")]
         if value != []:  # newer versions of Python add fields, empty where the older syntax is used
             parts.append(f"{name}={_canonical(value)}")
-    return f"{type(node).__name__}({','.join(parts)})"
+    return f"{kind.__name__}({','.join(parts)})"
+
+
+@functools.cache
+def _meant(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Fields of a kind of node that have a meaning."""
+    return tuple(name for name in kind._fields if name not in _NO_MEANING)
 
 
 def _is_text(statements: list[ast.stmt]) -> bool:
@@ -76,15 +85,22 @@ class Source(NamedTuple):
     imports: tuple[Import, ...]
 
 
-def read_source(path: Path) -> Source:
-    """Parse a file. Raises ConfigError naming file and line."""
+def read_source(path: Path, remembered: Remembered | None = None) -> Source:
+    """Parse a file, or remember what was found in this content. Raises ConfigError naming file and line."""
     try:
-        tree = ast.parse(path.read_bytes())
+        content = path.read_bytes()
+        key = content_key(content) if remembered else ""
+        if remembered and (entry := remembered[key]):
+            return Source(entry[0], tuple(Import(level, module, tuple(n), at) for level, module, n, at in entry[1]))
+        tree = ast.parse(content)
     except SyntaxError as error:
         raise ConfigError(f"{path}, line {error.lineno}: syntax error: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as Python: {error}") from error
-    return Source(digest(_canonical(tree)), tuple(sorted(_imports(tree.body), key=lambda i: i.line)))
+    found = Source(digest(_canonical(tree)), tuple(sorted(_imports(tree.body), key=lambda i: i.line)))
+    if remembered:
+        remembered[key] = found
+    return found
 
 
 def _imports(statements: list[Any]) -> Iterator[Import]:
@@ -115,10 +131,12 @@ class Sources:
     """The package's source files as they are now. Every file is read once and then remembered.
 
     So all jobs of a workflow get digests of the same state, even while files are edited; a new instance looks
-    again. package_root: folder of the package; its name is the package's name.
+    again. package_root: folder of the package; its name is the package's name. remembered: what processes before
+    found; jobs do without.
     """
 
-    def __init__(self, package_root: Path | str = PACKAGE):
+    def __init__(self, package_root: Path | str = PACKAGE, remembered: Remembered | None = None):
+        self.remembered = remembered
         self.root = Path(package_root).resolve()
         self.package = self.root.name
         self.modules = dict(sorted(self._find()))
@@ -141,7 +159,7 @@ class Sources:
     def source(self, path: Path) -> Source:
         """Digest and imports of a file. Raises ConfigError naming file and line of a syntax error."""
         if path not in self._sources:
-            self._sources[path] = read_source(path)
+            self._sources[path] = read_source(path, self.remembered)
         return self._sources[path]
 
     def imports(self, name: str, path: Path | None = None) -> dict[str, Path]:
@@ -198,9 +216,9 @@ class Sources:
             todo = [item for root in roots for item in self._root(root).items()]
             while todo:
                 name, path = todo.pop()
-                if found.setdefault(name, path) != path:
+                if not _same(found.setdefault(name, path), path):
                     raise ConfigError(f"{path} and {found[name]}: two scripts of one job need different names")
-                todo += [item for item in self.imports(name, path).items() if found.get(item[0]) != item[1]]
+                todo += [item for item in self.imports(name, path).items() if not _same(found.get(item[0]), item[1])]
             self._closures[roots] = dict(sorted(found.items()))
         return dict(self._closures[roots])
 
@@ -213,6 +231,16 @@ class Sources:
         if roots not in self._codes:
             self._codes[roots] = combine(self.digests(*roots))
         return self._codes[roots]
+
+
+def _same(one: Path | None, other: Path) -> bool:
+    return one is other or one == other  # paths take their time to compare
+
+
+def planning_sources(package_root: Path | str = PACKAGE) -> Sources:
+    """Sources that remember what was found before; `remembered.save()` keeps what is new."""
+    kept = beside(Path(package_root).resolve() / "__init__.py", "sources")
+    return Sources(package_root, Remembered(kept, Path(__file__).read_bytes()))
 
 
 def combine(modules: Mapping[str, str]) -> str:
