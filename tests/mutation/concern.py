@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from credit.config.parts import METHODS
 
 CONTRACT = "tests/unit/test_methods.py"  # one suite for all learning rules, by name
-BASELINES = ("tests/unit/test_rules.py", "tests/golden/test_baselines.py")
+BASELINES = ("tests/unit/test_rules.py", "tests/golden/test_baselines.py", "tests/unit/test_blocks.py")
 DFC = (
     "tests/golden/test_dfc.py",
     "tests/unit/test_dfc.py",

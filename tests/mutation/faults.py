@@ -1,7 +1,7 @@
 """Small faults in Python source: what can go wrong in a formula, one edit each, found by its syntax tree.
 
-A fault replaces one expression and leaves the rest of the text as it is. Messages, annotations, decorators and
-imports are left out: tests of formulas have nothing to say of them.
+A fault replaces one expression and leaves the rest of the text as it is. Messages, annotations, decorators, imports
+and estimates of cost are left out: tests of formulas have nothing to say of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 FLIPPED = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 SHIFTED = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "=="}
 ORDERED = (ast.Sub, ast.Div, ast.MatMult)  # operators whose operands may not be swapped
+IGNORED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
 SYMBOLS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
 
 
@@ -71,13 +72,15 @@ def _formulas(node: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(
-                child, (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
-            ):
+            if isinstance(child, ast.AST) and not isinstance(child, IGNORED) and not _estimates(child):
                 if isinstance(child, ast.expr):
                     yield child
                 if not isinstance(child, ast.JoinedStr):
                     yield from _formulas(child)
+
+
+def _estimates(node: ast.AST) -> bool:
+    return isinstance(node, ast.AnnAssign) and ast.unparse(node.target).endswith("cost")
 
 
 def _edits(node: ast.AST, text) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -365,6 +366,14 @@ def test_optimized_feedback_is_stable_and_the_single_loop_multiplies_it():
     close(state["direct"], -first @ second)
     plain = prepared("sdi")[-1]
     close(plain["direct"], -(params["2"]["weight"] @ params["1"]["weight"]).mT)
+
+
+@pytest.mark.parametrize("hidden", [[5], [6, 5], [6, 5, 4]])
+def test_optimized_direct_feedback_has_the_sign_of_a_transpose_at_every_depth(hidden):
+    net = credit.dense([7, *hidden, 3], hidden="tanh", loss="mse")
+    state = prepared("sdi", net=net, feedback={"name": "optimized", "leak": [0.01, 0.02, 0.1][: len(hidden)]})[-1]
+    transposes = [-b for b in state["feedback"].values()]  # of every layer, negative where the layer is inverted
+    close(state["direct"], -functools.reduce(torch.matmul, transposes))
 
 
 def test_hidden_deltas_are_clipped_sample_by_sample_and_the_output_is_not():
