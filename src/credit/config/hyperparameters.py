@@ -45,7 +45,7 @@ def fields(module: str, package_root: Path = PACKAGE) -> Mapping[str, Field]:
 
     Raises ConfigError naming file and line of an annotation or default that cannot be read.
     """
-    return MappingProxyType(_Part(module, package_root).fields())
+    return MappingProxyType(part_of(module, package_root).fields)
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def constants(module: str, package_root: Path = PACKAGE) -> Mapping[str, Any]:
 
     Raises as `fields`.
     """
-    return MappingProxyType(_Part(module, package_root).constants())
+    return MappingProxyType(part_of(module, package_root).constants)
 
 
 def check(
@@ -193,7 +193,7 @@ class _Part:
 
     def _bound(self) -> str:
         for statement in reversed(self.tree.body):
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "part":
+            if isinstance(statement, ast.Assign) and _name(statement.targets[0]) == "part":
                 return ast.unparse(statement.value)
         raise ConfigError(f"{self.path}: no line `part = ClassName`, which makes a module a part")
 
@@ -204,24 +204,25 @@ class _Part:
                 return None
             self._fail(node, "name a base class plainly, after `from credit.MODULE import Base`")
         if any(isinstance(s, ast.ClassDef) and s.name == node.id for s in self.tree.body):
-            return _Part(self.module, self.package_root, node.id)
+            return part_of(self.module, self.package_root, node.id)
         for statement in self.tree.body:
             if isinstance(statement, ast.ImportFrom):
                 for alias in (a for a in statement.names if (a.asname or a.name) == node.id):
                     if statement.level:
                         self._fail(statement, f"import {node.id} with an absolute import")
                     if statement.module.partition(".")[0] == self.package_root.name:
-                        return _Part(statement.module, self.package_root, alias.name)
+                        return part_of(statement.module, self.package_root, alias.name)
         return None
 
     def _fail(self, node: ast.AST, problem: str):
         raise ConfigError(f"{self.path}, line {node.lineno}: {ast.unparse(node)}: {problem}")
 
+    @functools.cached_property
     def fields(self) -> dict[str, Field]:
         """Own and inherited fields."""
         found: dict[str, Field] = {}
         for base in reversed(self.bases):  # like dataclasses: the first base has the last word
-            found |= base.fields()
+            found |= base.fields
         for statement in self.node.body:
             if isinstance(statement, ast.AnnAssign) and not _is_class_variable(statement):
                 default = self._default(statement.value)
@@ -235,7 +236,7 @@ class _Part:
         part = self._base(node)
         if part is None:
             return None
-        known, main = part.fields(), part.constants().get("main")
+        known, main = part.fields, part.constants.get("main")
         if main is not None and main not in known:
             self._fail(part.node, f"main = {main!r} is none of its fields")
         return Group(node.id, MappingProxyType(known), main)
@@ -251,21 +252,22 @@ class _Part:
     def _group_default(self, field: Field, default: Any, node: ast.AST) -> dict[str, Any]:
         """Values of a group whose default is written as its dataclass with literal values."""
         name, problems = field.group.name, []
-        if not (isinstance(default, ast.Call) and ast.unparse(default.func) == name) or default.args:
+        if not (isinstance(default, ast.Call) and _name(default.func) == name) or default.args:
             self._fail(node, f"the default must be written {name}() or {name}(FIELD=VALUE)")
         given = {k.arg: self._default(k.value) for k in default.keywords}
         values = _check(field.group.fields, given, field.name, False, problems)
         return values if not problems else self._fail(node, problems[0])
 
+    @functools.cached_property
     def constants(self) -> dict[str, Any]:
         """Own and inherited class variables with literal values."""
         found: dict[str, Any] = {}
         for base in reversed(self.bases):
-            found |= base.constants()
+            found |= base.constants
         for statement in self.node.body:
             if isinstance(statement, ast.AnnAssign) and _is_class_variable(statement) and statement.value:
                 name = statement.target.id
-            elif isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in found:
+            elif isinstance(statement, ast.Assign) and _name(statement.targets[0]) in found:
                 name = statement.targets[0].id  # a subclass need not repeat the annotation
             else:
                 continue
@@ -279,13 +281,13 @@ class _Part:
         """The default, REQUIRED, or `MISSING` for `field(init=False)`, which is no hyperparameter."""
         if node is None:
             return REQUIRED
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("field", "dataclasses.field"):
+        if isinstance(node, ast.Call) and _name(node.func) in ("field", "dataclasses.field"):
             given = {k.arg: k.value for k in node.keywords}
             if "init" in given and not ast.literal_eval(given["init"]):
                 return MISSING
             if "default_factory" in given:
                 empty = {"dict": {}, "tuple": (), "list": ()}
-                name = ast.unparse(given["default_factory"])
+                name = _name(given["default_factory"])
                 return empty[name] if name in empty else self._fail(node, "default_factory must be dict or tuple")
             return self._default(given.get("default"))
         try:
@@ -310,7 +312,7 @@ class _Part:
             return (Type("group", group=group),), False
         if isinstance(node, ast.Subscript):
             read = {"Literal": self._literal, "Annotated": self._annotated, "tuple": self._tuple}
-            name = ast.unparse(node.value).removeprefix("typing.")
+            name = _name(node.value).removeprefix("typing.")
             if name in read:
                 return read[name](node)
             if name == "dict":
@@ -352,5 +354,16 @@ class _Part:
         return (Type(types[0].kind, types[0].bounds, types[0].choices, True),), False
 
 
+part_of = functools.cache(_Part)  # its bases and groups serve many
+
+
+def _name(node: ast.expr | None) -> str:
+    """A plain or dotted name as it is written, "" for any other expression."""
+    if isinstance(node, ast.Attribute):
+        return f"{outer}.{node.attr}" if (outer := _name(node.value)) else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def _is_class_variable(statement: ast.AnnAssign) -> bool:
-    return ast.unparse(statement.annotation).removeprefix("typing.").startswith("ClassVar")
+    kind = statement.annotation
+    return _name(kind.value if isinstance(kind, ast.Subscript) else kind) in ("ClassVar", "typing.ClassVar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
 
 def code_roots(spec: Mapping[str, Any], script: str | Path) -> tuple[str, ...]:
     """Roots of a job's code digest: its script, the parts, and the preparation of the data that it reads."""
-    script = Path(script).resolve()
-    scripts = [script, script.with_name("prepare.py")] if spec.get("data") else [script]
-    return (*map(str, scripts), *part_modules(spec))
+    return (*_scripts(str(script), bool(spec.get("data"))), *part_modules(spec))
+
+
+@functools.cache  # links are followed once, not for every job
+def _scripts(script: str, prepares: bool) -> tuple[str, ...]:
+    path = Path(script).resolve()
+    return (str(path), str(path.with_name("prepare.py"))) if prepares else (str(path),)

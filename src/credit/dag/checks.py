@@ -162,7 +162,7 @@ def functions(module: str) -> Mapping[str, list[str]]:
         own = {s.name: [a.arg for a in s.args.args] for s in part.node.body if hasattr(s, "args")}
         return {**dict(inherited), **own}
 
-    return collect(hyperparameters._Part(module, hyperparameters.PACKAGE))
+    return collect(hyperparameters.part_of(module, hyperparameters.PACKAGE))
 
 
 def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterator[str]:

@@ -71,6 +71,7 @@ class Workflow:
         for name in self.settings.allow_unverified:
             catalog.raw_hash(name, self.settings.allow_unverified)
         self._digests: dict[tuple, dict[str, str]] = {}
+        self._envs: dict[str, str] = {}
         self._trained: dict[Place, dict[str, str]] = {}
         self._collected: dict[str, dict[str, Any]] = {}
         self._known = everything
@@ -194,9 +195,13 @@ class Workflow:
         """{"code", "env"} of a job: everything that its roots import, and the environment of its step."""
         place = (step, *roots)
         if place not in self._digests:
-            env = provenance.env_digest(self.root / "envs" / f"{step}.yaml")
-            self._digests[place] = {"code": provenance.code_digest(*roots), "env": env}
+            self._digests[place] = {"code": provenance.code_digest(*roots), "env": self._env(step)}
         return self._digests[place]
+
+    def _env(self, step: str) -> str:
+        if step not in self._envs:
+            self._envs[step] = provenance.env_digest(self.root / "envs" / f"{step}.yaml")
+        return self._envs[step]
 
     def _cell_digests(self, place: tuple[str, str, str], spec: dict[str, Any]) -> dict[str, str]:
         """Digests of a cell's training jobs, or of its search; they are the same for every shard."""

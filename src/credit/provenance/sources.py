@@ -216,9 +216,11 @@ class Sources:
             todo = [item for root in roots for item in self._root(root).items()]
             while todo:
                 name, path = todo.pop()
-                if not _same(found.setdefault(name, path), path):
+                known = found.setdefault(name, path)
+                if known is not path and known != path:  # mostly they are the same, and to compare paths takes its time
                     raise ConfigError(f"{path} and {found[name]}: two scripts of one job need different names")
-                todo += [item for item in self.imports(name, path).items() if not _same(found.get(item[0]), item[1])]
+                imports = self.imports(name, path).items()
+                todo += [(n, p) for n, p in imports if found.get(n) is not p and found.get(n) != p]
             self._closures[roots] = dict(sorted(found.items()))
         return dict(self._closures[roots])
 
@@ -231,10 +233,6 @@ class Sources:
         if roots not in self._codes:
             self._codes[roots] = combine(self.digests(*roots))
         return self._codes[roots]
-
-
-def _same(one: Path | None, other: Path) -> bool:
-    return one is other or one == other  # paths take their time to compare
 
 
 def planning_sources(package_root: Path | str = PACKAGE) -> Sources:
