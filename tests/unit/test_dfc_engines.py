@@ -64,12 +64,12 @@ def each_tensor(frame, change, kind=Deviation):
     """The frame with all its tensors changed."""
     other = object.__new__(kind)
     for name, value in vars(frame).items():
-        if name in ("phi", "members"):
-            setattr(other, name, value)
-        elif isinstance(value, torch.Tensor):
-            setattr(other, name, change(value))
-        else:
-            setattr(other, name, [None if t is None else change(t) for t in value])
+        if isinstance(value, torch.Tensor):
+            value = change(value)
+        elif name not in ("phi", "members"):
+            value = [None if t is None else change(t) for t in value]
+        setattr(other, name, value)
+    other.members = len(other.pre[0]) if other.pre[0].ndim > 2 else 0
     return other
 
 

@@ -9,6 +9,7 @@ import torch
 
 import credit
 from credit.errors import ConfigError
+from credit.methods.control import feedback as learning
 from credit.methods.control import noise as noises
 from credit.methods.control.linearised import layer_gains
 from credit.methods.control.loops import recursion as linear
@@ -38,7 +39,7 @@ def at_rest(run):
 
 def correlated(run):
     sources = noises.full(run.noise.draws)
-    return linear.correlated(run.frame, run.feedback, run.controller, run.noise.gains, sources)
+    return learning.correlated(run.frame, run.feedback, run.controller, run.noise.gains, sources)
 
 
 @pytest.mark.parametrize("flags", FLAGS)
@@ -64,11 +65,9 @@ def test_the_compiled_recursion_is_the_one_for_every_device(flags, noisy):
     gains = layer_gains(run.frame, run.feedback)
     noise = torch.randn(2, 37, 3, 24, 4, dtype=torch.float64) if noisy else None
     args = (gains, run.goal, run.controller, noise, True)
-    ours, plain = linear.linear_run(*args), linear._stepwise(*args)
-    for name, value in vars(plain).items():
-        found = getattr(ours, name)
-        pairs = (found, value) if isinstance(value, list) else ([found], [value])
-        assert relative(*pairs) < 1e-12, name
+    ours, plain = linear.linear_run(*args), linear.stepwise(*args)
+    for name, found, value in zip(plain._fields, ours, plain, strict=True):
+        assert relative([found], [value]) < 1e-12, name
 
 
 def test_projected_noise_is_the_noise_seen_through_the_jacobian_and_the_gradient():

@@ -66,11 +66,12 @@ class Controller:
         tau = self.dt if self.tau_apical is None else self.tau_apical
         return combine(lambda s, dt, t: s * math.sqrt(dt) / t, sigma, self.dt, tau)
 
-    def next_control(self, error: Tensor, integral: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of (u_int, u)."""
+    def step(self, error: Tensor, integral: Tensor, control: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(u_int, u, control that the network sees) one step further; all (M, B, n_L), or with columns at the end."""
         leaking = control if self.leak == "control" else integral
         integral = integral + member(self.dt, error) * (error - member(self.alpha, error) * leaking)
-        return integral, integral + member(self.k_p, error) * error
+        new = integral + member(self.k_p, error) * error
+        return integral, new, new if self.proactive else control
 
     def steady_leak(self) -> Number:
         """The leak a of the steady state e = a u."""
@@ -113,8 +114,8 @@ def simulate(
     integral = control = torch.zeros_like(goal)
     yield Snapshot(apical, basal, somatic, rates, control)
     for t in range(controller.steps - 1):
-        integral, new = controller.next_control(goal - rates[-1], integral, control)
-        drive = ((new if controller.proactive else control) @ rows).split(sizes, -1)
+        integral, control, applied = controller.step(goal - rates[-1], integral, control)
+        drive = (applied @ rows).split(sizes, -1)
         if filtered:
             apical = [_toward(v, q, apical_gain) for v, q in zip(apical, drive, strict=True)]
             if noise is not None:
@@ -129,7 +130,6 @@ def simulate(
             somatic[i] = _toward(somatic[i], apical[i] + basal[i], soma)
             below = frame.rate(i, somatic[i])
             rates.append(below)
-        control = new
         yield Snapshot(apical, basal, somatic, rates, control)
 
 

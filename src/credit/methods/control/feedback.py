@@ -14,11 +14,13 @@ from torch import Tensor
 
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
+from credit.methods.control.linearised import gains_of
 from credit.methods.control.loops.arrays import Noise
-from credit.methods.control.loops.recursion import correlated
-from credit.methods.control.noise import Source
+from credit.methods.control.loops.recursion import linear_run
+from credit.methods.control.noise import Later, Source
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import linear_control
+from credit.nets.jacobian import chain
 from credit.numerics.rand import Rand
 from credit.numerics.stack import Number, combine, member
 
@@ -54,6 +56,51 @@ def linear_rule(
     """`controller_rule` to first order in the noise, which comes from `credit.methods.control.noise`."""
     sums = correlated(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
     return _averaged(sums, frame, controller, sigmas)
+
+
+def correlated(
+    frame: Deviation,
+    feedback: Sequence[Tensor],
+    controller: Controller,
+    factors: Sequence[Number],
+    noise: Sequence[Callable[[Tensor], Source]],
+) -> list[Tensor]:
+    """Sum over t and samples of v_i^a[t] u[t+1]^T to first order in the noise, (M, n_i, n_L) by layer.
+
+    What `credit.methods.control.simulation.Simulation.correlated` gives for the target r_L, with instant transmission.
+    factors: of the noise by layer. noise: by layer, made from the Jacobian (M, B, n_L, n_i).
+
+    The filtered noise is n_i[t+1] = (1 - g) n_i[t] + s xi_i[t] and the apical voltage Q_i q + n_i, q the filtered
+    control. Only J_i n_i acts on the output, and the filter commutes with J_i; likewise
+
+        sum_t n_i[t] u[t+1]^T = s sum_t xi_i[t] w[t]^T,    w[t] = u[t+2] + (1 - g) w[t+1],
+
+    so that the noise is touched by two matrix products, and by nothing else.
+    """
+    stacked = frame.act[0].ndim > 2
+    weights, slopes, feedback = (
+        [t if stacked else t.unsqueeze(0) for t in tensors] for tensors in (frame.weights, frame.slopes, feedback)
+    )
+    jacobian = chain(weights, slopes)
+    gains = gains_of(jacobian, feedback)
+    sources = [make(j) for make, j in zip(noise, jacobian, strict=True)]
+    seen = [source.seen() * member(s, gains[0]) for source, s in zip(sources, factors, strict=True)]
+    run = linear_run(gains, torch.zeros_like(slopes[-1]), controller, torch.stack(seen, 2), recorded=True)
+    later = Later(_later(run.controls, member(controller.apical_gain, run.controls[:, :, 0])))
+    result = [
+        q @ run.correlation + member(s, q) * source.collected(later)
+        for q, source, s in zip(feedback, sources, factors, strict=True)
+    ]
+    return result if stacked else [g.squeeze(0) for g in result]
+
+
+def _later(controls: Tensor, gain: float | Tensor) -> Tensor:
+    """w[t] = u[t+2] + (1 - gain) w[t+1] in the place of t, 0 for the last; controls: u[t+1], (M, B, T - 1, n_L)."""
+    result, now = torch.zeros_like(controls), torch.zeros_like(controls[:, :, 0])
+    for t in range(controls.shape[2] - 2, -1, -1):
+        now = controls[:, :, t + 1] + (1 - gain) * now
+        result[:, :, t] = now
+    return result
 
 
 def _averaged(

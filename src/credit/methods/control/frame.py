@@ -52,7 +52,7 @@ class Deviation:
 
     def rate(self, i: int, voltage: Tensor) -> Tensor:
         """Firing rate of layer i at a somatic voltage."""
-        if elementwise.fits(self.phi[i], self.pre[i], voltage):
+        if elementwise.possible(self.phi[i], self.pre[i], voltage):
             return elementwise.change(self.phi[i], voltage, self.pre[i], self.act[i], self.slopes[i])
         return difference(self.phi[i], self.pre[i], self.act[i], voltage)
 
@@ -60,7 +60,7 @@ class Deviation:
         """phi(base + shift) - phi(base), the same number in both frames."""
         if isinstance(self.phi[i], Linear):
             return shift
-        if elementwise.fits(self.phi[i], self.pre[i], base, shift):
+        if elementwise.possible(self.phi[i], self.pre[i], base, shift):
             return elementwise.step(self.phi[i], base, shift, self.pre[i], self.act[i], self.slopes[i])
         pre = self.pre[i] + base
         return difference(self.phi[i], pre, self.phi[i].value(pre), shift)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
-from credit.methods.control.loops.recursion import linear_run
+from credit.methods.control.loops.recursion import State, linear_run
 from credit.methods.control.steady import Settled
 from credit.nets.jacobian import chain
 from credit.numerics.stack import combine, member
@@ -28,35 +28,14 @@ LARGE = 1000  # unknowns
 ROUNDS, SLACK = 300, 0.01
 
 
-def layer_gains(frame: Deviation, feedback: Sequence[Tensor], slopes: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """M_i = J_i Q_i, (M, B, n_L, n_L) by layer, at the feedforward state or at other slopes."""
-    jacobian = chain(frame.weights, frame.slopes if slopes is None else slopes)
+def layer_gains(frame: Deviation, feedback: Sequence[Tensor]) -> list[Tensor]:
+    """M_i = J_i Q_i, (M, B, n_L, n_L) by layer, at the feedforward state."""
+    return gains_of(chain(frame.weights, frame.slopes), feedback)
+
+
+def gains_of(jacobian: Sequence[Tensor], feedback: Sequence[Tensor]) -> list[Tensor]:
+    """J_i Q_i, (M, B, n_L, n_L) by layer, of J_i (M, B, n_L, n_i) and Q_i (M, n_i, n_L)."""
     return [(j.flatten(-3, -2) @ q).unflatten(-2, j.shape[-3:-1]) for j, q in zip(jacobian, feedback, strict=True)]
-
-
-@dataclass
-class _State:
-    """x_i, u_int, u and the filtered control, each (M, B, n_L, k) with k columns."""
-
-    x: list[Tensor]
-    integral: Tensor
-    control: Tensor
-    filtered: Tensor
-
-    def step(self, gains: Sequence[Tensor], controller: Controller, goal: Tensor) -> Tensor:
-        """One Euler step towards `goal`; returns the control that was applied."""
-        self.integral, new = controller.next_control(goal - self.x[-1], self.integral, self.control)
-        applied = new if controller.proactive else self.control
-        self.control = new
-        self.filtered = _blend(self.filtered, applied, member(controller.apical_gain, applied))
-        soma, before = member(controller.soma_gain, applied), self.x
-        self.x = []
-        for i, gain in enumerate(gains):
-            aim = gain @ self.filtered
-            if i > 0:
-                aim = aim + (self.x[-1] if controller.instant else before[i - 1])
-            self.x.append(_blend(before[i], aim, soma))
-        return applied
 
 
 def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
@@ -73,7 +52,7 @@ def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
         return torch.where(finite, torch.where((growth - 1).abs() < SLACK, 1.0, growth), torch.inf)
     eye = torch.eye(count * n, dtype=gains[0].dtype, device=gains[0].device)
     parts = [p.expand(*gains[0].shape[:-2], n, count * n) for p in eye.split(n)]
-    state = _State(list(parts[:-3]), *parts[-3:])
+    state = State(list(parts[:-3]), *parts[-3:])
     state.step(gains, controller, torch.zeros_like(parts[0]))
     matrix = torch.cat([*state.x, state.integral, state.control, state.filtered], -2)
     radius = torch.linalg.eigvals(matrix).abs().amax(-1)
@@ -87,13 +66,13 @@ def _growth(gains: Sequence[Tensor], controller: Controller) -> Tensor:
     *x, integral, control, filtered = (
         torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device) for _ in range(len(gains) + 3)
     )
-    state, total = _State(x, integral, control, filtered), torch.zeros(shape[:-2], dtype=like.dtype, device=like.device)
+    state, total = State(x, integral, control, filtered), torch.zeros(shape[:-2], dtype=like.dtype, device=like.device)
     for t in range(2 * ROUNDS):
         state.step(gains, controller, torch.zeros_like(filtered))
         parts = [*state.x, state.integral, state.control, state.filtered]
         norm = torch.linalg.vector_norm(torch.cat(parts, -2), dim=(-2, -1))
         *x, integral, control, filtered = (p / norm[..., None, None] for p in parts)
-        state = _State(x, integral, control, filtered)
+        state = State(x, integral, control, filtered)
         if t >= ROUNDS:
             total += norm.log()
     return (total / ROUNDS).exp()
@@ -114,7 +93,7 @@ def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller:
     lift = (lambda t: t) if delta.ndim > 2 else (lambda t: t.unsqueeze(0))
     lower = (lambda t: t) if delta.ndim > 2 else (lambda t: t.squeeze(0))
     done = linear_run([lift(gain) for gain in layer_gains(frame, feedback)], lift(delta), controller)
-    voltages = _respond(frame, feedback, [lower(z) for z in done.filters])
+    voltages = _respond(frame, feedback, [lower(z) for z in done.filters.unbind(2)])
     return Course(lower(done.control_sum), voltages, delta - lower(done.output), lower(done.control))
 
 
@@ -147,7 +126,3 @@ def _respond(frame: Deviation, feedback: Sequence[Tensor], filtered: Sequence[Te
         ]
         result.append(level[0])
     return result
-
-
-def _blend(state: Tensor, aim: Tensor, gain: float | Tensor) -> Tensor:
-    return state + gain * (aim - state)

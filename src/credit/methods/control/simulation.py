@@ -16,7 +16,7 @@ from torch import Tensor
 from credit.methods.control.controller import Controller, Snapshot, simulate
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops import small, wide
-from credit.methods.control.loops.arrays import Noise, Result, compilable, prepare
+from credit.methods.control.loops.arrays import Noise, Result, Task, possible, prepare
 from credit.methods.control.rates import RULES
 from credit.methods.control.teaching import TimeSum, teaching
 from credit.numerics.stack import member
@@ -51,7 +51,7 @@ class Simulation:
         """The last point."""
         if self._engine() == "plain":
             return deque(self.snapshots(), maxlen=1).pop()
-        return _snapshot(self._run(END))
+        return self._run(END)
 
     def taught(self, params: Params, rule: str, keep: Tensor | None = None) -> tuple[TimeSum, Snapshot]:
         """Teaching signals times rates, summed over time, and the last point; only samples in keep (M, B) count.
@@ -62,7 +62,7 @@ class Simulation:
         if self._engine() != "plain":
             result = self._run(TEACHING, RULES[rule], keep)
             total.signals, total.crossed = result.signals, result.sums
-            return total, _snapshot(result)
+            return total, result
         snapshots = self.snapshots()
         last = next(snapshots)  # the feedforward state: nothing to learn
         for last in snapshots:
@@ -93,7 +93,7 @@ class Simulation:
     def _engine(self) -> str:
         if self.engine != "auto":
             return self.engine
-        if not compilable(self.frame):
+        if not possible(self.frame):
             return "plain"
         products = sum(q.shape[-2] * q.shape[-1] for q in self.feedback)
         products += sum(w.shape[-2] * w.shape[-1] for w in self.frame.weights[1:])
@@ -101,9 +101,6 @@ class Simulation:
 
     def _run(self, collect: int, rule: int = 0, keep: Tensor | None = None) -> Result:
         arrays = prepare(self.frame, self.feedback, self.goal, self.controller, self.noise, keep)
-        result = (small if self._engine() == "small" else wide).run(arrays, rule, collect)
+        task = Task(self.controller.steps, collect, rule)
+        result = (small if self._engine() == "small" else wide).run(arrays, task)
         return result if self.goal.ndim > 2 else result.unstacked()
-
-
-def _snapshot(result: Result) -> Snapshot:
-    return Snapshot(result.apical, result.basal, result.somatic, result.rates, result.control)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from credit.nets.base import Batch, Net
 from credit.nets.losses import SoftmaxCrossEntropy
 from credit.numerics.compiled import compiled
 from credit.numerics.trees import Params
+from credit.numerics.vectors import add_rows, dot, factorise, substitute
 
 PLAIN, FIXED_POINT, PSEUDO = range(3)
 
@@ -49,6 +51,29 @@ def possible(net: Net, params: Params, batch: Batch) -> bool:
     return plain and whole and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
 
 
+class Samples(NamedTuple):
+    """Of a chunk, see `Chunk`; losses (K, M)."""
+
+    resting: np.ndarray
+    mixing: np.ndarray
+    first: np.ndarray
+    labels: np.ndarray
+    losses: np.ndarray
+
+
+class Layer(NamedTuple):
+    """The second layer. weight (M, n_out, n); bias (M, n_out), or without columns. back: F^T, (M, n_out, n), the memory
+    of the weight itself where it is `transposed`. numbers: keep and rate of the weight, keep and rate of the bias,
+    (M, 4); leaks (M,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    back: np.ndarray
+    numbers: np.ndarray
+    leaks: np.ndarray
+    transposed: bool
+
+
 class Chunk:
     """A chunk of samples and the second layer of a stack; with the stack axis or without.
 
@@ -66,100 +91,24 @@ class Chunk:
         bias = layer.get("bias")
         bias = self.weight.new_empty(members, 0) if bias is None else bias.reshape(members, -1)
         pairs = [*factors["weight"], *factors.get("bias", factors["weight"])]
-        self.numbers = torch.stack([p.reshape(-1).expand(members) for p in pairs], 1).to(self.weight.dtype).numpy()
-        self.bias = bias.numpy()
-        back = self.weight if carry.feedback is None else carry.feedback.mT.reshape(self.weight.shape)
-        self.back = back.contiguous().numpy()
-        self.labels = labels.expand(members, count).contiguous().numpy()
+        numbers = torch.stack([p.reshape(-1).expand(members) for p in pairs], 1).to(self.weight.dtype).numpy()
+        back = self.weight if carry.feedback is None else carry.feedback.mT.reshape(self.weight.shape).contiguous()
+        leaks = np.ascontiguousarray(np.broadcast_to(np.asarray(carry.leak, numbers.dtype), (members,)))
+        self.layer = Layer(self.weight.numpy(), bias.numpy(), back.numpy(), numbers, leaks, carry.feedback is None)
         self.losses = torch.empty(count, members, dtype=self.weight.dtype)
-        self.arrays = [t.contiguous().numpy() for t in (resting, mixing)] + [first.numpy()]
+        labels = labels.expand(members, count).contiguous()
+        tensors = (resting.contiguous(), mixing.contiguous(), first, labels, self.losses)
+        self.samples = Samples(*(t.numpy() for t in tensors))
 
     def run(self, start: int) -> int:
         """Do the samples from `start`; returns the first that is not done, its system being close to singular."""
-        back = self.weight.mT if self.carry.feedback is None else torch.from_numpy(self.back).mT
-        gram = (self.weight @ back).contiguous()
-        leaks = np.broadcast_to(np.asarray(self.carry.leak, self.numbers.dtype), (len(gram),))
-        return _loop(
-            start, *self.arrays, self.weight.numpy(), self.bias, self.back, gram.numpy(), self.numbers,
-            np.ascontiguousarray(leaks), self.labels, self.losses.numpy(), self.tanh, self.carry.solve,
-            self.carry.feedback is None, torch.finfo(self.weight.dtype).eps,
-        )  # fmt: skip
+        gram = (self.weight @ torch.from_numpy(self.layer.back).mT).contiguous().numpy()
+        eps = torch.finfo(self.weight.dtype).eps
+        return _loop(start, self.samples, self.layer, gram, self.tanh, self.carry.solve, eps)
 
     def loss(self) -> Tensor:
         """Losses of the samples done, (K, M) or (K,)."""
         return self.losses if self.stacked else self.losses[:, 0]
-
-
-@compiled
-def _dot(a, b):
-    """a . b in eight lanes."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a[0] * 0
-    whole = a.shape[0] - a.shape[0] % 8
-    for j in range(0, whole, 8):
-        s0 += a[j] * b[j]
-        s1 += a[j + 1] * b[j + 1]
-        s2 += a[j + 2] * b[j + 2]
-        s3 += a[j + 3] * b[j + 3]
-        s4 += a[j + 4] * b[j + 4]
-        s5 += a[j + 5] * b[j + 5]
-        s6 += a[j + 6] * b[j + 6]
-        s7 += a[j + 7] * b[j + 7]
-    for j in range(whole, a.shape[0]):
-        s0 += a[j] * b[j]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-
-
-@compiled
-def _add_rows(out, factors, rows, count):
-    """out += sum of factors[l] rows[l], l < count; four rows at a time."""
-    whole = count - count % 4
-    for k in range(0, whole, 4):
-        a, b, c, d = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
-        w, x, y, z = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        for j in range(out.shape[0]):
-            out[j] += (a * w[j] + b * x[j]) + (c * y[j] + d * z[j])
-    for k in range(whole, count):
-        a, w = factors[k], rows[k]
-        for j in range(out.shape[0]):
-            out[j] += a * w[j]
-
-
-@compiled
-def _factorise(matrix, order, eps):
-    """LU with row exchanges in place; whether no pivot is rounding."""
-    n = matrix.shape[0]
-    smallest, largest = abs(matrix[0, 0]), abs(matrix[0, 0]) * 0
-    for k in range(n):
-        best = k
-        for r in range(k + 1, n):
-            if abs(matrix[r, k]) > abs(matrix[best, k]):
-                best = r
-        order[k] = best
-        for c in range(n):
-            matrix[k, c], matrix[best, c] = matrix[best, c], matrix[k, c]
-        pivot = matrix[k, k]
-        smallest = abs(pivot) if k == 0 else min(smallest, abs(pivot))
-        largest = max(largest, abs(pivot))
-        for r in range(k + 1, n):
-            matrix[r, k] /= pivot
-            for c in range(k + 1, n):
-                matrix[r, c] -= matrix[r, k] * matrix[k, c]
-    return smallest > eps * largest
-
-
-@compiled
-def _substitute(matrix, order, x):
-    """x = matrix^-1 x from `_factorise`."""
-    n = matrix.shape[0]
-    for k in range(n):
-        x[k], x[order[k]] = x[order[k]], x[k]
-    for k in range(n):
-        for c in range(k):
-            x[k] -= matrix[k, c] * x[c]
-    for k in range(n - 1, -1, -1):
-        for c in range(k + 1, n):
-            x[k] -= matrix[k, c] * x[c]
-        x[k] /= matrix[k, k]
 
 
 @compiled
@@ -173,17 +122,17 @@ def _carried(solve, delta, weight, back, gram, leak, eps, matrix, order, s, work
     if solve == 1:
         for k in range(n):
             matrix[k, k] -= leak
-        sound = _factorise(matrix, order, n * eps)
-        _substitute(matrix, order, s)
+        sound = factorise(matrix, order, n * eps)
+        substitute(matrix, order, s)
         return sound
     # pivots of LU are those of Cholesky squared
-    sound = _factorise(matrix, order, eps ** (2 / 3))
-    _substitute(matrix, order, s)
+    sound = factorise(matrix, order, eps ** (2 / 3))
+    substitute(matrix, order, s)
     hidden[:] = 0
-    _add_rows(hidden, s, back, n)
+    add_rows(hidden, s, back, n)
     for k in range(n):
-        work[k] = delta[k] - _dot(weight[k], hidden)
-    _substitute(matrix, order, work)
+        work[k] = delta[k] - dot(weight[k], hidden)
+    substitute(matrix, order, work)
     for k in range(n):
         s[k] += work[k]
     return sound
@@ -204,25 +153,10 @@ def _carry_gram(gram, delta, seen, square, keep, rate, symmetric):
 
 
 @compiled
-def _loop(
-    start,
-    resting,
-    mixing,
-    first,
-    weight,
-    bias,
-    back,
-    grams,
-    numbers,
-    leaks,
-    labels,
-    losses,
-    tanh,
-    solve,
-    transposed,
-    eps,
-):  # fmt: skip
-    """See `Chunk`. numbers: keep and rate of the weight, keep and rate of the bias, (M, 4)."""
+def _loop(start, samples, layer, grams, tanh, solve, eps):
+    """See `Chunk`. grams: W F, (M, n_out, n_out)."""
+    resting, mixing, first, labels, losses = samples
+    weight, bias, back, numbers, leaks, transposed = layer
     members, count, n = resting.shape
     n_out = weight.shape[1]
     acts, slopes, spare = np.empty((members, n), first.dtype), np.empty((members, n), first.dtype), first[0, 0].copy()
@@ -234,7 +168,7 @@ def _loop(
         for m in range(members):
             h, delta, output = acts[m], deltas[m], outputs[m]
             h[:] = resting[m, i]
-            _add_rows(h, mixing[m, i], first[m], i)
+            add_rows(h, mixing[m, i], first[m], i)
             if tanh:
                 for j in range(n):
                     h[j] = np.tanh(h[j])
@@ -243,7 +177,7 @@ def _loop(
                 slopes[m] = 1
             top = -np.inf
             for k in range(n_out):
-                output[k] = _dot(weight[m, k], h)
+                output[k] = dot(weight[m, k], h)
                 delta[k] = output[k] + bias[m, k] if bias.shape[1] else output[k]
                 top = max(top, delta[k])
             total = top * 0
@@ -255,23 +189,22 @@ def _loop(
                 delta[k] = np.exp(delta[k] - shift)
             delta[labels[m, i]] -= 1
             sound &= _carried(
-                solve, delta, weight[m], weight[m] if transposed else back[m], grams[m], leaks[m], eps, matrix, order,
-                s[m], work, spare,
-            )  # fmt: skip
+                solve, delta, weight[m], back[m], grams[m], leaks[m], eps, matrix, order, s[m], work, spare
+            )
         if not sound:
             return i
         for m in range(members):
             h, delta, below = acts[m], deltas[m], first[m, i]
             below[:] = 0
-            _add_rows(below, s[m], weight[m] if transposed else back[m], n_out)
+            add_rows(below, s[m], back[m], n_out)
             for j in range(n):
                 below[j] *= slopes[m, j]
             keep, rate = numbers[m, 0], numbers[m, 1]
             if solve > 0:
                 if not transposed:
                     for k in range(n_out):
-                        outputs[m, k] = _dot(back[m, k], h)
-                _carry_gram(grams[m], delta, outputs[m], _dot(h, h), keep, rate, transposed)
+                        outputs[m, k] = dot(back[m, k], h)
+                _carry_gram(grams[m], delta, outputs[m], dot(h, h), keep, rate, transposed)
             for k in range(n_out):
                 row, scale = weight[m, k], rate * delta[k]
                 for j in range(n):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from credit.methods.control import rates as elementwise
-from credit.methods.control.controller import Controller
+from credit.methods.control.controller import Controller, Snapshot
 from credit.methods.control.frame import Deviation
+from credit.methods.control.loops.step import Flags, settings
 from credit.numerics.stack import Number, table
 
 
@@ -31,9 +33,26 @@ class Noise:
         return list(self.draws) if self.whose is None else [xi[self.whose.to(xi.device)] for xi in self.draws]
 
 
+class Disturbance(NamedTuple):
+    """`Noise` for loops. draws: by layer (S, T - 1, B, n_i), empty without noise; whose (M,); gains (M, L)."""
+
+    draws: tuple[np.ndarray, ...]
+    whose: np.ndarray
+    gains: np.ndarray
+
+
+class Task(NamedTuple):
+    """steps: stored points. collect: nothing, teaching signals, or apical voltage times next control; rule: which
+    signals; both as numbers, see `control.simulation` and `control.rates`."""
+
+    steps: int
+    collect: int
+    rule: int
+
+
 @dataclass(frozen=True)
 class Arrays:
-    """See `credit.methods.control.loops.small.loop`."""
+    """By layer: kinds, leaks, weights, ..., slopes. goal (M, B, n_L). keep: samples that count, (M, B)."""
 
     kinds: np.ndarray
     leaks: np.ndarray
@@ -43,17 +62,11 @@ class Arrays:
     act: list[Tensor]
     slopes: list[Tensor]
     goal: Tensor
-    noise: list[np.ndarray]
-    whose: np.ndarray
-    gains: np.ndarray
+    noise: Disturbance
     keep: np.ndarray
     settings: np.ndarray
+    flags: Flags
     constants: np.ndarray
-    instant: bool
-    proactive: bool
-    integral_leaks: bool
-    filtered: bool
-    steps: int
 
     def kept_goal(self) -> Tensor:
         """The goal, zero for samples that are not kept: in deviations they then stay where they are."""
@@ -61,28 +74,23 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Result:
-    """The end by layer (M, B, n_i), control (M, B, n_L), summed teaching signals by layer, and sums of products."""
+class Result(Snapshot):
+    """The end, (M, B, n_i) by layer; summed teaching signals by layer, and sums of products."""
 
-    apical: list[Tensor]
-    basal: list[Tensor]
-    somatic: list[Tensor]
-    rates: list[Tensor]
-    control: Tensor
     signals: list[Tensor]
     sums: list[Tensor]
 
     def unstacked(self) -> Result:
         """The same without the stack axis."""
-        lists = (self.apical, self.basal, self.somatic, self.rates, self.signals, self.sums)
-        apical, basal, somatic, rates, signals, sums = ([x.squeeze(0) for x in xs] for xs in lists)
-        return Result(apical, basal, somatic, rates, self.control.squeeze(0), signals, sums)
+        lists = (self.apical, self.basal, self.somatic, self.rates, [self.control], self.signals, self.sums)
+        apical, basal, somatic, rates, (control,), signals, sums = ([x.squeeze(0) for x in xs] for xs in lists)
+        return Result(apical, basal, somatic, rates, control, signals, sums)
 
 
-def compilable(frame: Deviation) -> bool:
+def possible(frame: Deviation) -> bool:
     """Whether the compiled loops can run this: deviations in memory of the CPU, activations that they know."""
     return type(frame) is Deviation and all(
-        elementwise.fits(phi, v) for phi, v in zip(frame.phi, frame.act, strict=True)
+        elementwise.possible(phi, v) for phi, v in zip(frame.phi, frame.act, strict=True)
     )
 
 
@@ -100,20 +108,16 @@ def prepare(
     def lift(tensors: Sequence[Tensor]) -> list[Tensor]:
         return [(t if stacked else t.unsqueeze(0)).detach().contiguous() for t in tensors]
 
-    dtype = goal.detach().numpy().dtype
-    goal, first = lift([goal])[0], lift(frame.act[:1])[0]
+    dtype, (goal,) = goal.detach().numpy().dtype, lift([goal])
     members, layers = goal.shape[0], len(frame)
-    c = controller
-    settings = (c.alpha, c.k_p, c.dt, c.soma_gain, c.apical_gain)
     draws = [np.zeros((0, 0, 0, 0), dtype)] * layers if noise is None else [x.numpy() for x in lift(noise.draws)]
     whose = np.arange(members) if noise is None or noise.whose is None else noise.whose.numpy()
+    gains = table([0.0] * layers if noise is None else noise.gains, members, dtype)
     return Arrays(
         np.array([elementwise.code(phi) for phi in frame.phi]),
         np.array([elementwise.slope_below(phi) for phi in frame.phi], dtype),
-        lift(frame.weights), lift(feedback), lift(frame.pre),
-        lift(frame.act), lift(frame.slopes), goal, draws, whose,
-        table([0.0] * layers if noise is None else noise.gains, members, dtype),
-        np.ones(first.shape[:2], bool) if keep is None else lift([keep])[0].numpy(), table(settings, members, dtype),
-        elementwise.constants(goal), c.instant, c.proactive, c.leak != "control",
-        c.tau_apical is not None or noise is not None, c.steps,
+        *(lift(t) for t in (frame.weights, feedback, frame.pre, frame.act, frame.slopes)), goal,
+        Disturbance(tuple(draws), whose, gains),
+        np.ones(goal.shape[:2], bool) if keep is None else lift([keep])[0].numpy(),
+        settings(controller, members, dtype), Flags.of(controller, noise is not None), elementwise.constants(goal),
     )  # fmt: skip

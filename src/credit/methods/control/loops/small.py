@@ -1,150 +1,65 @@
 """The simulated controller for nets of tens of units, compiled: nothing but arithmetic between two time points.
 
-Samples are taken in groups of LANES; every voltage of a group lies side by side in memory, so that one instruction
-serves several samples, and the whole state of a group stays in the fastest cache. Groups are independent, and sums are
-formed in a fixed order, so that results depend neither on the CPU's vector width nor on threads.
+Samples are taken in groups of LANES; every voltage of a group lies side by side in memory (see `numerics.lanes`), and
+the whole state of a group stays in the fastest cache. Groups are independent, and sums are formed in a fixed order, so
+that results depend neither on the CPU's vector width nor on threads.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
-from credit.methods.control.loops.arrays import Arrays, Result
+from credit.methods.control.loops.arrays import Arrays, Result, Task
+from credit.methods.control.loops.step import step
 from credit.methods.control.rates import rates, signals
 from credit.numerics.compiled import compiled
+from credit.numerics.lanes import LANES, add_scaled, apply, fold, load, outer, store
 from credit.numerics.threads import as_array, share
-
-LANES = 32
-
-
-@compiled
-def _load(source, first, count, keep, out):
-    """out[j, lane] = source[first + lane, j]; zero for lanes that are not kept or not there."""
-    out[:] = 0
-    for w in range(count):
-        if keep[first + w]:
-            for j in range(source.shape[1]):
-                out[j, w] = source[first + w, j]
+from credit.numerics.vectors import add, blend, blend_sum, subtract
 
 
-@compiled
-def _store(state, first, count, out):
-    """The reverse of `_load`."""
-    for w in range(count):
-        for j in range(out.shape[1]):
-            out[first + w, j] = state[j, w]
+class Net(NamedTuple):
+    """at: first unit of every layer, and their number N. kinds, leaks: of activations, see `control.rates`.
+    weights: (M, n_i, n_{i-1}) by layer, the first is unused. feedback: all Q_i, (M, N, n_L)."""
+
+    at: np.ndarray
+    kinds: np.ndarray
+    leaks: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    feedback: np.ndarray
 
 
-@compiled
-def _disturb(noise, gain, first, count, keep, out):
-    """out[j, lane] += gain noise[first + lane, j], where the lane is kept."""
-    for w in range(count):
-        if keep[first + w]:
-            for j in range(noise.shape[1]):
-                out[j, w] += gain * noise[first + w, j]
+class Start(NamedTuple):
+    """The feedforward state of all layers, (M, B, N), and the goal (M, B, n_L)."""
+
+    pre: np.ndarray
+    act: np.ndarray
+    slope: np.ndarray
+    goal: np.ndarray
 
 
-@compiled
-def _apply(matrix, vectors, out):
-    """out = matrix vectors for all lanes; four columns at a time."""
-    rows, columns = matrix.shape
-    fours = columns - columns % 4
-    for j in range(rows):
-        row = out[j]
-        row[:] = 0
-        for k in range(0, fours, 4):
-            a, b, c, d = matrix[j, k], matrix[j, k + 1], matrix[j, k + 2], matrix[j, k + 3]
-            x, y, z, u = vectors[k], vectors[k + 1], vectors[k + 2], vectors[k + 3]
-            for w in range(LANES):
-                row[w] += (a * x[w] + b * y[w]) + (c * z[w] + d * u[w])
-        for k in range(fours, columns):
-            a, x = matrix[j, k], vectors[k]
-            for w in range(LANES):
-                row[w] += a * x[w]
+class Out(NamedTuple):
+    """end: apical, basal, somatic voltages and rates at the end, (4, M, B, N), control (M, B, n_L). totals: summed
+    teaching signals, (M, B, N). sums: (M, groups, size), signals times rates below layer by layer, or apical voltages
+    times control."""
+
+    end: np.ndarray
+    control: np.ndarray
+    totals: np.ndarray
+    sums: np.ndarray
 
 
 @compiled
-def _outer(left, right, out):
-    """out += left right^T, lane by lane; out (rows of left, rows of right, LANES) as (rows, LANES)."""
-    k = 0
-    for j in range(left.shape[0]):
-        x = left[j]
-        for i in range(right.shape[0]):
-            y, total = right[i], out[k]
-            for w in range(LANES):
-                total[w] += x[w] * y[w]
-            k += 1
-
-
-@compiled
-def _fold(lanes, out):
-    """out[k] = sum over lanes."""
-    for k in range(out.shape[0]):
-        total = lanes[k, 0]
-        for w in range(1, LANES):
-            total += lanes[k, w]
-        out[k] = total
-
-
-@compiled
-def _control(target, output, integral, control, applied, alpha, k_p, dt, integral_leaks, proactive):
-    """One step of the controller; flat arrays."""
-    for k in range(target.shape[0]):
-        error = target[k] - output[k]
-        leaking = integral[k] if integral_leaks else control[k]
-        integral[k] += dt * (error - alpha * leaking)
-        new = integral[k] + k_p * error
-        applied[k] = new if proactive else control[k]
-        control[k] = new
-
-
-@compiled
-def _blend(state, aim, gain):
-    """state += gain (aim - state); flat arrays."""
-    for k in range(state.shape[0]):
-        state[k] += gain * (aim[k] - state[k])
-
-
-@compiled
-def _blend_sum(state, aim, other, gain):
-    """state += gain (aim + other - state); flat arrays."""
-    for k in range(state.shape[0]):
-        state[k] += gain * (aim[k] + other[k] - state[k])
-
-
-@compiled
-def _subtract(a, b, out):
-    """out = a - b; flat arrays."""
-    for k in range(out.shape[0]):
-        out[k] = a[k] - b[k]
-
-
-@compiled
-def _add(total, values):
-    """total += values; flat arrays."""
-    for k in range(total.shape[0]):
-        total[k] += values[k]
-
-
-@compiled
-def loop(
-    first, last, at, kinds, leaks, weights, feedback, pre, act, slope, goal, noise, whose, gains, keep, settings, flags,
-    steps, rule, constants, end, control_end, totals, sums,
-):  # fmt: skip
-    """Groups first to last - 1, counted through all members.
-
-    at: first unit of every layer, and their number N. weights: (M, n_i, n_{i-1}) by layer, the first is unused.
-    feedback: all Q_i (M, N, n_L). pre, act, slope: (M, B, N); goal (M, B, n_L). noise: standard normal
-    (S, T - 1, B, n_i) by layer, empty without; whose: that of each member (M,); gains: its factors (M, L). keep:
-    samples that count (M, B). settings: alpha, k_p, dt, somatic and apical gain (M, 5). flags: instant transmission,
-    proactive, leak of the integral, filtered apical voltage, and what to sum: 0 nothing, 1 teaching, 2 apical voltage
-    times next control.
-    end: apical, basal, somatic voltages and rates at the end (4, M, B, N), control_end (M, B, n_L). totals: summed
-    teaching signals (M, B, N). sums: (M, groups, size), signals times rates below layer by layer, or apical voltages
-    times control.
-    """
-    instant, proactive, integral_leaks, filtered, collect = flags
+def _loop(first, last, net, begin, keep, noise, settings, flags, task, constants, out):
+    """Groups first to last - 1, counted through all members; see `loops.arrays` for the arguments."""
+    at, kinds, leaks, weights, feedback = net
+    pre, act, slope, goal = begin
+    end, control_end, totals, sums = out
+    draws, whose, gains = noise
+    steps, collect, rule = task
     layers, units, groups = kinds.shape[0], pre.shape[2], sums.shape[1]
     state = np.empty((10, units, LANES), pre.dtype)
     v0, r0, slopes, apical, basal = state[0], state[1], state[2], state[3], state[4]
@@ -153,9 +68,11 @@ def loop(
     v0s, r0s, slopess, apicals, basals = flat[0], flat[1], flat[2], flat[3], flat[4]
     somas, rates_, drives, signals_, totals_ = flat[5], flat[6], flat[7], flat[8], flat[9]
     outputs = np.empty((4, goal.shape[2], LANES), pre.dtype)
-    target, control, integral, applied = outputs[0], outputs[1], outputs[2], outputs[3]
+    target, control, applied = outputs[0], outputs[1], outputs[2]
+    flat = outputs.reshape(4, goal.shape[2] * LANES)
+    targets, controls, applieds, integrals = flat[0], flat[1], flat[2], flat[3]
     gathered = np.empty((sums.shape[2], LANES), pre.dtype)
-    noisy = noise[0].shape[0] > 0
+    noisy, top = draws[0].shape[0] > 0, at[layers - 1] * LANES
     for group in range(first, last):
         m, g = divmod(group, groups)
         start = g * LANES
@@ -164,34 +81,33 @@ def loop(
         state[:] = 0
         outputs[:] = 0
         gathered[:] = 0
-        _load(pre[m], start, count, keep[m], v0)
-        _load(act[m], start, count, keep[m], r0)
-        _load(slope[m], start, count, keep[m], slopes)
-        _load(goal[m], start, count, keep[m], target)
+        load(pre[m], start, count, keep[m], v0)
+        load(act[m], start, count, keep[m], r0)
+        load(slope[m], start, count, keep[m], slopes)
+        load(goal[m], start, count, keep[m], target)
         for t in range(steps - 1):
-            _control(
-                target.reshape(-1), rates_[at[layers - 1] * LANES :], integral.reshape(-1), control.reshape(-1),
-                applied.reshape(-1), alpha, k_p, dt, integral_leaks, proactive,
-            )  # fmt: skip
+            for k in range(targets.shape[0]):
+                error = targets[k] - rates_[top + k]
+                integrals[k], applieds[k], controls[k] = step(error, integrals[k], controls[k], alpha, k_p, dt, flags)
             if collect == 2:
-                _outer(apical, control, gathered)
-            if filtered:
-                _apply(feedback[m], applied, drive)
-                _blend(apicals, drives, apical_gain)
+                outer(apical, control, gathered)
+            if flags.filtered:
+                apply(feedback[m], applied, drive)
+                blend(apicals, drives, apical_gain)
             else:
-                _apply(feedback[m], applied, apical)
+                apply(feedback[m], applied, apical)
             if noisy:
                 for i in range(layers):
-                    _disturb(noise[i][whose[m], t], gains[m, i], start, count, keep[m], apical[at[i] :])
-            for step in range(layers):
-                i = step if instant else layers - 1 - step  # downwards, the rates below are those of before
+                    add_scaled(draws[i][whose[m], t], gains[m, i], start, count, keep[m], apical[at[i] :])
+            for k in range(layers):
+                i = k if flags.instant else layers - 1 - k  # downwards, the rates below are those of before
                 if i > 0:
-                    _apply(weights[i][m], rate[at[i - 1] : at[i]], basal[at[i] : at[i + 1]])
+                    apply(weights[i][m], rate[at[i - 1] : at[i]], basal[at[i] : at[i + 1]])
                 a, b = at[i] * LANES, at[i + 1] * LANES
-                _blend_sum(somas[a:b], apicals[a:b], basals[a:b], soma_gain)
+                blend_sum(somas[a:b], apicals[a:b], basals[a:b], soma_gain)
                 rates(kinds[i], leaks[i], somas[a:b], v0s[a:b], r0s[a:b], slopess[a:b], rates_[a:b], constants)
             if collect == 1:
-                _subtract(somas, basals, drives)
+                subtract(somas, basals, drives)
                 done = 0
                 for i in range(layers):
                     a, b = at[i] * LANES, at[i + 1] * LANES
@@ -200,34 +116,32 @@ def loop(
                         signals_[a:b], constants,
                     )  # fmt: skip
                     if i > 0:
-                        _outer(signal[at[i] : at[i + 1]], rate[at[i - 1] : at[i]], gathered[done:])
+                        outer(signal[at[i] : at[i + 1]], rate[at[i - 1] : at[i]], gathered[done:])
                         done += (at[i + 1] - at[i]) * (at[i] - at[i - 1])
-                _add(totals_, signals_)
+                add(totals_, signals_)
         for kind, values in enumerate((apical, basal, soma, rate)):
-            _store(values, start, count, end[kind, m])
-        _store(control, start, count, control_end[m])
-        _store(total, start, count, totals[m])
-        _fold(gathered, sums[m, g])
+            store(values, start, count, end[kind, m])
+        store(control, start, count, control_end[m])
+        store(total, start, count, totals[m])
+        fold(gathered, sums[m, g])
 
 
-def run(a: Arrays, rule: int, collect: int) -> Result:
-    """The simulation; what `rule` and `collect` mean is said in `loop`."""
+def run(a: Arrays, task: Task) -> Result:
+    """The simulation."""
     sizes = [v.shape[-1] for v in a.pre]
     members, batch, n_out = a.goal.shape
-    shapes = {0: [], 1: list(zip(sizes[1:], sizes[:-1], strict=True)), 2: [(n, n_out) for n in sizes]}[collect]
+    shapes = {0: [], 1: list(zip(sizes[1:], sizes[:-1], strict=True)), 2: [(n, n_out) for n in sizes]}[task.collect]
     lengths = [n * k for n, k in shapes]
     groups = -(-batch // LANES)
     end = a.goal.new_empty(4, members, batch, sum(sizes))
     control, total = torch.empty_like(a.goal), torch.empty_like(end[0])
     sums = a.goal.new_empty(members, groups, sum(lengths))
-    share(
-        loop, members * groups, np.cumsum([0, *sizes]), a.kinds, a.leaks, tuple(map(as_array, a.weights)),
-        *(as_array(torch.cat(x, axis)) for x, axis in ((a.feedback, -2), (a.pre, -1), (a.act, -1), (a.slopes, -1))),
-        as_array(a.goal), tuple(a.noise), a.whose, a.gains, a.keep, a.settings,
-        (a.instant, a.proactive, a.integral_leaks, a.filtered, collect), a.steps, rule, a.constants, end.numpy(),
-        control.numpy(), total.numpy(), sums.numpy(),
-    )  # fmt: skip
-    summed = sums.sum(1).split(lengths, -1) if collect else []
+    rows = as_array(torch.cat(a.feedback, -2))
+    net = Net(np.cumsum([0, *sizes]), a.kinds, a.leaks, tuple(map(as_array, a.weights)), rows)
+    begin = Start(*(as_array(torch.cat(x, -1)) for x in (a.pre, a.act, a.slopes)), as_array(a.goal))
+    out = Out(*(t.numpy() for t in (end, control, total, sums)))
+    share(_loop, members * groups, net, begin, a.keep, a.noise, a.settings, a.flags, task, a.constants, out)
+    summed = sums.sum(1).split(lengths, -1) if task.collect else []
     blocks = [s.unflatten(-1, shape) for s, shape in zip(summed, shapes, strict=True)]
     apical, basal, soma, rate = (list(x.split(sizes, -1)) for x in end)
     return Result(apical, basal, soma, rate, control, list(total.split(sizes, -1)), blocks)
