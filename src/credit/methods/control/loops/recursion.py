@@ -130,7 +130,10 @@ class State:
     def step(
         self, gains: Sequence[Tensor], controller: Controller, goal: Tensor, noise: Sequence[Tensor] | None = None
     ) -> Tensor:
-        """One Euler step towards `goal`; returns the control that was applied. noise: filtered, by layer."""
+        """One Euler step towards `goal` (M, B, n_L, k); returns the control that was applied, of the same shape.
+
+        gains: M_i (M, B, n_L, n_L). noise: filtered, by layer, (M, B, n_L, k).
+        """
         c, before = controller, self.x
         self.integral, self.control, applied = c.step(goal - before[-1], self.integral, self.control)
         self.filtered = blended(self.filtered, applied, member(c.apical_gain, applied))
@@ -148,7 +151,7 @@ class State:
 def stepwise(
     gains: Sequence[Tensor], goal: Tensor, controller: Controller, noise: Tensor | None, recorded: bool
 ) -> Linear:
-    """`linear_run` on every device."""
+    """`linear_run` on every device: gains (M, B, n_L, n_L) by layer, goal (M, B, n_L), noise (M, B, L, T - 1, n_L)."""
     goal = goal.unsqueeze(-1)
     zero, layers = torch.zeros_like(goal), range(len(gains))
     soma, apical = member(controller.soma_gain, goal), member(controller.apical_gain, goal)
@@ -172,5 +175,5 @@ def stepwise(
 
 
 def blended(state: Tensor, aim: Tensor, gain: float | Tensor) -> Tensor:
-    """state + gain (aim - state)."""
+    """state + gain (aim - state), of any shape."""
     return state + gain * (aim - state)
