@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from small_checkout import FIT, SEARCH, Checkout, searching
 
+from credit.config import hyperparameters
+from credit.config.parts import TASKS, targets
 from credit.dag.checks import grid_problems, task_problems
 from credit.errors import ConfigError
 
@@ -381,6 +383,32 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
     checkout.change(methods={"bpp": {}})
     with pytest.raises(ConfigError, match="bpp"):
         checkout.workflow(methods="bp")
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ({"name": "images", "target": "class"}, "classes"),
+        ({"name": "images", "target": "input"}, "inputs"),
+        ({"name": "teacher"}, "values"),
+        ({"name": "regression"}, "values"),
+    ],
+)
+def test_a_task_declares_what_its_targets_are(task, expected):
+    assert targets(task) == expected
+    problems = list(
+        task_problems(
+            {"net": {"loss": "softmax_cross_entropy"}, "task": task, "train": {"evaluate": {"splits": []}}}, None
+        )
+    )
+    assert bool(problems) == (expected != "classes")
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_every_task_declares_its_targets_for_every_value_of_its_target(name):
+    field = hyperparameters.fields(TASKS.module(name)).get("target")
+    for value in field.types[0].choices if field else [None]:
+        assert targets({"name": name, "target": value}) in ("classes", "inputs", "values")
 
 
 def test_splits_that_a_task_does_not_have_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import credit
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
 from credit.errors import ConfigError
+from credit.methods.base import Method
 from tests.conftest import small_batch, small_net
 
 SEEDS = [3, 8]
@@ -41,6 +43,24 @@ def member(tree, m):
 
 def leaves(tree):
     return [x for v in tree.values() for x in leaves(v)] if isinstance(tree, dict) else [tree]
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_the_functions_of_all_passes_are_declared_and_take_what_update_takes(name):
+    rule = credit.method(name)
+    assert {item.update for phase in rule.phases(3) for item in phase.passes} <= set(rule.pass_functions)
+    assert rule.pass_functions == hyperparameters.constants(METHODS.module(name))["pass_functions"]
+    for function in rule.pass_functions:
+        found = inspect.signature(getattr(rule, function)).parameters
+        assert list(found) == ["net", "params", "opt", "state", "batch", "rand"]
+
+
+@every_rule
+def test_a_rule_says_whether_it_keeps_a_state(name, kind):
+    *_, rule, _, _, state = start(name, kind, SEEDS)
+    assert rule.keeps_state == hyperparameters.constants(METHODS.module(name))["keeps_state"]
+    assert rule.keeps_state or state == {}
+    assert rule.keeps_state == (type(rule).init is not Method.init)
 
 
 @every_single_step_rule

@@ -144,6 +144,7 @@ def test_a_faster_form_of_feedback_learning_is_estimated_faster():
 )
 def test_samples_of_a_data_set_are_counted_from_the_catalogue(task, samples):
     train = {"evaluate": {"splits": ["validation", "test"]}}
+    task = {"name": "images", "target": "class", **task}
     assert plan.samples({"task": task, "data": {"name": "mnist"}, "train": train}) == samples
 
 

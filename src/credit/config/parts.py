@@ -9,12 +9,25 @@ from typing import Any
 
 from credit.config import hyperparameters
 from credit.config.registry import Registry
+from credit.errors import ConfigError
 
 METHODS = Registry("credit.methods", "method", others=("base", "fast"))
 NETS = Registry("credit.nets", "net", parts=("conv", "dense"))
 TASKS = Registry("credit.tasks", "task", others=("base", "supervised"))
 PROBES = Registry("credit.probes", "probe")
 REGISTRIES: dict[str, Registry] = {"methods": METHODS, "nets": NETS, "tasks": TASKS, "probes": PROBES}
+
+
+def targets(task: Mapping[str, Any]) -> str:
+    """What the targets of a task are, as its part declares: "classes", "inputs" (its own inputs) or other "values".
+
+    A part declares one of these, or which of them each value of its field `target` means.
+    """
+    module = TASKS.module(task["name"])
+    declared = hyperparameters.constants(module).get("targets")
+    if declared is None:
+        raise ConfigError(f"{module}: no `targets: ClassVar[str]`, which says whether a task has classes or values")
+    return declared if isinstance(declared, str) else declared[task["target"]]
 
 
 def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 # ruff: noqa: B023  (the checks run at once, inside the loop that names their arguments)
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from credit.config import hyperparameters
-from credit.config.parts import METHODS, REGISTRIES
+from credit.config.parts import METHODS, REGISTRIES, targets
 from credit.config.registry import Registry
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import image_problems
@@ -16,7 +15,6 @@ from credit.nets.names import check_lengths, n_blocks
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import column, put
 
-TAKES_BATCHES = ["self", "net", "params", "opt", "state", "batch", "rand"]  # a learning rule's functions for passes
 RECORDED = (
     "paper", "experiment", "dataset", "method", "seed", "epoch", "step", "metric", "layer", "value", "data_verified",
 )  # fmt: skip
@@ -151,25 +149,10 @@ class PartChecker:
 # ---- whether the parts of a run fit each other: problems as "KEY = VALUE; what is expected"
 
 
-@functools.cache
-def functions(module: str) -> Mapping[str, list[str]]:
-    """{function: parameters} of a rule, own and inherited, without those of `Method`."""
-
-    def collect(part: hyperparameters._Part) -> dict[str, list[str]]:
-        if part.module == "credit.methods.base":
-            return {}
-        inherited = [item for base in reversed(part.bases) for item in collect(base).items()]
-        own = {s.name: [a.arg for a in s.args.args] for s in part.node.body if hasattr(s, "args")}
-        return {**dict(inherited), **own}
-
-    return collect(hyperparameters.part_of(module, hyperparameters.PACKAGE))
-
-
 def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterator[str]:
     """The loss must suit the targets, the splits exist, and channels agree with the images."""
     net, task = run["net"], run["task"]
-    values = task.get("target") == "input" or "n_out" in task  # a task that sizes its own output has no classes
-    if net["loss"] == "softmax_cross_entropy" and values:
+    if net["loss"] == "softmax_cross_entropy" and targets(task) != "classes":
         yield f"net.loss = 'softmax_cross_entropy'; needs classes, the targets of this task ({task['name']}) are values"
     if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:
         yield "train.evaluate.splits names validation; with task.validation = 0 there is no such split, leave it out"
@@ -198,11 +181,10 @@ def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mapping[str, str]) -> Iterator[str]:
-    """`on` must be a function that takes mini-batches; a reference keeps no state and suits the net."""
-    rule = METHODS.module(run["rule"]["name"])
-    passes = [name for name, taken in functions(rule).items() if taken == TAKES_BATCHES and name[0] != "_"]
-    if probe["on"] not in ("update", "evaluate", *passes):
-        yield one_of("on", probe["on"], {"update", "evaluate", *passes})
+    """`on` must be one of the method's pass functions; a reference keeps no state and suits the net."""
+    allowed = {"evaluate", *hyperparameters.constants(METHODS.module(run["rule"]["name"]))["pass_functions"]}
+    if probe["on"] not in allowed:
+        yield one_of("on", probe["on"], allowed)
     if isinstance(probe["every"], bool) or not isinstance(probe["every"], int) or probe["every"] < 0:
         yield f"every = {probe['every']!r}; must be an integer >= 0"
     for field in (f for f, kind in uses.items() if kind == "methods"):
@@ -212,8 +194,8 @@ def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mappi
 def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iterator[str]:
     name = probe[field]
     module = METHODS.module(name)
-    if "init" in functions(module):
-        known = [n for n in METHODS.names() if "init" not in functions(METHODS.module(n))]
+    if hyperparameters.constants(module)["keeps_state"]:
+        known = [n for n in METHODS.names() if not hyperparameters.constants(METHODS.module(n))["keeps_state"]]
         yield f"{field} = {name!r}; that learning rule keeps a state, the reference must be one of: {', '.join(known)}"
     elif kind not in (allowed := hyperparameters.constants(module)["nets"]):
         yield f"{field} = {name!r}; not defined for a {kind} net, it takes: {', '.join(allowed)}"

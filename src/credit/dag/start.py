@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from credit.config.parts import targets
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import parameter_shapes
@@ -103,7 +104,7 @@ def task_shape(run: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     if not data:
         return (task.get("n_in", 1),), task.get("n_out", 1)
     entry = catalog.load()[data["name"]]
-    return tuple(entry.image), entry.classes if task.get("target", "class") == "class" else math.prod(entry.image)
+    return tuple(entry.image), entry.classes if targets(task) == "classes" else math.prod(entry.image)
 
 
 def check_seeds(chosen: Mapping[str, Experiment], everything: Mapping[str, Experiment], cell: Callable) -> None:

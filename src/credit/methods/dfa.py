@@ -26,6 +26,7 @@ class DFA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    keeps_state: ClassVar[bool] = True
 
     feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0

@@ -24,6 +24,7 @@ class FA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    keeps_state: ClassVar[bool] = True
 
     feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0

@@ -40,6 +40,7 @@ class Pepita(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    keeps_state: ClassVar[bool] = True
     exact_output: ClassVar[bool] = False
     cost: ClassVar[float] = 1.1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ class Images:
     target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
     drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch, see `Supervised`.
     """
+
+    targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
 
     validation: Annotated[int, ">= 0"] = 5000
     mean: float | tuple[float, ...] = 0.0

@@ -98,6 +98,7 @@ class Regression:
     """
 
     evaluated: ClassVar[tuple[str, ...]] = ("train",)
+    targets: ClassVar[str] = "values"
 
     n_in: Annotated[int, "> 0"] = 30
     n_out: Annotated[int, "> 0"] = 10

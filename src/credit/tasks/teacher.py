@@ -7,7 +7,7 @@ layers of 1000 units and a linear output, weights Xavier-normal with gain 3, no 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 
@@ -20,6 +20,8 @@ from credit.tasks.supervised import Split, Supervised
 @dataclass(frozen=True)
 class Teacher:
     """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone."""
+
+    targets: ClassVar[str] = "values"
 
     n_in: Annotated[int, "> 0"] = 15
     n_out: Annotated[int, "> 0"] = 5

@@ -50,6 +50,8 @@ class DeepFeedbackControl(Method):
     """
 
     exact_output: ClassVar[bool] = False
+    pass_functions: ClassVar[tuple[str, ...]] = ("update", "pretrain", "feedback_pass", "feedback_extra")
+    keeps_state: ClassVar[bool] = True
 
     target_stepsize: Annotated[float, "> 0"] = 0.05
     alpha: Annotated[float, ">= 0"] = 0.0015

@@ -35,6 +35,8 @@ class Inversion(Method):
     (both regressions).
     """
 
+    keeps_state: ClassVar[bool] = True
+
     clip: Annotated[float, "> 0"] | None = None
     normalize: bool = False
     skip_first: bool = False
