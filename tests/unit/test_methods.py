@@ -160,6 +160,11 @@ def test_output_weights_of_zero_silence_a_sample(name, kind):
     weights[:, 4] = 0
     step = rule.gradients(net, params, state, credit.Batch(batch.x, batch.y, weights), rand)
     assert (step.info["error"][:, 4] == 0).all()
+    other = batch.y.clone()
+    other[:, 4] = (other[:, 4] + 1) % 4
+    net, rule, rand, params, state = start(name, kind, SEEDS, "mse")
+    again = rule.gradients(net, params, state, credit.Batch(batch.x, other, weights), rand)
+    assert all(map(torch.equal, leaves(step.gradients), leaves(again.gradients)))
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS.names() if (n, "conv") not in CASES])
