@@ -30,7 +30,9 @@ DEPENDENTS = {
 NUMERICS = {  # of the numerics, those that not all rules need
     "chunks": (DFC | {"mn"}, {"controller_course", "ssa_angle"}),
     "damped": ({"gn", "mn"}, set()),
+    "lanes": (DFC, {"controller_course"}),
     "linalg": (INVERSION, {"controller_stability", "feedback_stability", "inversion_angles"}),
+    "vectors": (INVERSION, {"inversion_angles"}),
 }
 FOR_ALL = {"compiled", "memory", "products", "rand", "rand_loops", "stack", "threads", "trees"}
 

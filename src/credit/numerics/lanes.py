@@ -1,6 +1,7 @@
 """Small products for many samples at once, for compiled loops: a value of LANES samples lies side by side in memory.
 
-One instruction then serves several samples. Arrays are (units, LANES); sums are formed in a fixed order.
+One instruction then serves several samples. Arrays are (units, LANES); sums are formed in a fixed order. At the end,
+arithmetic of flat arrays, such as these have when they are reshaped.
 """
 
 from __future__ import annotations
@@ -77,3 +78,31 @@ def fold(lanes, out):
         for w in range(1, LANES):
             total += lanes[k, w]
         out[k] = total
+
+
+@compiled
+def blend(state, aim, gain):
+    """state += gain (aim - state)."""
+    for k in range(state.shape[0]):
+        state[k] += gain * (aim[k] - state[k])
+
+
+@compiled
+def blend_sum(state, aim, other, gain):
+    """state += gain (aim + other - state)."""
+    for k in range(state.shape[0]):
+        state[k] += gain * (aim[k] + other[k] - state[k])
+
+
+@compiled
+def subtract(a, b, out):
+    """out = a - b."""
+    for k in range(out.shape[0]):
+        out[k] = a[k] - b[k]
+
+
+@compiled
+def add(total, values):
+    """total += values."""
+    for k in range(total.shape[0]):
+        total[k] += values[k]

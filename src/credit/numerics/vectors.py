@@ -9,34 +9,6 @@ from credit.numerics.compiled import compiled
 
 
 @compiled
-def blend(state, aim, gain):
-    """state += gain (aim - state)."""
-    for k in range(state.shape[0]):
-        state[k] += gain * (aim[k] - state[k])
-
-
-@compiled
-def blend_sum(state, aim, other, gain):
-    """state += gain (aim + other - state)."""
-    for k in range(state.shape[0]):
-        state[k] += gain * (aim[k] + other[k] - state[k])
-
-
-@compiled
-def subtract(a, b, out):
-    """out = a - b."""
-    for k in range(out.shape[0]):
-        out[k] = a[k] - b[k]
-
-
-@compiled
-def add(total, values):
-    """total += values."""
-    for k in range(total.shape[0]):
-        total[k] += values[k]
-
-
-@compiled
 def dot(a, b):
     """a . b in eight lanes."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a[0] * 0

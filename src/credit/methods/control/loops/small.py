@@ -16,9 +16,20 @@ from credit.methods.control.loops.arrays import Arrays, Result, Task
 from credit.methods.control.loops.step import step
 from credit.methods.control.rates import rates, signals
 from credit.numerics.compiled import compiled
-from credit.numerics.lanes import LANES, add_scaled, apply, fold, load, outer, store
+from credit.numerics.lanes import (
+    LANES,
+    add,
+    add_scaled,
+    apply,
+    blend,
+    blend_sum,
+    fold,
+    load,
+    outer,
+    store,
+    subtract,
+)  # fmt: skip
 from credit.numerics.threads import as_array, share
-from credit.numerics.vectors import add, blend, blend_sum, subtract
 
 
 class Net(NamedTuple):

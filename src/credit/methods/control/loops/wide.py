@@ -15,8 +15,8 @@ from credit.methods.control.loops.arrays import Arrays, Result, Task
 from credit.methods.control.loops.step import step
 from credit.methods.control.rates import rates, signals
 from credit.numerics.compiled import compiled
+from credit.numerics.lanes import add, blend, blend_sum, subtract
 from credit.numerics.threads import share
-from credit.numerics.vectors import add, blend, blend_sum, subtract
 
 
 class Layer(NamedTuple):
