@@ -72,14 +72,17 @@ def _formulas(node: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(child, IGNORED) and not _estimates(child):
+            if isinstance(child, ast.AST) and not isinstance(child, IGNORED) and not _idle(child):
                 if isinstance(child, ast.expr):
                     yield child
                 if not isinstance(child, ast.JoinedStr):
                     yield from _formulas(child)
 
 
-def _estimates(node: ast.AST) -> bool:
+def _idle(node: ast.AST) -> bool:
+    """Estimates of cost, and `strict` of zip, which is about lists that are as long as each other anyway."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"
     return isinstance(node, ast.AnnAssign) and ast.unparse(node.target).endswith("cost")
 
 
