@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -29,6 +30,7 @@ from credit.methods.base import Method, Step
 from credit.nets.base import Batch, Net, Trace
 from credit.nets.dense import Dense
 from credit.probes.base import Moment, Probe
+from credit.provenance.records import read_result
 from credit.provenance.sources import Sources
 from credit.tasks.base import Task
 from credit.tasks.supervised import Supervised
@@ -334,6 +336,27 @@ def test_the_entries_of_the_examples_are_accepted(checkout):
     plan = run(checkout, "-m", "credit", "plan", "all", "--config", "methods=sign_symmetry,sign_symmetry-uniform")
     assert "cross/images" in plan
     assert "cross/few_samples" in run(checkout, "-m", "credit", "plan", "results/figures/few_samples.pdf")
+
+
+def test_the_example_of_weights_trains_one_run_from_another_and_reads_them_back(checkout, tmp_path):
+    look = (
+        "import json; from pathlib import Path; from credit.dag.commands import configuration; "
+        "from credit.dag.targets import Workflow; "
+        "w = Workflow(configuration([Path('config/quick.yaml')], [], Path.cwd()), Path.cwd()); "
+        "print(json.dumps([w.train_spec('cross/after_bp', 'teacher', *job) for job in (('bp', 0), ('dfa', 0))]))"
+    )
+    out, kept = [tmp_path / "bp.jsonl", tmp_path / "dfa.jsonl"], tmp_path / "bp.safetensors"
+    for spec, path, inputs in zip(json.loads(run(checkout, "-c", look)), out, ([], [str(kept)])):
+        run(checkout, "workflow/scripts/train.py", json.dumps(spec), str(path), *inputs)
+    (_, before), (_, after) = map(read_result, out)
+    last, first = ({r["metric"]: r["value"] for r in rows if r["epoch"] == e} for rows, e in ((before, 2), (after, 0)))
+    assert len(first) == 2
+    assert first.items() <= last.items()
+    code = re.search(r"```python\n(from credit.training.*?)```", read("docs/adding-an-experiment.md"), re.DOTALL)[1]
+    scope: dict = {}
+    exec(re.sub(r'"results/.*?"', repr(str(kept)), code), scope)
+    assert scope["kept"].params["0"]["weight"].shape == (1, 20, 15)
+    assert scope["kept"].member(0)["0"]["weight"].shape == (20, 15)
 
 
 def test_the_example_of_a_figure_draws_a_curve_for_every_method():
