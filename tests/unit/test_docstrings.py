@@ -68,9 +68,6 @@ def silent(tree: ast.Module) -> list[str]:
     ]
 
 
-LATER = {"controller", "feedback", "frame", "linearised", "loops.arrays", "rates", "rule"}  # of the control wing
-
-
 def silent_classes(tree: ast.Module, lines: list[str]) -> list[str]:
     """Public classes with tensors as fields whose docstrings, and comments on fields, say nothing of shapes."""
     found = []
@@ -81,7 +78,7 @@ def silent_classes(tree: ast.Module, lines: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", [m for m in TREES if m.partition(".control.")[2] not in LATER])
+@pytest.mark.parametrize("module", TREES)
 def test_public_functions_and_classes_with_tensors_state_shapes(module):
     assert not silent(TREES[module])
     assert not silent_classes(TREES[module], TEXTS[module].splitlines())

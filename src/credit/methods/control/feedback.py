@@ -53,7 +53,7 @@ def linear_rule(
     sigmas: Sequence[Number],
     noise: Sequence[Callable[[Tensor], Source]],
 ) -> list[Tensor]:
-    """`controller_rule` to first order in the noise, which comes from `credit.methods.control.noise`."""
+    """`controller_rule` to first order in the noise (see `control.noise`): gradients (M, n_i, n_L) by layer."""
     sums = correlated(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
     return _averaged(sums, frame, controller, sigmas)
 
@@ -135,7 +135,7 @@ def steady_rule(
 
 
 def noisy_output(frame: Deviation, noise: Sequence[Tensor]) -> Tensor:
-    """Output rate, in the frame, of a forward pass with `noise` added to every pre-activation."""
+    """Output rate (M, B, n_L), in the frame, of a forward pass with `noise` (M, B, n_i) on every pre-activation."""
     rate = frame.rate(0, frame.voltage(0) + noise[0])
     for i in range(1, len(frame)):
         rate = frame.rate(i, frame.basal(i, rate) + noise[i])
@@ -158,7 +158,7 @@ def draw(rand: Rand, name: str, frame: Deviation, steps: int | None = None) -> l
 
 
 def draw_of_seeds(rand: Rand, name: str, frame: Deviation, steps: int) -> tuple[list[Tensor], Tensor | None]:
-    """As `draw`, without copies for members with the same seed; the second is `Noise.whose`."""
+    """As `draw`, (S, steps, B, n_i) for the S seeds of a stack; the second is `Noise.whose`."""
     if not rand.stacked:
         return draw(rand, name, frame, steps), None
     shapes = [(steps, *pre.shape[-2:]) for pre in frame.pre]

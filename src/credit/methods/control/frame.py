@@ -43,21 +43,21 @@ class Deviation:
         return torch.zeros_like(self.pre[i])
 
     def start_rate(self, i: int) -> Tensor:
-        """The feedforward rate of layer i in this frame."""
+        """The feedforward rate of layer i in this frame, (M, B, n_i)."""
         return torch.zeros_like(self.act[i])
 
     def basal(self, i: int, rate: Tensor) -> Tensor:
-        """Basal voltage of layer i > 0 from the rates of the layer below."""
+        """Basal voltage (M, B, n_i) of layer i > 0 from the rates (M, B, n_{i-1}) of the layer below."""
         return rate @ self.weights[i].mT
 
     def rate(self, i: int, voltage: Tensor) -> Tensor:
-        """Firing rate of layer i at a somatic voltage."""
+        """Firing rate of layer i at a somatic voltage, both (M, B, n_i)."""
         if elementwise.possible(self.phi[i], self.pre[i], voltage):
             return elementwise.change(self.phi[i], voltage, self.pre[i], self.act[i], self.slopes[i])
         return difference(self.phi[i], self.pre[i], self.act[i], voltage)
 
     def step(self, i: int, base: Tensor, shift: Tensor) -> Tensor:
-        """phi(base + shift) - phi(base), the same number in both frames."""
+        """phi(base + shift) - phi(base), (M, B, n_i), the same number in both frames."""
         if isinstance(self.phi[i], Linear):
             return shift
         if elementwise.possible(self.phi[i], self.pre[i], base, shift):
@@ -66,15 +66,15 @@ class Deviation:
         return difference(self.phi[i], pre, self.phi[i].value(pre), shift)
 
     def goal(self, delta: Tensor) -> Tensor:
-        """The output target, given its distance `delta` from the feedforward output."""
+        """The output target, given its distance `delta` from the feedforward output, both (M, B, n_L)."""
         return delta
 
     def absolute_voltage(self, i: int, voltage: Tensor) -> Tensor:
-        """A voltage of this frame as an absolute one."""
+        """A voltage (M, B, n_i) of this frame as an absolute one."""
         return self.pre[i] + voltage
 
     def absolute_rate(self, i: int, rate: Tensor) -> Tensor:
-        """A rate of this frame as an absolute one."""
+        """A rate (M, B, n_i) of this frame as an absolute one."""
         return self.act[i] + rate
 
 

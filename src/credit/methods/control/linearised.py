@@ -80,7 +80,7 @@ def _growth(gains: Sequence[Tensor], controller: Controller) -> Tensor:
 
 @dataclass(frozen=True)
 class Course:
-    """A linear run: sum over time of the applied control, dv_i at the end, and error and control at the end."""
+    """A linear run: sum over time of the applied control, and dv_i (M, B, n_i), error and control at the end."""
 
     control_sum: Tensor
     voltages: list[Tensor]
@@ -89,7 +89,7 @@ class Course:
 
 
 def run(frame: Deviation, feedback: Sequence[Tensor], delta: Tensor, controller: Controller) -> Course:
-    """The linearised simulation."""
+    """The linearised simulation with feedback (M, n_i, n_L), its target delta (M, B, n_L) from the output."""
     lift = (lambda t: t) if delta.ndim > 2 else (lambda t: t.unsqueeze(0))
     lower = (lambda t: t) if delta.ndim > 2 else (lambda t: t.squeeze(0))
     done = linear_run([lift(gain) for gain in layer_gains(frame, feedback)], lift(delta), controller)

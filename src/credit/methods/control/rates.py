@@ -47,7 +47,7 @@ def slope_below(phi: Activation) -> float:
 
 
 def constants(like: Tensor) -> np.ndarray:
-    """CONSTANTS in the precision of a tensor."""
+    """CONSTANTS, (9,), in the precision of a tensor of any shape."""
     return _BY_TYPE[like.dtype]
 
 
@@ -128,14 +128,14 @@ def signals(rule, code, leak, base, shift, pre, act, slope, out, constants):
 
 
 def change(phi: Activation, x: Tensor, pre: Tensor, act: Tensor, slope: Tensor) -> Tensor:
-    """phi(pre + x) - phi(pre), where `possible` says so; act = phi(pre), slope = phi'(pre)."""
+    """phi(pre + x) - phi(pre), any shape, where `possible`; act = phi(pre), slope = phi'(pre)."""
     out = torch.empty_like(x)
     each_row(code(phi), _below(phi, x), *map(_rows, (x, pre, act, slope, out)), constants(x))
     return out
 
 
 def step(phi: Activation, base: Tensor, shift: Tensor, pre: Tensor, act: Tensor, slope: Tensor) -> Tensor:
-    """phi(pre + base + shift) - phi(pre + base), where `possible` says so; act = phi(pre), slope = phi'(pre)."""
+    """phi(pre + base + shift) - phi(pre + base), any shape, where `possible`; act, slope: see `change`."""
     out = torch.empty_like(shift)
     rows = map(_rows, (base, shift, pre, act, slope, out))
     each_row_signals(DIFFERENCE, code(phi), _below(phi, shift), *rows, constants(shift))
@@ -161,7 +161,7 @@ def _push(response, drive, slope):
 
 
 def possible(phi: Activation, pre: Tensor, *others: Tensor) -> bool:
-    """Whether `change` and `step` can be used: for an activation that they know and arrays of one shape."""
+    """Whether `change` and `step` can be used: of an activation that they know, on arrays of any shape, one for all."""
     return code(phi) is not None and all(t.shape == pre.shape for t in others) and in_memory(pre, *others)
 
 

@@ -183,7 +183,7 @@ class DeepFeedbackControl(Method):
     def feedback_gradients(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """({layer: gradient of Q after joint clipping}, info); noise from the streams feedback_noise.0, ..."""
+        """({layer: gradient of Q (M, n_i, n_L), clipped}, info); noise from the streams feedback_noise.0, ..."""
         self.check_net(net)
         check_input(net, params, batch.x)
         trace = net.forward(params, batch.x)

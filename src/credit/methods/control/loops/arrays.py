@@ -29,7 +29,7 @@ class Noise:
     whose: Tensor | None = None
 
     def of_members(self) -> list[Tensor]:
-        """Draws of every member, by layer."""
+        """Draws of every member, (M, T - 1, B, n_i) by layer."""
         return list(self.draws) if self.whose is None else [xi[self.whose.to(xi.device)] for xi in self.draws]
 
 
@@ -69,7 +69,7 @@ class Arrays:
     constants: np.ndarray
 
     def kept_goal(self) -> Tensor:
-        """The goal, zero for samples that are not kept: in deviations they then stay where they are."""
+        """The goal (M, B, n_L), zero for samples that are not kept: in deviations they then stay where they are."""
         return torch.where(torch.from_numpy(self.keep).unsqueeze(-1), self.goal, 0.0)
 
 
