@@ -9,6 +9,7 @@ from credit.config import hyperparameters
 from credit.config.parts import TASKS, targets
 from credit.dag.checks import grid_problems, task_problems
 from credit.errors import ConfigError
+from credit.provenance.spec import members
 
 
 @pytest.fixture
@@ -18,6 +19,10 @@ def checkout(tmp_path):
 
 def fit(checkout, **config):
     return checkout.workflow(**config).experiment("toy/fit")
+
+
+def dfc(hyper=None, **own) -> dict:
+    return {"methods": {"dfc": {"hyper": hyper or {}, **own}}}
 
 
 # ---- resolution
@@ -47,6 +52,49 @@ def test_layers_merge_key_by_key(checkout):
     assert run["train"]["epochs"] == 9
     assert run["train"]["optimizer"] == {"name": "sgd", "momentum": 0.5, "lr": 0.2}
     assert (run["net"]["hidden"], run["net"]["hidden_sizes"], run["task"]["n_in"]) == ("relu", (4,), 7)
+
+
+def feedback(checkout, **config) -> dict:
+    """(init, lr, time_points) of DFC-SSA's feedback on every data set that is run."""
+    experiment = fit(checkout, **config)
+    groups = {d: experiment.cell(d, "fast").run["rule"]["feedback"] for d in experiment.datasets}
+    return {d: (group["init"], group["lr"], group["time_points"]) for d, group in groups.items()}
+
+
+def test_layers_of_a_group_merge_key_by_key_also_where_one_of_them_is_bare(checkout):
+    fast = {
+        "rule": "dfc_ssa",
+        "hyper": {"feedback": "zeros"},
+        "datasets": {"far": {"hyper": {"feedback": {"lr": 0.5}}}},
+    }
+    quick = {"methods": {"fast": {"hyper": {"feedback": {"time_points": 5}}}}, "use_datasets": ["near", "far"]}
+    checkout.change(methods={"fast": fast}, quick=quick)
+    assert feedback(checkout) == {"near": ("zeros", 0.002, 50), "far": ("zeros", 0.5, 50)}
+    assert feedback(checkout, scale="quick") == {"near": ("zeros", 0.002, 5), "far": ("zeros", 0.5, 5)}
+
+
+def test_a_bare_value_over_a_group_changes_what_it_stands_for_and_no_more(checkout):
+    far = {"hyper": {"feedback": "ones"}}
+    fast = {"rule": "dfc_ssa", "hyper": {"feedback": {"init": "zeros", "lr": 0.5}}, "datasets": {"far": far}}
+    quick = {"methods": {"fast": {"hyper": {"feedback": "orthogonal"}, "datasets": {"far": {"hyper": {}}}}}}
+    checkout.change(methods={"fast": fast}, quick=quick)
+    assert feedback(checkout) == {"near": ("zeros", 0.5, 50), "far": ("ones", 0.5, 50)}
+    assert feedback(checkout, scale="quick") == {"near": ("orthogonal", 0.5, 50)}
+
+
+def test_a_quick_section_may_be_the_one_that_names_the_rule(checkout):
+    fast = {"hyper": {"feedback": "zeros"}}
+    quick = {"methods": {"fast": {"rule": "dfc_ssa", "hyper": {"feedback": {"lr": 0.5}}}}}
+    checkout.change(methods={"fast": {"rule": "fa", **fast}}, quick=quick)
+    assert fit(checkout).cell("near", "fast").run["rule"]["feedback"] == "zeros"
+    assert feedback(checkout, scale="quick") == {"near": ("zeros", 0.5, 50)}
+
+
+@pytest.mark.parametrize("quick", [{"methods": {"fa": 3}}, {"methods": [1]}, {"methods": {"fa": {"hyper": 1}}}])
+def test_a_quick_section_of_another_shape_is_an_error_of_the_schema(checkout, quick):
+    checkout.change(quick=quick)
+    with pytest.raises(ConfigError, match="with its quick section: methods"):
+        checkout.workflow(scale="quick")
 
 
 def test_hyperparameters_of_a_rule_are_filled_in_and_differ_by_data_set(checkout):
@@ -235,6 +283,17 @@ def test_the_settings_shorten_runs_but_not_searches(checkout):
     assert fit(checkout, epochs=900).cell("near", "bp").run["train"]["epochs"] == 4
 
 
+def test_settings_of_groups_can_be_varied_and_searched(checkout):
+    grid = {"hyper.feedback.lr": [0.1, 0.2], "hyper.feedback.k_p": [0.0]}
+    checkout.change(methods={"dfc_ss": {"vary": grid}})
+    spec = fit(checkout).cell("near", "dfc_ss").train_spec((0, 1))
+    assert (spec["vary"], spec["train"]["optimizer"]["lr"]) == (grid, 0.2)
+    assert [m["hyper.feedback.lr"] for m in members(spec)] == [0.1, 0.1, 0.2, 0.2]
+    grid = {"train.optimizer.lr": [0.1, 0.3], "hyper.controller.k_p": [0.5, 1.0]}
+    checkout.write("toy/fit", searching(methods={"dfc_ss": {"search": {"vary": grid}}}))
+    assert fit(checkout).cell("near", "dfc_ss").train_spec((0,))["searched"] == sorted(grid)
+
+
 def test_a_method_may_search_more(checkout):
     checkout.write("toy/fit", searching(methods={"fa": {"search": {"vary": {"hyper.feedback_scale": [0.5, 1.0]}}}}))
     spec = fit(checkout).cell("near", "fa").search_spec()
@@ -271,6 +330,24 @@ def test_a_method_may_search_more(checkout):
          r"vary and search.vary both name train.optimizer.momentum"),
         ({"methods": {"fa": {"hyper": {"feedback_scale": [1.0, 2.0]}}}}, r"feedback_scale = \[1.0, 2.0\]; must be a"),
         ({"methods": {"fa": {"hyper": {"feedback": "xavier_norml"}}}}, r"fa.hyper.feedback = 'xavier_norml'"),
+        (dfc({"feedback": "xavier_norml"}), r"dfc.hyper.feedback.init = 'xavier_norml' \(did you mean 'xavier_normal'"),
+        (dfc({"feedback": {"init": {"name": "weight_product", "nois": 0.1}}}),
+         r"dfc.hyper.feedback.init.nois = 0.1 \(did you mean 'noise'\?\)"),
+        (dfc({"feedback": {"init": {"name": "xavier_normal", "gian": 2}}}), r"init.gian = 2 \(did you mean 'gain'\?\)"),
+        (dfc({"feedback": {"lr": 0}}), r"methods.dfc.hyper.feedback.lr = 0; must be a finite number > 0"),
+        (dfc({"feedback": {"k_pp": 0}}), r"dfc.hyper.feedback.k_pp = 0: no such .* \(did you mean 'k_p'\?\)"),
+        (dfc({"k_p": 1.0}), r"dfc.hyper.k_p = 1.0: no such hyperparameter"),
+        (dfc(vary={"hyper.feedback.lr": [0.1, -1]}), r"vary: hyper.feedback.lr = \[0.1, -1\]; must be a finite number"),
+        (dfc(vary={"hyper.feedback.lrr": [0.1]}), r"vary: hyper.feedback.lrr = .* \(did you mean 'lr'\?\)"),
+        (dfc(vary={"hyper.feedbck.lr": [0.1]}), r"vary: hyper.feedbck = .* \(did you mean 'feedback'\?\)"),
+        (dfc(vary={"hyper.alpha.lr": [0.1]}), r"vary: hyper.alpha = 0.0015; holds no settings"),
+        (dfc(vary={"hyper.feedback.lr": [0.1, 0.1]}), r"feedback.lr = \[0.1, 0.1\]: a value appears twice"),
+        (dfc(vary={"train.optimizer.momentum.lr": [0.1]}), r"does not match"),
+        ({"methods": {"fa": {"hyper": {"feedback": {"name": "normal", "std": 1.0}},
+                             "vary": {"hyper.feedback.std": [0.1, 0.2]}}}}, r"feedback.std = .*; must be a finite"),
+        ({"net": {"output": "liner"}}, r"net.output = 'liner' \(did you mean 'linear'\?\)"),
+        ({"net": {"init": {"name": "zeros", "bais": 1}}}, r"net.init.bais = 1 \(did you mean 'bias'\?\)"),
+        ({"net": {"init": [{"name": "zeros"}, {"name": "one"}]}}, r"net.init.name = 'one' \(did you mean 'ones'\?\)"),
         ({"methods": {"drtp": {"hyper": {"feedback": {"name": "normal"}}}}}, r"drtp.hyper.feedback.std is missing"),
         ({"task": {"hidden": "reluu"}}, r"task.hidden = 'reluu' \(did you mean 'relu'\?\)"),
         ({"task": {"init": "techer"}}, r"task.init = 'techer' \(did you mean 'teacher'\?\)"),

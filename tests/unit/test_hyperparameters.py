@@ -71,15 +71,68 @@ class Part(Middle):
 
 part = Part
 """
+GROUPED = """
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from toy.groups import Feedback
+
+
+@dataclass(frozen=True)
+class Local:
+    k_p: Annotated[float, ">= 0"] = 1.0
+
+
+@dataclass(frozen=True)
+class Grouped:
+    controller: Local = Local(k_p=2)
+    feedback: Feedback = Feedback()
+    alpha: float = 0.5
+
+
+part = Grouped
+"""
+GROUPS = """
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+
+@dataclass(frozen=True)
+class Noise:
+    sigma: Annotated[float, "> 0"] = 0.1
+    output: float | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    main: ClassVar[str] = "init"
+
+    init: Annotated[str | dict, "toy.names.known"] = "zeros"
+    lr: Annotated[float, "> 0"] = 0.1
+    noise: Noise = Noise(sigma=0.2)
+"""
+NAMES = """
+from credit.errors import ConfigError
+
+
+def known(value, where):
+    if value not in ("zeros", "ones"):
+        raise ConfigError(f"{where} = {value!r}; must be zeros or ones")
+"""
 
 
 @pytest.fixture
-def toy(tmp_path):
-    """Folder of a package with the part above in `toy.part`."""
+def toy(tmp_path, monkeypatch):
+    """Folder of a package with the parts above in `toy.part` and `toy.grouped`."""
     root = tmp_path / "toy"
     root.mkdir()
-    (root / "base.py").write_text(BASE)
-    (root / "part.py").write_text(PART)
+    files = {"base": BASE, "part": PART, "grouped": GROUPED, "groups": GROUPS, "names": NAMES}
+    for name, text in files.items():
+        (root / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("toy", *(f"toy.{name}" for name in files)):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    hyperparameters._function.cache_clear()
     return root
 
 
@@ -269,6 +322,89 @@ def test_a_stack_may_give_a_number_for_each_member(toy):
 )
 def test_values_of_members_are_checked_like_single_ones(toy, key, value, expected):
     assert problem(toy, stacked=True, **{key: value}) == f"a.yaml: part.{key} = {value!r}; must be {expected}"
+
+
+# ---- groups
+
+WHOLE = {
+    "controller": {"k_p": 2.0},
+    "feedback": {"init": "zeros", "lr": 0.1, "noise": {"sigma": 0.2, "output": None}},
+    "alpha": 0.5,
+}
+
+
+def grouped(toy: Path, stacked: bool = False, **values):
+    return hyperparameters.check("toy.grouped", values, "a.yaml: part", stacked, toy)
+
+
+def test_a_group_is_a_mapping_of_the_fields_of_its_dataclass_with_their_defaults(toy):
+    assert grouped(toy) == WHOLE
+    assert hyperparameters.fields("toy.grouped", toy)["feedback"].default == WHOLE["feedback"]
+    found = grouped(toy, feedback={"lr": 1, "noise": {"output": 3}}, controller={})
+    assert found["feedback"] == {"init": "zeros", "lr": 1.0, "noise": {"sigma": 0.2, "output": 3.0}}
+    assert found["controller"] == {"k_p": 2.0}  # what is left out is as in the field's default, not the class's
+    assert grouped(toy, **found) == found
+
+
+def test_a_bare_value_of_a_group_is_that_of_its_main_field(toy):
+    assert grouped(toy, feedback="ones") == grouped(toy, feedback={"init": "ones"})
+    spelled = hyperparameters.spelled("toy.grouped", {"feedback": "ones", "alpha": 1, "nope": 2}, toy)
+    assert spelled == {"feedback": {"init": "ones"}, "alpha": 1, "nope": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"feedback": {"lr": 0}}, "part.feedback.lr = 0; must be a finite number > 0"),
+        ({"feedback": {"noise": {"sigma": -1}}}, "part.feedback.noise.sigma = -1; must be a finite number > 0"),
+        ({"feedback": {"int": "ones"}}, "part.feedback.int = 'ones': no such hyperparameter (did you mean 'init'?)"),
+        ({"feedback": "one"}, "part.feedback = 'one'; must be zeros or ones"),
+        ({"feedback": {"init": "one"}}, "part.feedback.init = 'one'; must be zeros or ones"),
+        ({"feedback": 3}, "part.feedback = 3; must be text or a mapping"),
+        ({"feedback": None}, "part.feedback = None; must be a mapping with any of: init, lr, noise"),
+        ({"controller": 3}, "part.controller = 3; must be a mapping with any of: k_p"),
+        ({"feedbck": "ones"}, "part.feedbck = 'ones': no such hyperparameter (did you mean 'feedback'?)"),
+    ],
+)
+def test_what_is_wrong_in_a_group_has_a_dotted_name(toy, values, message):
+    with pytest.raises(ConfigError) as caught:
+        grouped(toy, **values)
+    assert str(caught.value).startswith(f"a.yaml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_a_group_may_be_one_for_each_member(toy):
+    found = grouped(toy, stacked=True, feedback={"lr": [1, 2]}, controller={"k_p": [0.5, 1]})
+    assert (found["feedback"]["lr"], found["controller"]["k_p"]) == ((1.0, 2.0), (0.5, 1.0))
+    with pytest.raises(ConfigError, match=r"part.feedback.lr = \[1, 2\]; must be a finite number > 0$"):
+        grouped(toy, feedback={"lr": [1, 2]})
+
+
+def test_a_part_holds_instances_of_its_groups(toy):
+    part = importlib.import_module("toy.grouped").part
+    made = part(**hyperparameters.instances(part, grouped(toy, feedback={"lr": 3})))
+    assert (made.feedback.lr, made.feedback.noise.sigma, made.controller.k_p) == (3.0, 0.2, 2.0)
+    assert asdict(made) == grouped(toy, **vars(made))  # instances are read like mappings
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("grouped", "Local = Local(k_p=2)", "Local | None = None", "a group has no alternatives"),
+        ("grouped", "Local = Local(k_p=2)", "Local", r"the default must be written Local\(\) or Local\(FIELD=VALUE\)"),
+        ("grouped", "Local(k_p=2)", "None", r"must be written Local\(\)"),
+        ("grouped", "Local(k_p=2)", "Local(2)", r"must be written Local\(\)"),
+        ("grouped", "Local(k_p=2)", "Local(k_p=-2)", r"controller.k_p = -2; must be a finite number >= 0"),
+        ("grouped", "Local(k_p=2)", "Local(k=2)", r"controller.k = 2: no such hyperparameter"),
+        ("groups", '= "init"', '= "scheme"', "main = 'scheme' is none of the fields of Feedback"),
+    ],
+)
+def test_a_group_that_cannot_be_read_is_an_error_that_names_the_place(toy, file, old, new, message):
+    path = toy / f"{file}.py"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=rf"{file}\.py, line \d+: .*{message}"):
+        hyperparameters.fields("toy.grouped", toy)
 
 
 # ---- bounds

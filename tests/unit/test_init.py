@@ -116,7 +116,7 @@ def test_options_and_the_gain_argument_scale_the_draw():
     ("scheme", "message"),
     [
         ("xavier_normale", r"init = 'xavier_normale' \(did you mean 'xavier_normal'\?\)"),
-        ({"gain": 2.0}, "init.name = None"),
+        ({"gain": 2.0}, "init.name is missing; must be one of: he_normal"),
         ("uniform", "init.scale is missing"),
         ({"name": "uniform", "scale": -1}, "init.scale = -1; must be a finite number >= 0"),
         ({"name": "uniform", "scale": True}, "init.scale = True"),

@@ -217,3 +217,68 @@ def test_an_unknown_hyperparameter_is_named():
 def test_a_hyperparameter_out_of_bounds_is_named():
     with pytest.raises(ConfigError, match=r"feedback_scale.*> 0"):
         credit.method("dfa", feedback_scale=-1.0)
+
+
+def named(known, before=()):
+    """Paths of the fields that name something, also within groups."""
+    for field in known.values():
+        if any(t.names for t in field.types):
+            yield (*before, field.name)
+        yield from named(field.group.fields, (*before, field.name)) if field.group else ()
+
+
+SCHEMES = [(n, path) for n in METHODS.names() for path in named(hyperparameters.fields(METHODS.module(n)))]
+DFC = ("dfc", "dfc_ss", "dfc_ssa")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("xavier_norml", "= 'xavier_norml' (did you mean 'xavier_normal'?); must be one of: "),
+        ({"name": "xavier_norml"}, ".name = 'xavier_norml' (did you mean 'xavier_normal'?); must be one of: "),
+        (
+            {"name": "xavier_normal", "gian": 2},
+            ".gian = 2 (did you mean 'gain'?); scheme 'xavier_normal' has the options",
+        ),
+        ({"name": "xavier_normal", "bias": 0.1}, ".bias = 0.1; scheme 'xavier_normal' has the options: gain"),
+        ({"name": "normal"}, ".std is missing; scheme 'normal' needs a number >= 0"),
+        ({"name": "normal", "std": [0.1, 0.2]}, ".std = [0.1, 0.2]; must be a finite number >= 0"),
+        ({}, ".name is missing; must be one of: "),
+    ],
+)
+@pytest.mark.parametrize(("name", "path"), SCHEMES)
+def test_an_unknown_initialisation_is_named_in_one_line(name, path, scheme, message):
+    hyper = scheme
+    for key in reversed(path):
+        hyper = {key: hyper}
+    with pytest.raises(ConfigError) as caught:
+        credit.method(name, **hyper)
+    place = ".".join((name, *path))
+    assert str(caught.value).startswith(f"{place}{'' if message[0] == '.' else ' '}{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_rules_of_every_family_name_initialisations():
+    assert {"fa", "dfa", "drtp", "pepita", "pepita_conv", "ndi", "di", "sdi", "di_fa", *DFC} <= {n for n, _ in SCHEMES}
+    assert {path for name, path in SCHEMES if name in DFC} == {("feedback", "init")}
+
+
+def test_a_bare_initialisation_is_named_as_it_was_given():
+    with pytest.raises(ConfigError, match=r"^dfc.feedback = 'xavier_norml' \(did you mean 'xavier_normal'\?\); must"):
+        credit.method("dfc", feedback="xavier_norml")
+
+
+@pytest.mark.parametrize("name", DFC)
+def test_the_noise_of_a_weight_product_is_spelled_as_it_is(name):
+    with pytest.raises(ConfigError, match=rf"{name}.feedback.init.nois = 0.1 \(did you mean 'noise'\?\)"):
+        credit.method(name, feedback={"init": {"name": "weight_product", "nois": 0.1}})
+
+
+@pytest.mark.parametrize("name", DFC)
+def test_groups_may_be_given_bare_as_mappings_or_as_instances(name):
+    rule = credit.method(name, feedback={"init": "zeros", "lr": 1})
+    assert (rule.feedback.init, rule.feedback.lr, rule.feedback.k_p) == ("zeros", 1.0, 0.1)
+    assert credit.method(name, feedback="zeros") == credit.method(name, feedback={"init": "zeros"})
+    assert credit.method(name, feedback=rule.feedback) == rule
+    assert type(rule)(**vars(rule)) == rule
+    assert type(rule)(feedback="zeros").feedback.init == "zeros"

@@ -79,6 +79,16 @@ def test_nested_settings_of_a_set_merge_key_by_key(tmp_path):
     assert origins == {("hyper",): {"feedback.init": "a/x", "alpha": "a/x"}}
 
 
+def test_a_bare_value_of_a_group_merges_with_a_set_key_by_key(tmp_path):
+    sets = [{"feedback": "zeros"}, {"feedback": {"lr": 0.5}}]
+    for name, taken, own in (("a", sets[0], sets[1]), ("b", sets[1], sets[0])):
+        (tmp_path / name).mkdir()
+        checkout = sharing(tmp_path / name, methods={"slow": {"rule": "dfc_ssa", "hyper": {"from": "toy/own", **own}}})
+        (tmp_path / name / "config" / "sets" / "toy.yaml").write_text(yaml.safe_dump({"own": taken}))
+        group = spec(checkout.workflow(), "slow")["rule"]["feedback"]
+        assert (group["init"], group["lr"]) == ("zeros", 0.5)
+
+
 def hyper(value) -> dict:
     return {"methods": {"fa": {"hyper": value}}}
 

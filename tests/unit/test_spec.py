@@ -113,6 +113,21 @@ def test_a_record_column_is_the_last_part_of_the_path():
     assert [column(p) for p in ("train.optimizer.lr", "hyper.alpha", "seed")] == ["lr", "alpha", "seed"]
 
 
+def test_a_setting_of_a_group_has_the_group_in_its_column_unless_it_is_the_controller():
+    paths = ("hyper.feedback.k_p", "hyper.controller.k_p", "hyper.feedback.noise.sigma", "hyper.k_p")
+    assert [column(p) for p in paths] == ["feedback_k_p", "k_p", "feedback_noise_sigma", "k_p"]
+
+
+def test_varied_values_of_a_group_are_spread_within_it():
+    stack = members({"seeds": [0], "vary": {"hyper.feedback.k_p": [0.1, 0.2], "hyper.controller.dt": [3.0]}})
+    settings = {"feedback": {"init": "zeros", "k_p": 1.0}, "alpha": 2.0}
+    found = {"feedback": {"init": "zeros", "k_p": [0.1, 0.2]}, "alpha": 2.0, "controller": {"dt": 3.0}}
+    assert spread(settings, "hyper", stack) == found
+    assert settings["feedback"]["k_p"] == 1.0
+    with pytest.raises(ConfigError, match=r"hyper.feedback = 'zeros'; holds no settings, .* no feedback.k_p"):
+        spread({"feedback": "zeros"}, "hyper", stack)
+
+
 def test_varied_values_are_spread_over_the_members():
     stack = members({"seeds": [0, 1], "vary": {"train.optimizer.lr": [0.1, 0.3], "hyper.a": [5]}})
     settings = {"name": "sgd", "momentum": 0.9, "lr": 1.0}

@@ -13,6 +13,7 @@ import torch
 from credit.errors import CheckpointError, ConfigError
 from credit.provenance.spec import VERSION
 from credit.training import checkpoint
+from credit.training.job import apply_choice, score
 from credit.training.loop import Training
 
 TASK = {"name": "teacher", "n_in": 4, "n_out": 2, "hidden_sizes": [8], "hidden": "relu", "init": "teacher"}
@@ -78,6 +79,41 @@ def test_a_hyperparameter_of_the_rule_can_vary_within_a_stack():
         one["rule"]["feedback_scale"] = scale
         ours = [r["value"] for r in records if r["feedback_scale"] == scale]
         assert ours == pytest.approx([r["value"] for r in trained(one).records], rel=1e-10)
+
+
+def test_a_hyperparameter_of_a_group_can_vary_within_a_stack():
+    values, learning = [0.0, 0.3], {"init": "xavier_normal", "time_points": 5}
+    for given in ("xavier_normal", learning):  # a bare value is the group's main field, also here
+        spec = make_spec("dfc_ssa", lr=0.01, vary={"hyper.feedback.k_p": values, "hyper.feedback.lr": [0.1]}, epochs=1)
+        spec["rule"] |= {"feedback": given, "pretrain_epochs": 1}
+        records = trained(spec).records
+        for k_p in values:
+            one = make_spec("dfc_ssa", lr=0.01, epochs=1)
+            group = learning if given is learning else {"init": given}
+            one["rule"] |= {"feedback": {**group, "k_p": k_p, "lr": 0.1}, "pretrain_epochs": 1}
+            ours = [r["value"] for r in records if r["feedback_k_p"] == k_p and r["feedback_lr"] == 0.1]
+            assert ours == pytest.approx([r["value"] for r in trained(one).records], rel=1e-10)
+
+
+def test_a_chosen_value_goes_to_the_group_or_to_the_optimiser_that_its_path_names():
+    spec = make_spec("dfc_ssa", lr=0.5)
+    spec["rule"]["feedback"] = {"init": "zeros", "lr": 0.1}
+    chosen = {"hyper.feedback.lr": 0.2, "hyper.alpha": 0.3, "train.optimizer.momentum": 0.4}
+    run = apply_choice(spec, chosen)
+    assert run["rule"] == {"name": "dfc_ssa", "feedback": {"init": "zeros", "lr": 0.2}, "alpha": 0.3}
+    assert run["train"]["optimizer"] == {"name": "sgd", "lr": 0.5, "momentum": 0.4}
+    assert (spec["rule"]["feedback"]["lr"], "alpha" in spec["rule"]) == (0.1, False)
+
+
+def test_a_search_scores_settings_of_groups():
+    spec = make_spec(
+        "dfc_ss", lr=0.01, epochs=1, vary={"hyper.feedback.k_p": [0.0, 0.3], "hyper.controller.k_p": [1.0]}
+    )
+    spec["rule"] |= {"feedback": {"time_points": 5}, "controller": {"time_points": 5}, "pretrain_epochs": 0}
+    spec |= {"kind": "search", "criterion": {"metric": "validation_loss", "select": "last"}}
+    scores = score(spec, trained(spec))
+    assert [s["at"] for s in scores] == [{"hyper.feedback.k_p": k, "hyper.controller.k_p": 1.0} for k in (0.0, 0.3)]
+    assert all(s["score"] > 0 and s["n"] == 2 for s in scores)
 
 
 @pytest.mark.parametrize("method", ["bp", "fa"])

@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, NamedTuple
 
@@ -137,6 +137,14 @@ class Field:
     def group(self) -> Group | None:
         """The nested hyperparameters, where the field is a group."""
         return self.types[0].group if self.types else None
+
+    def with_defaults(self, values: Mapping[str, Any]) -> Field:
+        """A group whose default is `values`, also where only some of its fields are given."""
+        own = {
+            name: field.with_defaults(values[name]) if field.group else replace(field, default=values[name])
+            for name, field in self.group.fields.items()
+        }
+        return replace(self, types=(Type("group", group=replace(self.group, fields=own)),), default=values)
 
     def describe(self, stacked: bool = False) -> str:
         """What is allowed, as the end of 'must be ...'."""

@@ -238,12 +238,14 @@ class _Part:
             return None
         known, main = part.fields, part.constants.get("main")
         if main is not None and main not in known:
-            self._fail(part.node, f"main = {main!r} is none of its fields")
+            raise ConfigError(
+                f"{part.path}, line {part.node.lineno}: main = {main!r} is none of the fields of {node.id}"
+            )
         return Group(node.id, MappingProxyType(known), main)
 
     def _with_default(self, field: Field, default: Any, node: ast.AST) -> Field:
         if field.group:
-            return dataclasses.replace(field, default=self._group_default(field, default, node))
+            return field.with_defaults(self._group_default(field, default, node))
         value = default if default is REQUIRED else field.convert(default)
         if value is MISSING:
             self._fail(node, f"the default must be {field.describe()}")

@@ -61,6 +61,8 @@ def options(
     """
     given = {"name": scheme} if isinstance(scheme, str) else dict(scheme)
     place, name = where if isinstance(scheme, str) else f"{where}.name", given.pop("name", None)
+    if name is None:
+        raise ConfigError(f"{place} is missing; must be one of: {', '.join([*own, *SCHEMES])}")
     if not isinstance(name, str) or name not in {**own, **SCHEMES}:
         raise ConfigError(one_of(place, name, [*own, *SCHEMES]))
     allowed = own[name] if name in own else {**SCHEMES[name], **shared}
