@@ -250,6 +250,9 @@ def test_folders_and_names_in_the_contract_exist():
     assert not [f for f in folders if not (REPOSITORY / "src/credit" / f).is_dir()]
     names = re.findall(r"\bcredit\.(\w+)", code)
     assert names and not set(names) - members(credit)
+    packages = "|".join(name for layer in LAYERS for name in layer)
+    short = re.findall(rf"`((?:{packages})(?:\.\w+)+)`", code)
+    assert short and all(exists(f"credit.{name}") for name in short), short
 
 
 def test_names_and_signatures_in_the_contract_are_those_of_the_code():
