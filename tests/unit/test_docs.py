@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,17 +24,8 @@ from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.dag.commands import configuration
 from credit.dag.cost import needed_jobs
 from credit.dag.targets import Workflow
-from credit.methods.base import Method, Step
-from credit.nets.base import Batch, Net, Trace
-from credit.nets.dense import Dense
-from credit.probes.base import Moment, Probe
 from credit.provenance.records import read_result
-from credit.provenance.sources import Sources
-from credit.tasks.base import Task
-from credit.tasks.supervised import Supervised
-from credit.training.learner import Learner
 from tests.conftest import REPOSITORY
-from tests.unit.test_layers import LAYERS
 
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"),
@@ -192,98 +181,6 @@ def test_every_setting_of_nets_tasks_and_probes_is_documented(registry):
             assert {name, *hyperparameters.fields(registry.module(name))} - text == set(), name
 
 
-CONTRACT = "docs/contract.md"
-SUBJECTS = {  # what the contract's names stand for
-    "Batch": Batch, "batch": Batch, "block": Dense, "credit": credit, "learner": Learner, "moment": Moment, "net": Net,
-    "rand": credit.Rand, "rule": Method, "step": Step, "Supervised": Supervised, "trace": Trace,
-}  # fmt: skip
-CALLABLES = (Method, Net, Task, Probe)  # whose methods it names alone
-SOURCES = Sources().modules
-
-
-def members(subject: Any) -> set[str]:
-    """Attributes, and names of fields, which have none where they have no default."""
-    return {*dir(subject), *getattr(subject, "__dataclass_fields__", ())}
-
-
-def contract_code() -> list[str]:
-    """What stands in backquotes, and the lines of the examples."""
-    text = read(CONTRACT)
-    lines = [
-        line.partition("#")[0]
-        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-        for line in code.splitlines()
-    ]
-    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)) + lines
-
-
-def exists(name: str) -> bool:
-    """Whether a dotted name below `credit` is a module, or something in one."""
-    parent, _, last = name.rpartition(".")
-    if name in SOURCES:
-        return True
-    if parent not in SOURCES:
-        return bool(parent) and exists(parent)
-    return re.search(rf"\b{last}\b", SOURCES[parent].read_text("utf-8")) is not None
-
-
-@every_document
-def test_python_files_and_names_in_the_documents_exist(document):
-    text = document.read_text(encoding="utf-8")
-    example = examples(document.relative_to(REPOSITORY))
-    for path in re.findall(r"`([\w./-]+\.py)`", text):
-        assert path in example or any((REPOSITORY / root / path).exists() for root in ("", "src/credit")), path
-    for name in re.findall(r"\bcredit(?:\.[a-z]\w+)+(?!\w)", text):
-        assert name.startswith("credit.yaml") or exists(name), name
-
-
-@pytest.mark.parametrize("module", SOURCES)
-def test_modules_that_comments_and_docstrings_name_exist(module):
-    for name in re.findall(r"`(credit(?:\.\w+)+)", SOURCES[module].read_text("utf-8")):
-        assert exists(name), name
-
-
-def test_folders_and_names_in_the_contract_exist():
-    code = " ".join(f"`{c}`" for c in contract_code())
-    folders = re.findall(r"`(\w+(?:/\w+)*/)`", code)
-    assert len(folders) > 5
-    assert not [f for f in folders if not (REPOSITORY / "src/credit" / f).is_dir()]
-    names = re.findall(r"\bcredit\.(\w+)", code)
-    assert names and not set(names) - members(credit)
-    packages = "|".join(name for layer in LAYERS for name in layer)
-    short = re.findall(rf"`((?:{packages})(?:\.\w+)+)`", code)
-    assert short and all(exists(f"credit.{name}") for name in short), short
-
-
-def test_names_and_signatures_in_the_contract_are_those_of_the_code():
-    found = 0
-    for code in contract_code():
-        for owner, name, given in re.findall(r"(?:\b(\w+)\.)?\b([A-Za-z]\w*)(?:\(([^()]*)\))?", code):
-            if owner in SUBJECTS:
-                assert name in members(SUBJECTS[owner]), code
-                called = getattr(SUBJECTS[owner], name, None)
-            elif given:
-                called = next((getattr(c, name) for c in CALLABLES if hasattr(c, name)), None)
-            else:
-                continue
-            found += 1
-            arguments = [a.strip() for a in given.split(",")] if given else []
-            if callable(called) and not isinstance(called, type):
-                parameters = [p for p in inspect.signature(called).parameters if p != "self"]
-                named = [a.partition("=")[0] for a in arguments if "=" in a]
-                assert set(named) <= {*parameters} or "hyper" in parameters, code
-                assert len(arguments) <= len(parameters), code
-                if not owner:  # a signature is given whole
-                    assert [a.partition("=")[0] for a in arguments] == parameters, code
-    assert found > 30
-
-
-def test_the_contract_speaks_of_nothing_that_the_code_does_not():
-    words = {word for path in SOURCES.values() for word in re.findall(r"[A-Za-z]\w+", path.read_text("utf-8"))}
-    named = {w for code in contract_code() for w in re.findall(r"[A-Za-z]\w{3,}", code)}
-    assert named - words == set()
-
-
 def test_every_column_of_published_numbers_is_documented():
     assert set(PUBLISHED) - documented(read("config/README.md")) == set()
 
@@ -299,11 +196,6 @@ def test_the_table_of_names_has_every_learning_rule_and_its_state():
 def test_readme_and_contributing_stay_short():
     assert read("README.md").count("\n") < 200
     assert read("CONTRIBUTING.md").count("\n") <= 60
-
-
-def test_the_list_of_layers_is_the_one_that_is_tested():
-    listed = re.search(r"^- Layers of `src/credit`.*?\. An", read("CONTRIBUTING.md"), re.DOTALL | re.MULTILINE)[0]
-    assert re.findall(r"`(\w+)`", listed) == [name for layer in LAYERS for name in sorted(layer)]
 
 
 def test_versions_agree():
