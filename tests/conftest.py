@@ -33,7 +33,7 @@ def small_net(kind: str, loss: str = "softmax_cross_entropy", hidden: str = "tan
     """A net of 4 classes or outputs: dense 6-7-5-4, or conv on 2 x 8 x 8 images with pooling and a hidden layer."""
     if kind == "dense":
         return credit.dense([6, 7, 5, 4], hidden=hidden, loss=loss, keep=keep)
-    return credit.conv([2, 8, 8], [3], [5], 4, kernel=3, padding=1, pool=(2, 2, 0), hidden=hidden, loss=loss, keep=keep)
+    return credit.conv([2, 8, 8], [3], [5], 4, kernel=(3, 1, 1), pool=(2, 2, 0), hidden=hidden, loss=loss, keep=keep)
 
 
 def small_batch(net, seeds, batch: int = 9, stream: str = "batch"):

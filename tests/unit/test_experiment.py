@@ -312,6 +312,7 @@ def test_a_method_may_search_more(checkout):
         ({"methods": {"fa": {"hyper": {"feedback_scale": -1}}}}, r"fa.hyper.feedback_scale = -1; must be .*> 0"),
         ({"methods": {"bp": {"datasets": {"naer": {}}}}}, r"methods.bp.datasets = 'naer' \(did you mean 'near'\?\)"),
         ({"net": {"kind": "dence"}}, r"net = 'dence' \(did you mean 'dense'\?\)"),
+        ({"net": {"loss": "cross_entropy"}}, r"net.loss = 'cross_entropy' \(did you mean 'softmax_cross_entropy'\?\)"),
         ({"net": {"hiden": "tanh"}}, r"net.hiden = 'tanh': no such hyperparameter \(did you mean 'hidden'\?\)"),
         ({"task": {"n_in": 0}}, r"task.n_in = 0; must be an integer > 0"),
         ({"task": {"name": "techer"}}, r"task = 'techer' \(did you mean 'teacher'\?\)"),
@@ -412,6 +413,9 @@ def images(tmp_path, net=None, task=None, **changes):
     [
         ({"net": {"kernel": 9}}, r"net.kernel = 9, .*; conv block 0 does not fit images of 8 x 8 pixels"),
         ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 3 x 3 pixels"),
+        ({"net": {"kernel": []}}, r"net.kernel = \[\]; must be one integer > 0 or \[size, stride, padding\]"),
+        ({"net": {"kernel": [3, 0]}}, r"net.kernel = \[3, 0\]; must be one integer"),
+        ({"net": {"kernel": [9, 1, 0]}}, r"net.kernel = .*; conv block 0 does not fit images of 8 x 8 pixels"),
         ({"net": {"pool": []}}, r"net.pool = \[\]; must be null or \[size, stride, padding\]"),
         ({"net": {"pool": [2, 2, 0, 1]}}, r"net.pool = \[2, 2, 0, 1\]; must be null or"),
         ({"net": {"pool": [2, 0]}}, r"net.pool = \[2, 0\]; must be null or"),
@@ -430,8 +434,10 @@ def test_what_does_not_fit_the_images_is_refused(tmp_path, changes, message):
 
 
 @pytest.mark.parametrize("pool", [None, [2], [3, 2], [3, 2, 1]])
-def test_a_net_that_fits_its_images_is_accepted(tmp_path, pool):
-    assert images(tmp_path, net={"pool": pool}).experiment("toy/fit").cell("small", "bp").run["net"]["kernel"] == 3
+@pytest.mark.parametrize("kernel", [3, (3,), (3, 2), (5, 1, 2)])
+def test_a_net_that_fits_its_images_is_accepted(tmp_path, kernel, pool):
+    net = {"pool": pool, "kernel": list(kernel) if isinstance(kernel, tuple) else kernel}
+    assert images(tmp_path, net=net).experiment("toy/fit").cell("small", "bp").run["net"]["kernel"] == kernel
 
 
 @pytest.mark.parametrize("on", ["feedback_pass", "pretrain", "update"])

@@ -168,6 +168,6 @@ def test_targets_that_do_not_fit_are_refused():
 
 
 def test_every_name_that_a_configuration_may_use_exists_and_no_other():
-    assert {name for name in LOSSES if losses.get(name)} == set(LOSSES)
-    with pytest.raises(ConfigError, match="loss = 'cross_entropy'"):
+    assert losses._BY_NAME.keys() == LOSSES.keys()
+    with pytest.raises(ConfigError, match=r"loss = 'cross_entropy' \(did you mean 'softmax_cross_entropy'\?\)"):
         losses.get("cross_entropy")

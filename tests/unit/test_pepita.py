@@ -132,7 +132,7 @@ def test_for_a_small_projection_it_is_feedback_alignment_with_minus_the_first_we
 def net_of(kind: str, keep: float):
     if kind == "dense":
         return dense_net(3, keep, "tanh", inputs=20)
-    return credit.conv([2, 8, 8], [4, 5], [6], 3, kernel=3, padding=1, hidden="relu", keep=keep)
+    return credit.conv([2, 8, 8], [4, 5], [6], 3, kernel=(3, 1, 1), hidden="relu", keep=keep)
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from small_checkout import FIT, REPOSITORY, Checkout, put, put_choice, searching
 
 from credit.config.files import overlay, read_yaml
@@ -12,14 +14,13 @@ from credit.config.parts import NETS
 from credit.dag import cost as plan
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError
+from credit.numerics.rand import Rand
 from credit.provenance.spec import members
 
 CONV = {
     "kind": "conv",
     "channels": (8, 16),
-    "kernel": 5,
-    "stride": 1,
-    "padding": 2,
+    "kernel": (5, 1, 2),
     "pool": (3, 2, 1),
     "hidden_sizes": (32,),
 }
@@ -47,16 +48,14 @@ def test_a_conv_net_multiplies_once_per_weight_and_position():
 
 @pytest.mark.parametrize("pool", [None, (2,), (2, 2), (3, 2, 1)])
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1)])
-def test_positions_agree_with_the_net_that_is_built(pool, stride, padding):
-    settings = CONV | {"stride": stride, "padding": padding, "pool": pool}
+def test_positions_agree_with_those_that_torch_computes(pool, stride, padding):
+    settings = CONV | {"kernel": (5, stride, padding), "pool": pool}
     hyper = {k: v for k, v in settings.items() if k != "kind"}
     net = NETS.load("conv").part(**hyper).build((3, 32, 32), 10)
-    total = 0
-    for i in range(len(net)):
-        out, *inner = net.block(i).shapes()["weight"]
-        positions = net.block(i).shape_pre[1:] if len(inner) == 3 else (1, 1)
-        weights = out * (inner[0] * inner[1] * inner[2] if len(inner) == 3 else inner[0])
-        total += weights * positions[0] * positions[1]
+    trace, total = net.forward(net.init(Rand(0)), torch.zeros(1, 3, 32, 32)), 0
+    for i, step in enumerate(trace.blocks):
+        positions = math.prod(step.pre.shape[2:])
+        total += math.prod(net.block(i).shapes()["weight"]) * positions
     assert plan.multiply_adds(settings, (3, 32, 32), 10) == total
 
 

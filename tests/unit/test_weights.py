@@ -251,7 +251,7 @@ def test_a_checkpoint_belongs_to_the_weights_that_the_run_started_from(tmp_path)
         (DenseConfig, {"hidden_sizes": (5, 4)}, (7,)),
         (DenseConfig, {"hidden_sizes": (), "bias": False}, (3, 4, 4)),
         (ConvConfig, {"channels": (3, 6), "hidden_sizes": (8,)}, (2, 28, 24)),
-        (ConvConfig, {"channels": (3,), "kernel": 3, "stride": 2, "padding": 1, "pool": None}, (1, 9, 9)),
+        (ConvConfig, {"channels": (3,), "kernel": (3, 2, 1), "pool": None}, (1, 9, 9)),
         (ConvConfig, {"channels": (4,), "pool": (3, 2, 1), "bias": (True, False)}, (1, 20, 20)),
     ],
 )

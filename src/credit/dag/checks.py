@@ -11,7 +11,7 @@ from credit.config.parts import METHODS, REGISTRIES, targets
 from credit.config.registry import Registry
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import image_problems
-from credit.nets.names import check_lengths, n_blocks
+from credit.nets.names import LOSSES, check_lengths, n_blocks
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import column, put
 
@@ -115,7 +115,7 @@ class PartChecker:
         if search is None or self.problems:
             return
         splits = search["splits"]
-        errors = resolved["net"]["loss"] == "softmax_cross_entropy"
+        errors = LOSSES[resolved["net"]["loss"]]
         known = ["train_loss", *(f"{s}_loss" for s in splits), *(f"{s}_error" for s in splits if errors)]
         if search["criterion"]["metric"] not in known:
             where = f"{self.where}: {key}: search.criterion.metric"
@@ -152,8 +152,8 @@ class PartChecker:
 def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterator[str]:
     """The loss must suit the targets, the splits exist, and channels agree with the images."""
     net, task = run["net"], run["task"]
-    if net["loss"] == "softmax_cross_entropy" and targets(task) != "classes":
-        yield f"net.loss = 'softmax_cross_entropy'; needs classes, the targets of this task ({task['name']}) are values"
+    if LOSSES[net["loss"]] and targets(task) != "classes":
+        yield f"net.loss = {net['loss']!r}; needs classes, the targets of this task ({task['name']}) are values"
     if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:
         yield "train.evaluate.splits names validation; with task.validation = 0 there is no such split, leave it out"
     known = hyperparameters.constants(REGISTRIES["tasks"].module(task["name"])).get("evaluated")

@@ -20,6 +20,7 @@ from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
 from credit.errors import ConfigError, DataError, one_of
 from credit.nets.geometry import multiply_adds, parameter_shapes
+from credit.nets.names import LOSSES
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import canonical_json, members
 
@@ -155,7 +156,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     seconds += networks * simulation_seconds(spec, train, n_out)
     if spec["kind"] == "search":  # it keeps its choice, not its records
         return Cost(1, networks, seconds, HEADER)
-    metrics = 2 if spec["net"].get("loss") == "softmax_cross_entropy" else 1
+    metrics = 2 if LOSSES.get(spec["net"].get("loss")) else 1
     layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
     measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
     records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))

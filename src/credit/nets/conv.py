@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 from credit.nets import activations
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.nets.dense import Dense, each_block
+from credit.nets.geometry import kernel_window, pool_window, sides
 from credit.nets.pooling import Pool
 
 
@@ -40,8 +41,7 @@ class Conv:
     @property
     def shape_pre(self) -> tuple[int, int, int]:
         """(C, H, W) of the pre-activation."""
-        side = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in self.shape_in[1:]]
-        return (self.channels, *side)
+        return (self.channels, *sides(self.shape_in[1:], (self.kernel, self.stride, self.padding)))
 
     @property
     def shape_out(self) -> tuple[int, int, int]:
@@ -146,9 +146,7 @@ def conv(
     channels: Sequence[int],
     hidden_sizes: Sequence[int],
     n_out: int,
-    kernel: int = 5,
-    stride: int = 1,
-    padding: int = 0,
+    kernel: int | Sequence[int] = 5,
     pool: int | Sequence[int] | None = 2,
     hidden: str | Sequence[str] = "relu",
     output: str = "linear",
@@ -158,7 +156,8 @@ def conv(
 ) -> Net:
     """A convolutional net: one block per entry of `channels`, then dense layers of `hidden_sizes` and `n_out`.
 
-    shape_in: (C, H, W). pool: size of the windows, (size, stride), (size, stride, padding), or None.
+    shape_in: (C, H, W). kernel: size of the filters, (size, stride), or (size, stride, padding). pool: the same of the
+    max-pooling, whose stride is its size unless given, or None. Numbers are one for both axes of an image.
     hidden: activation of all hidden blocks, or one name for each. bias: for all blocks, or one value for each.
     Raises ValueError when an image becomes smaller than a window, or for a wrong number of names.
     """
@@ -170,10 +169,11 @@ def conv(
     for name in names:
         activations.get(name)
     biases = each_block(bias, n_blocks)
-    window = None if pool is None else Pool(*([pool] if isinstance(pool, int) else pool))
+    size, stride, padding = kernel_window(kernel)
+    window = None if pool is None else Pool(*pool_window(pool))
     shape, blocks = tuple(int(n) for n in shape_in), []
     for i, c in enumerate(channels):
-        block = Conv(shape, int(c), kernel, names[i], stride, padding, window, biases[i])
+        block = Conv(shape, int(c), size, names[i], stride, padding, window, biases[i])
         if min(block.shape_pre) < 1 or min(block.shape_out) < 1:
             raise ValueError(
                 f"conv block {len(blocks)} (kernel {kernel}, pool {pool}) does not fit images of shape {shape}"
@@ -192,13 +192,11 @@ class ConvConfig:
 
     channels: tuple[Annotated[int, "> 0"], ...]
     hidden_sizes: tuple[Annotated[int, "> 0"], ...] = ()
-    kernel: Annotated[int, "> 0"] = 5
-    stride: Annotated[int, "> 0"] = 1
-    padding: Annotated[int, ">= 0"] = 0
+    kernel: Annotated[int, "> 0"] | tuple[Annotated[int, ">= 0"], ...] = 5
     pool: tuple[Annotated[int, ">= 0"], ...] | None = (2, 2, 0)
     hidden: Annotated[str | tuple[str, ...], "credit.nets.names.activation"] = "relu"
     output: Annotated[str, "credit.nets.names.activation"] = "linear"
-    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
+    loss: Annotated[str, "credit.nets.names.loss"] = "softmax_cross_entropy"
     bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
     init: Annotated[str | dict | tuple[dict, ...], "credit.nets.names.layer_options"] = "xavier_normal"
@@ -208,8 +206,8 @@ class ConvConfig:
         if len(shape_in) != 3:
             raise ValueError(f"a conv net takes images (C, H, W); this task's inputs have shape {shape_in}")
         return conv(
-            shape_in, self.channels, self.hidden_sizes, n_out, self.kernel, self.stride, self.padding,
-            None if self.pool is None else tuple(self.pool), self.hidden, self.output, self.loss, self.bias, self.keep,
+            shape_in, self.channels, self.hidden_sizes, n_out, self.kernel, self.pool, self.hidden, self.output,
+            self.loss, self.bias, self.keep,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -133,7 +133,7 @@ class DenseConfig:
     hidden_sizes: tuple[Annotated[int, "> 0"], ...]
     hidden: Annotated[str | tuple[str, ...], "credit.nets.names.activation"] = "tanh"
     output: Annotated[str, "credit.nets.names.activation"] = "linear"
-    loss: Literal["softmax_cross_entropy", "mse", "half_squared_error", "squared_error_sum"] = "softmax_cross_entropy"
+    loss: Annotated[str, "credit.nets.names.loss"] = "softmax_cross_entropy"
     bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
     init: Annotated[str | dict | tuple[dict, ...], "credit.nets.names.layer_options"] = "xavier_normal"

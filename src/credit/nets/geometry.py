@@ -6,31 +6,54 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+Window = tuple[int, int, int]  # size, distance of neighbours, padding
+
+
+def kernel_window(kernel: int | Sequence[int]) -> Window:
+    """Of a convolution: its size, or [size, stride, padding], the last two optional (1, 0)."""
+    return _window(kernel, 1)
+
+
+def pool_window(pool: int | Sequence[int] | None) -> Window:
+    """Of the pooling: its size, or [size, stride, padding], the last two optional (size, 0); None changes nothing."""
+    size = 1 if pool is None else pool
+    return _window(size, size if isinstance(size, int) else size[0])
+
+
+def _window(given: int | Sequence[int], stride: int) -> Window:
+    given = (given,) if isinstance(given, int) else tuple(given)
+    size, stride, padding = given + (0, stride, 0)[len(given) :]
+    return size, stride, padding
+
+
+def sides(lengths: Sequence[int], window: Window) -> list[int]:
+    """How many windows fit along each of an image's sides."""
+    size, stride, padding = window
+    return [(n + 2 * padding - size) // stride + 1 for n in lengths]
+
+
+def conv_sides(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+    """Height and width after the convolution, and after the pooling, of every convolution of `net`, the settings of a
+    spec; image: (height, width)."""
+    for _ in net.get("channels", ()):
+        inner = sides(image, kernel_window(net["kernel"]))
+        image = sides(inner, pool_window(net.get("pool")))
+        yield inner, image
+
 
 def image_problems(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[str]:
     """A conv net's windows must fit the images (channels, height, width) of its data set."""
     if net["kind"] != "conv":
         return
-    side = list(image[1:])
-    size, stride, padding = pool_window(net["pool"])
-    for i in range(len(net["channels"])):
-        before = side
-        side = [(n + 2 * net["padding"] - net["kernel"]) // net["stride"] + 1 for n in side]
-        side = [(n + 2 * padding - size) // stride + 1 if n > 0 else 0 for n in side]
-        if min(side) < 1:
+    before = image[1:]
+    for i, (inner, after) in enumerate(conv_sides(net, before)):
+        if min(*inner, *after) < 1:
             yield (
                 f"net.kernel = {net['kernel']}, net.pool = {net['pool']}; conv block {i} does not fit images of "
                 f"{' x '.join(map(str, before))} pixels"
             )
             return
-
-
-def pool_window(pool: Sequence[int] | None) -> tuple[int, int, int]:
-    """Size, stride and padding of the pooling; 1, 1, 0 changes nothing."""
-    if pool is None:
-        return 1, 1, 0
-    size, stride, padding = (*pool, *(pool[0], 0)[len(pool) - 1 :])
-    return size, stride, padding
+        before = after
 
 
 def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -> float:
@@ -39,14 +62,9 @@ def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -
     shape_in: (n,) or (C, H, W), flattened where the net begins with a dense layer.
     """
     total, shape = 0.0, tuple(shape_in)
-    for channels in net.get("channels", ()):
-        k = net["kernel"]
-        side = [_windows(n, k, net["stride"], net["padding"]) for n in shape[1:]]
-        total += channels * math.prod(side) * shape[0] * k * k
-        if net.get("pool"):
-            window, stride, padding = pool_window(net["pool"])
-            side = [_windows(n, window, stride, padding) for n in side]
-        shape = (channels, *side)
+    for channels, (inner, after) in zip(net.get("channels", ()), conv_sides(net, shape[1:])):
+        total += channels * math.prod(inner) * shape[0] * kernel_window(net["kernel"])[0] ** 2
+        shape = (channels, *after)
     n = math.prod(shape)
     for width in (*net.get("hidden_sizes", ()), n_out):
         total += n * width
@@ -60,9 +78,10 @@ def parameter_shapes(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int
     shape_in: (n,) or (C, H, W), flattened where the net begins with a dense layer.
     """
     weights, shape = [], tuple(shape_in)
-    for channels in net.get("channels", ()):
-        weights.append((channels, shape[0], net["kernel"], net["kernel"]))
-        shape = (channels, *_sides(net, shape[1:]))
+    for channels, (_, after) in zip(net.get("channels", ()), conv_sides(net, shape[1:])):
+        size = kernel_window(net["kernel"])[0]
+        weights.append((channels, shape[0], size, size))
+        shape = (channels, *after)
     n = math.prod(shape)
     for width in (*net.get("hidden_sizes", ()), n_out):
         weights.append((width, n))
@@ -73,16 +92,3 @@ def parameter_shapes(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int
     for i, (weight, has_bias) in enumerate(zip(weights, biases)):
         found |= {f"{i}.weight": weight} | ({f"{i}.bias": weight[:1]} if has_bias else {})
     return found
-
-
-def _sides(net: Mapping[str, Any], sides: Sequence[int]) -> list[int]:
-    """Height and width of what a convolution of `net`, and its pooling, make of an image."""
-    after = [_windows(n, net["kernel"], net["stride"], net["padding"]) for n in sides]
-    if not net.get("pool"):
-        return after
-    window, stride, padding = pool_window(net["pool"])
-    return [_windows(n, window, stride, padding) for n in after]
-
-
-def _windows(n: int, window: int, stride: int, padding: int) -> int:
-    return (n + 2 * padding - window) // stride + 1

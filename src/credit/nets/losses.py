@@ -24,8 +24,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from credit.errors import ConfigError, one_of
 from credit.nets.lazy import compiled_loops
+from credit.nets.names import loss
 from credit.numerics.memory import in_memory
 
 SMALL = 4096  # logits of a network, up to which a compiled loop is faster than torch operations
@@ -194,6 +194,4 @@ def is_classes(target: Tensor) -> bool:
 
 def get(name: str) -> Loss:
     """The loss `name`. Raises ConfigError for a name that does not exist."""
-    if name not in _BY_NAME:
-        raise ConfigError(one_of("loss", name, _BY_NAME))
-    return _BY_NAME[name]
+    return _BY_NAME[loss(name, "loss")]

@@ -24,7 +24,8 @@ ACTIVATIONS = (
     "tanh",
 )
 
-LOSSES = ("half_squared_error", "mse", "softmax_cross_entropy", "squared_error_sum")
+# {loss: whether it needs classes as targets}; their formulas are in `credit.nets.losses`.
+LOSSES = {"half_squared_error": False, "mse": False, "softmax_cross_entropy": True, "squared_error_sum": False}
 
 # Initialisation schemes with the default of each option; None means that the option must be given.
 SCHEMES: dict[str, dict[str, float | None]] = {
@@ -94,6 +95,13 @@ def activation(name: str, where: str) -> str:
     return name
 
 
+def loss(name: str, where: str) -> str:
+    """The name. Raises ConfigError for one that is no loss's."""
+    if name not in LOSSES:
+        raise ConfigError(one_of(where, name, LOSSES))
+    return name
+
+
 def n_blocks(net: Mapping[str, Any]) -> int:
     """Number of layers of weights of a net with these settings."""
     return len(net.get("channels", ())) + len(net["hidden_sizes"]) + 1
@@ -110,9 +118,14 @@ def check_lengths(net: Mapping[str, Any], where: str) -> None:
         if isinstance(value, (list, tuple)) and len(value) != n:
             layers = "hidden layers" if key == "hidden" else "layers"
             raise ConfigError(f"{where}.{key} = {list(value)}; must be one value, or one for each of {n} {layers}")
-    pool = net.get("pool")
-    if pool is not None and (len(pool) not in (1, 2, 3) or min(pool[:2]) < 1 or 2 * sum(pool[2:]) > pool[0]):
-        raise ConfigError(
-            f"{where}.pool = {list(pool)}; must be null or [size, stride, padding], the last two optional, with "
-            "size and stride >= 1 and padding at most half the size"
-        )
+    for key, limit in (("kernel", ""), ("pool", " and padding at most half the size")):
+        given = net.get(key)
+        if given is None or isinstance(given, int):
+            continue
+        sound = len(given) in (1, 2, 3) and min(given[:2]) >= 1
+        if not sound or (limit and 2 * sum(given[2:]) > given[0]):
+            other = "null" if limit else "one integer > 0"
+            raise ConfigError(
+                f"{where}.{key} = {list(given)}; must be {other} or [size, stride, padding], the last two optional, "
+                f"with size and stride >= 1{limit}"
+            )

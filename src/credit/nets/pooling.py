@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from credit.nets import geometry
 from credit.nets.activations import Activation, ReLU
 from credit.nets.lazy import compiled_loops
 from credit.numerics.memory import in_memory
@@ -28,9 +29,9 @@ class Pool:
         """Distance of neighbouring windows."""
         return self.size if self.step is None else self.step
 
-    def sides(self, sides: Sequence[int]) -> list[int]:
+    def sides(self, lengths: Sequence[int]) -> list[int]:
         """Height and width after pooling."""
-        return [(n + 2 * self.padding - self.size) // self.stride + 1 for n in sides]
+        return geometry.sides(lengths, (self.size, self.stride, self.padding))
 
     @property
     def tiled(self) -> bool:
