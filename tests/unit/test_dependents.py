@@ -32,9 +32,10 @@ NUMERICS = {  # of the numerics, those that not all rules need
     "damped": ({"gn", "mn"}, set()),
     "lanes": (DFC, {"controller_course"}),
     "linalg": (INVERSION, {"controller_stability", "feedback_stability", "inversion_angles"}),
+    "threads": (DFC | {"di", "sdi"}, {"controller_course"}),
     "vectors": (INVERSION, {"inversion_angles"}),
 }
-FOR_ALL = {"compiled", "memory", "products", "rand", "rand_loops", "stack", "threads", "trees"}
+FOR_ALL = {"compiled", "memory", "products", "rand", "rand_loops", "stack", "trees"}  # bp and shallow do without stack
 
 
 @cache

@@ -158,6 +158,6 @@ def test_no_function_takes_what_a_protocol_names_without_saying_so():
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.FunctionDef)
         for argument in (*node.args.args, *node.args.kwonlyargs)
-        if argument.arg in ("opt", "learner", "loss", "block", "net") and argument.annotation is None
+        if argument.arg in ("opt", "learner", "loss", "block") and argument.annotation is None
     ]
     assert not untyped
