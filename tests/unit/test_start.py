@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_checkout import FIT, SEARCH, Checkout, put
+from small_checkout import FIT, REPOSITORY, SEARCH, Checkout, put
 
 from credit.config.files import overlay
 from credit.dag import audit, commands
 from credit.dag.cost import job_cost, needed_jobs, plan
 from credit.errors import ConfigError
 from credit.provenance.files import whole_file
+from credit.provenance.records import read_result
 from credit.provenance.spec import canonical_json
 from credit.training import weights
 
@@ -361,3 +364,42 @@ def test_missing_and_foreign_weights_are_seen(made):
     assert verdicts(folder.workflow(), upstream) == [("damaged", ("shard0.safetensors beside it is of another spec",))]
     kept.write_bytes(kept.read_bytes()[:-4])
     assert audit.verify(folder.workflow(), kept).kind == "damaged"
+
+
+# ---- the scripts
+
+
+def script(name: str, spec: dict, *paths: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, REPOSITORY / "workflow" / "scripts" / f"{name}.py", json.dumps(spec), *paths]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_search_and_training_start_from_the_same_weights_and_a_search_says_when_they_diverged(tmp_path):
+    body = overlay(FIT, {"methods": {"fa": {**FROM, "search": SEARCH | {"seeds": [0, 1]}}, "bp": {"search": None}}})
+    del body["train"]["optimizer"]["lr"]
+    body["methods"]["bp"]["train"] = {"optimizer": {"lr": 0.1}}
+    workflow = Checkout(tmp_path, {"toy/pre": PRE, "toy/fit": body}).workflow()
+    kept, choice, out = (tmp_path / name for name in ("pre.safetensors", "choice.json", "fit.jsonl"))
+    search, train = workflow.search_spec("toy/fit", "near", "fa"), workflow.train_spec("toy/fit", "near", "fa", 0)
+    made = [
+        script("train", workflow.train_spec("toy/pre", "near", "bp", 0), tmp_path / "pre.jsonl"),
+        script("search", search, choice, kept),
+        script("train", train, out, choice, kept),
+    ]
+    assert [done.returncode for done in made] == [0, 0, 0], made
+    (_, before), (header, after) = read_result(tmp_path / "pre.jsonl"), read_result(out)
+    assert header["chosen"] == json.loads(choice.read_text())["choice"]
+    assert set(header["provenance"]["start"]["modules"]) >= {"credit.methods.bp", "credit.training.loop"}
+    values = [
+        {(r["seed"], r["metric"]): r["value"] for r in rows if r["epoch"] == e} for rows, e in ((before, 4), (after, 0))
+    ]
+    assert len(values[1]) == 4
+    assert values[1].items() <= values[0].items()
+    found = weights.read(kept)
+    lost = {"spec": found.spec, "chosen": {}, "provenance": {"modules": {}}}
+    weights.write(kept, lost, found.params, [True, False])
+    done = script("search", search, choice, kept)
+    assert (done.returncode, done.stderr) == (
+        1, "error: search: seed 1 starts from a run that diverged; name other search.seeds or start.seed\n",
+    )  # fmt: skip
