@@ -123,10 +123,81 @@ def test_quick_results_lie_apart_and_data_does_not():
     assert (s.root, s.data_folder) == ("results/quick", "results/data")
 
 
-@pytest.mark.parametrize("value", ["null", "None", "", None])
+@pytest.fixture(autouse=True)
+def no_mirror(monkeypatch):
+    """No mirror in the environment."""
+    monkeypatch.delenv("CREDIT_DATA_MIRROR", raising=False)
+
+
+@pytest.mark.parametrize("value", ["null", "None", "", " ", None])
 def test_null_within_a_mapping_on_the_command_line_is_no_folder(value):
     s = configured(data={"mirror": value, "user_files": value})
     assert (s.mirror, s.user_files) == (None, None)
+
+
+PATHS = ("folder", "mirror", "user_files")
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~/data", "/home/me/data"),
+        ("~", "/home/me"),
+        ("$SCRATCH/data", "/scratch/me/data"),
+        ("${SCRATCH}/data/", "/scratch/me/data"),
+        (" $SCRATCH/a$GROUP ", "/scratch/me/alab"),
+        ("$HERE/data", "/home/me/data"),
+        ("/plain/data", "/plain/data"),
+        ("results/data", "results/data"),
+    ],
+)
+def test_home_and_variables_are_replaced_in_every_path(key, written, meant, monkeypatch):
+    for name, value in {"HOME": "/home/me", "SCRATCH": "/scratch/me", "GROUP": "lab", "HERE": "~"}.items():
+        monkeypatch.setenv(name, value)
+    s = configured(data={key: written})
+    found = {"folder": s.data_folder, "mirror": s.mirror, "user_files": s.user_files}[key]
+    assert found.rstrip("/") == meant
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("$NOWHERE/data", "the variable NOWHERE is not set"),
+        ("${NOWHERE}/data", "the variable NOWHERE is not set"),
+        ("$/data", "the variable . is not set"),
+        ("$EMPTY/data", "the variable EMPTY is not set in this environment, or empty"),
+        ("~no_such_user/data", "there is no such user"),
+    ],
+)
+def test_a_path_that_cannot_be_expanded_is_refused_by_its_key(key, written, problem, monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(ConfigError, match=rf"data\.{key} = '.*': {problem}") as caught:
+        configured(data={key: written})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["", " ", "null", "None", None, "/", "//", "$SLASH", "a{b}/c", "a*", "a\nb", __file__]
+)
+def test_what_is_no_folder_is_refused_by_its_key(written, monkeypatch):
+    monkeypatch.setenv("SLASH", "/")
+    with pytest.raises(ConfigError, match=r"config: data\.folder = .*; "):
+        configured(data={"folder": written})
+
+
+def test_the_mirror_of_the_environment_is_expanded_and_checked_like_the_configured_one(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("CREDIT_DATA_MIRROR", "~/mirror")
+    assert configured().mirror == "/home/me/mirror"
+    assert configured(data={"mirror": "/other"}).mirror == "/other"
+    monkeypatch.setenv("CREDIT_DATA_MIRROR", "$NOWHERE/mirror")
+    with pytest.raises(ConfigError, match=r"CREDIT_DATA_MIRROR = '\$NOWHERE/mirror': the variable NOWHERE is not set"):
+        configured()
+    monkeypatch.setenv("CREDIT_DATA_MIRROR", "")
+    assert configured().mirror is None
 
 
 @pytest.mark.parametrize("value", ["bp,fa", " bp , fa,", ["bp", "fa"], ["bp ", " fa"]])

@@ -1,7 +1,8 @@
-# Data sets: original files, verified, then one array file each.
+# Data sets: original files, verified, then one array file each. The folder may be shared with other checkouts: `update`
+# keeps what is there until a job has made it anew, and when the job fails.
 rule fetch_dataset:
     output:
-        f"{DATA}/raw/{{dataset}}.json",
+        update(f"{DATA}/raw/{{dataset}}.json"),
     log:
         f"{LOGS}/fetch_dataset/{{dataset}}.log",
     benchmark:
@@ -27,7 +28,7 @@ rule prepare_dataset:
     input:
         f"{DATA}/raw/{{dataset}}.json",
     output:
-        ensure(f"{DATA}/{{dataset}}.npz", non_empty=True),
+        ensure(update(f"{DATA}/{{dataset}}.npz"), non_empty=True),
     log:
         f"{LOGS}/prepare_dataset/{{dataset}}.log",
     benchmark:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import _src  # noqa: F401
 
+from credit.config.paths import MIRROR_VARIABLE
 from credit.data.entry import Entry
-from credit.data.fetch import MIRROR_VARIABLE, fetch
+from credit.data.fetch import fetch
 from credit.errors import one_line
 from credit.provenance.files import write_json
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.files import check_schema
+from credit.config.paths import expanded, folder, mirror_of_environment
 
 SCALES = ("paper", "quick")
 
@@ -36,7 +37,10 @@ class Settings:
 
 
 def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:
-    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`)."""
+    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`).
+
+    Paths are expanded; the environment's mirror stands in where none is configured.
+    """
     check_schema(dict(config), schema, where)
     data = config.get("data", {})
     return Settings(
@@ -48,16 +52,11 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         seeds=config.get("seeds"),
         seeds_per_job=config.get("seeds_per_job"),
         epochs=config.get("epochs"),
-        data_folder=data["folder"].rstrip("/"),
-        mirror=_text(data.get("mirror")),
-        user_files=_text(data.get("user_files")),
+        data_folder=folder(data["folder"], f"{where}: data.folder"),
+        mirror=expanded(data.get("mirror"), f"{where}: data.mirror") or mirror_of_environment(),
+        user_files=expanded(data.get("user_files"), f"{where}: data.user_files"),
         allow_unverified=dict(data.get("allow_unverified") or {}),
     )
-
-
-def _text(value: str | None) -> str | None:
-    """A text, or None for what `--config` makes of null within a mapping."""
-    return None if value in ("null", "None", "") else value
 
 
 def _names(value: str | list[str] | None) -> tuple[str, ...] | None:

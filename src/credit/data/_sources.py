@@ -63,7 +63,7 @@ def in_mirror(mirror: str, entry: Entry, file: File) -> str:
         raise DataError(
             f"mirror {mirror}: unknown kind of address; must be a folder, or begin with http://, https:// or file://"
         )
-    folder = Path(mirror).expanduser()
+    folder = Path(mirror)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected a mirror that holds {entry.name}/{file.name}")
     return str(folder / entry.name / file.name)

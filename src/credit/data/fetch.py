@@ -6,18 +6,16 @@ file is taken if it is the published one, or the one copy that the user allows i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from credit.config.paths import MIRROR_VARIABLE, expanded, mirror_of_environment
 from credit.data import _sources, _torchvision
 from credit.data._sources import Patience, Unavailable
 from credit.data.entry import Entry, File
 from credit.errors import DataError
-from credit.provenance.files import checksum, whole_file
-
-MIRROR_VARIABLE = "CREDIT_DATA_MIRROR"
+from credit.provenance.files import alone, checksum, whole_file, writing
 
 
 def fetch(
@@ -33,15 +31,18 @@ def fetch(
     user_files: folder of the same layout with data sets that need registration, tried before the mirror.
     The manifest: {"dataset", "raw_hash", "verified": every file is the published one,
     "files": [{"name", "path" relative to `folder`, "bytes", "sha256", "verified"}]}.
-    Raises DataError naming the file, what was found and what is expected; no partial file is left.
+    Raises DataError naming the file, what was found and what is expected; no partial file is left. Several processes
+    may fetch into one folder: one at a time.
     """
-    mirrors = [user_files if entry.source == "user" else None, mirror or os.environ.get(MIRROR_VARIABLE)]
+    supplied = expanded(user_files, "user_files") if entry.source == "user" else None
+    mirrors = [supplied, expanded(mirror, "mirror") or mirror_of_environment()]
     files = []
     if entry.source != "embedded":
-        for file in entry.files:
-            path = Path(_torchvision.raw_folder(entry), file.name)
-            facts = _bring(entry, file, folder / path, list(filter(None, mirrors)), patience or Patience())
-            files.append({"name": file.name, "path": path.as_posix(), **facts})
+        with writing(folder), alone(folder, f"fetches {entry.name} into {folder}"):
+            for file in entry.files:
+                path = Path(_torchvision.raw_folder(entry), file.name)
+                facts = _bring(entry, file, folder / path, list(filter(None, mirrors)), patience or Patience())
+                files.append({"name": file.name, "path": path.as_posix(), **facts})
     verified = all(f["verified"] for f in files)
     if verified and not entry.verified:
         raise DataError(

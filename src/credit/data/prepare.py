@@ -6,9 +6,11 @@ classes; meta, a JSON string: name, classes, scale (largest grey level), verifie
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,27 +20,28 @@ import numpy as np
 from credit.data.entry import Entry
 from credit.data.readers import Batches, read
 from credit.errors import DataError
-from credit.provenance.files import checksum, whole_file, writing
+from credit.provenance.files import alone, checksum, whole_file, writing
 
 
 def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
     """Write the data set whose original files `fetch` brought into `folder`, with this manifest, to `out`.
 
     Raises DataError if a file is not the one in the manifest, is damaged or malformed, or does not hold the
-    declared numbers, shapes and labels, and if the disk is full; `out` then stays as it was.
+    declared numbers, shapes and labels, and if the disk is full; `out` then stays as it was. Several processes may
+    prepare one `out`: one at a time.
     """
-    _check_manifest(entry, folder, manifest)
-    scratch = out.with_name(f".{out.name}.unpacked")
     size = (entry.train + entry.test) * math.prod(entry.image)
-    shutil.rmtree(scratch, ignore_errors=True)  # left by a job that was killed
-    try:
-        with writing(out, size):
-            scratch.mkdir(parents=True)
+    with writing(out, size), alone(out, f"prepares {entry.name} in {out.parent}") as locked:
+        _check_manifest(entry, folder, manifest)
+        for left in out.parent.glob(f".{glob.escape(out.name)}.*unpacked") if locked else ():
+            shutil.rmtree(left, ignore_errors=True)  # by a job that was killed
+        scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".unpacked"))
+        try:
             batches = read(entry, folder, scratch, manifest["verified"])
             with whole_file(out, size) as part:
                 _write(part, entry, batches, _meta(entry, manifest))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_manifest(entry: Entry, folder: Path, manifest: dict) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,11 +40,8 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
     with writing(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        part = Path(name)
+        handle, part = _own_part(path)
         try:
-            with suppress(OSError):  # a file system without locks: then leftovers stay
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -57,10 +55,62 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
                 part.unlink()
 
 
+def _own_part(path: Path) -> tuple[int, Path]:
+    """Descriptor and name of a new temporary file, locked for as long as the descriptor is open."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with suppress(OSError):  # a file system without locks: then leftovers stay
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_open(handle, name):  # else another writer took it for a leftover before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _is_open(handle: int, name: str | Path) -> bool:
+    """Whether this name is that of the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), Path(name).stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def alone(path: Path, doing: str) -> Iterator[bool]:
+    """One process at a time for what makes `path`, on all machines that share its folder; others wait.
+
+    A lock beside `path` says so, and is gone afterwards. Yields whether there is such a lock: some file systems have
+    none, and what is written must hold without it. doing: what a process that waits says of the other one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.with_name(f".{path.name}.lock")
+    handle, locked = _locked(name, doing)
+    try:
+        yield locked
+    finally:
+        with suppress(OSError):
+            name.unlink()  # before it is unlocked: those who wait see that it is gone, and make a new one
+        os.close(handle)
+
+
+def _locked(name: Path, doing: str) -> tuple[int, bool]:
+    while True:
+        handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another job, which {doing}", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            return handle, False
+        if _is_open(handle, name):
+            return handle, True
+        os.close(handle)
+
+
 def _remove_leftovers(path: Path) -> None:
     """Temporary files of writers that were killed: those whose lock nobody holds."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), part.open("rb") as file:
+        with suppress(OSError), part.open("rb+") as file:  # NFS locks what may be written only
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink()
 
