@@ -136,6 +136,21 @@ def test_the_workflow_runs_from_another_folder(own: Checkout, tmp_path: Path):
     assert done.status == 0, done.text
 
 
+def test_only_jobs_of_experiments_that_ask_for_a_gpu_get_one(own: Checkout):
+    """No experiment does, so that it is one number for all; here one of two asks."""
+
+    def gpus(*arguments: str) -> dict[str, set[str]]:
+        targets = ["results/tables/cross/images.csv", "results/tables/cross/student_teacher.csv"]
+        text = own.snakemake("--dry-run", *arguments, "--", *targets).text
+        lines = re.findall(r"output: results/runs/cross/(\w+)/.*?\n +resources: (.*?)\n", text, re.DOTALL)
+        return {name: {gpu for n, r in lines if n == name for gpu in re.findall(r"gpu=\d", r)} for name, _ in lines}
+
+    assert gpus() == {"images": {"gpu=0"}, "student_teacher": {"gpu=0"}}
+    assert gpus("--config", "device=cuda") == {"images": {"gpu=1"}, "student_teacher": {"gpu=1"}}
+    own.configure("student_teacher", lambda content: content.update(resources={"gpu": 1}))
+    assert gpus() == {"images": {"gpu=0"}, "student_teacher": {"gpu=1"}}
+
+
 def test_garbage_is_collected_again_once_jobs_start(own: Checkout):
     snakefile = own.root / "Snakefile"
     said = {moment: f'print("{moment}", gc.isenabled(), gc.get_threshold()[0])' for moment in ("planning", "done")}

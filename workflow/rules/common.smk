@@ -1,6 +1,7 @@
 # What all rules share: the resolved workflow, and named functions of wildcards.
 import functools
 import gc
+import inspect
 import shlex
 import sys
 from pathlib import Path
@@ -132,4 +133,12 @@ def train_runtime(wildcards, attempt):
 
 
 def train_gpu(wildcards):
-    return 1 if WORKFLOW.settings.device == "cuda" else experiment_of(wildcards).resource("gpu", 0)
+    return experiment_of(wildcards).resource("gpu", 0)
+
+
+# Snakemake asks for the parameters of a job's functions a dozen times a job; written down, they need not be derived.
+for function in (train_spec, train_inputs, train_threads, train_mem_mb, train_runtime, train_gpu):
+    function.__signature__ = inspect.signature(function)
+
+# Nor need it ask for each job where all have the same.
+TRAIN_GPU = 1 if WORKFLOW.settings.device == "cuda" else train_gpu if WORKFLOW.asks_for_gpu else 0

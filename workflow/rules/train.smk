@@ -14,7 +14,7 @@ rule search_settings:
     resources:
         mem_mb=train_mem_mb,
         runtime=train_runtime,
-        gpu=train_gpu,
+        gpu=TRAIN_GPU,
         device=WORKFLOW.settings.device,
     params:
         spec=search_spec,
@@ -43,7 +43,7 @@ rule train:
     resources:
         mem_mb=train_mem_mb,
         runtime=train_runtime,
-        gpu=train_gpu,
+        gpu=TRAIN_GPU,
         device=WORKFLOW.settings.device,
     params:
         spec=train_spec,

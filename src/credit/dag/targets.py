@@ -177,6 +177,11 @@ class Workflow:
             raise ConfigError(one_of("experiment", key, self.experiments))
         return self._known[key]
 
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether an experiment asks for a GPU by its `resources`."""
+        return any(experiment.resource("gpu", 0) for experiment in self._known.values())
+
     def published(self) -> list[str]:
         """Files of published numbers."""
         return sorted(str(p.relative_to(self.root)) for p in (self.root / "config" / "published").glob("*.csv"))
