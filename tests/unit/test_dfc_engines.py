@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import credit
-from credit.methods.control import rates as elementwise
+from credit.nets import differences
 from credit.methods.control import simulation as _dfc_simulation
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
@@ -208,7 +208,7 @@ def test_the_fraction_is_tanh_to_rounding_up_to_one_half():
     phi, rng = activations.get("tanh"), np.random.default_rng(0)
     pre, x = rng.normal(0, 2, 4000), rng.uniform(-0.5, 0.5, 4000)
     act, out = np.tanh(pre), np.empty(4000)
-    elementwise.rates(elementwise.TANH, 0.0, x, pre, act, 1 - act * act, out, elementwise.CONSTANTS)
+    differences.rates(differences.TANH, 0.0, x, pre, act, 1 - act * act, out, differences.CONSTANTS)
     a, d = torch.from_numpy(pre), torch.from_numpy(x)
     torch.testing.assert_close(torch.from_numpy(out), difference(phi, a, phi.value(a), d), rtol=1e-11, atol=1e-16)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from credit.methods.control import rates as elementwise
+from credit.nets import differences
 from credit.nets.activations import Linear, difference
 from credit.nets.base import Net, Trace
 from credit.nets.dense import affine
@@ -52,16 +52,16 @@ class Deviation:
 
     def rate(self, i: int, voltage: Tensor) -> Tensor:
         """Firing rate of layer i at a somatic voltage, both (M, B, n_i)."""
-        if elementwise.possible(self.phi[i], self.pre[i], voltage):
-            return elementwise.change(self.phi[i], voltage, self.pre[i], self.act[i], self.slopes[i])
+        if differences.possible(self.phi[i], self.pre[i], voltage):
+            return differences.change(self.phi[i], voltage, self.pre[i], self.act[i], self.slopes[i])
         return difference(self.phi[i], self.pre[i], self.act[i], voltage)
 
     def step(self, i: int, base: Tensor, shift: Tensor) -> Tensor:
         """phi(base + shift) - phi(base), (M, B, n_i), the same number in both frames."""
         if isinstance(self.phi[i], Linear):
             return shift
-        if elementwise.possible(self.phi[i], self.pre[i], base, shift):
-            return elementwise.step(self.phi[i], base, shift, self.pre[i], self.act[i], self.slopes[i])
+        if differences.possible(self.phi[i], self.pre[i], base, shift):
+            return differences.step(self.phi[i], base, shift, self.pre[i], self.act[i], self.slopes[i])
         pre = self.pre[i] + base
         return difference(self.phi[i], pre, self.phi[i].value(pre), shift)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from credit.methods.control import rates as elementwise
+from credit.nets import differences
 from credit.methods.control.frame import Deviation
 from credit.nets.activations import Linear
 from credit.numerics.chunks import chunks
@@ -126,7 +126,7 @@ def carry(frame: Deviation, slopes: Sequence[Tensor], drive: Sequence[Tensor], l
         if isinstance(frame.phi[i], Linear):
             response.add_(pushed.unsqueeze(-3))
         elif in_memory(response, pushed, slopes[i]):
-            elementwise.push(response, pushed, slopes[i])
+            differences.push(response, pushed, slopes[i])
         else:
             response.add_(pushed.unsqueeze(-3)).mul_(slopes[i].unsqueeze(-2))
     return response

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.methods.control import rates as elementwise
+from credit.nets import differences
 from credit.methods.control.controller import Controller, Snapshot
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.step import Flags, settings
@@ -43,7 +43,7 @@ class Disturbance(NamedTuple):
 
 class Task(NamedTuple):
     """steps: stored points. collect: nothing, teaching signals, or apical voltage times next control; rule: which
-    signals; both as numbers, see `control.simulation` and `control.rates`."""
+    signals; both as numbers, see `control.simulation` and `nets.differences`."""
 
     steps: int
     collect: int
@@ -90,7 +90,7 @@ class Result(Snapshot):
 def possible(frame: Deviation) -> bool:
     """Whether the compiled loops can run this: deviations in memory of the CPU, activations that they know."""
     return type(frame) is Deviation and all(
-        elementwise.possible(phi, v) for phi, v in zip(frame.phi, frame.act, strict=True)
+        differences.possible(phi, v) for phi, v in zip(frame.phi, frame.act, strict=True)
     )
 
 
@@ -114,10 +114,10 @@ def prepare(
     whose = np.arange(members) if noise is None or noise.whose is None else noise.whose.numpy()
     gains = table([0.0] * layers if noise is None else noise.gains, members, dtype)
     return Arrays(
-        np.array([elementwise.code(phi) for phi in frame.phi]),
-        np.array([elementwise.slope_below(phi) for phi in frame.phi], dtype),
+        np.array([differences.code(phi) for phi in frame.phi]),
+        np.array([differences.slope_below(phi) for phi in frame.phi], dtype),
         *(lift(t) for t in (frame.weights, feedback, frame.pre, frame.act, frame.slopes)), goal,
         Disturbance(tuple(draws), whose, gains),
         np.ones(goal.shape[:2], bool) if keep is None else lift([keep])[0].numpy(),
-        settings(controller, members, dtype), Flags.of(controller, noise is not None), elementwise.constants(goal),
+        settings(controller, members, dtype), Flags.of(controller, noise is not None), differences.constants(goal),
     )  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 
 from credit.methods.control.loops.arrays import Arrays, Result, Task
 from credit.methods.control.loops.step import step
-from credit.methods.control.rates import rates, signals
+from credit.nets.differences import rates, signals
 from credit.numerics.compiled import compiled
 from credit.numerics.lanes import (
     LANES,
@@ -33,7 +33,7 @@ from credit.numerics.threads import as_array, share
 
 
 class Net(NamedTuple):
-    """at: first unit of every layer, and their number N. kinds, leaks: of activations, see `control.rates`.
+    """at: first unit of every layer, and their number N. kinds, leaks: of activations, see `nets.differences`.
     weights: (M, n_i, n_{i-1}) by layer, the first is unused. feedback: all Q_i, (M, N, n_L)."""
 
     at: np.ndarray

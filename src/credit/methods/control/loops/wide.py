@@ -13,14 +13,14 @@ import torch
 
 from credit.methods.control.loops.arrays import Arrays, Result, Task
 from credit.methods.control.loops.step import step
-from credit.methods.control.rates import rates, signals
+from credit.nets.differences import rates, signals
 from credit.numerics.compiled import compiled
 from credit.numerics.lanes import add, blend, blend_sum, subtract
 from credit.numerics.threads import share
 
 
 class Layer(NamedTuple):
-    """Activation, see `control.rates`, and feedforward state of a layer, (M, B, n)."""
+    """Activation, see `nets.differences`, and feedforward state of a layer, (M, B, n)."""
 
     kind: int
     leak: Any

@@ -1,4 +1,6 @@
-"""Changes of firing rates, compiled for the CPU: one pass over memory, without cancellation.
+"""Changes of activities with their pre-activations, compiled for the CPU: one pass, without cancellation.
+
+The fast forms of `credit.nets.activations.difference`.
 
 With P / Q = tanh x the addition theorem gives tanh(v + x) - tanh v = P (1 - r^2) / (Q + r P), r = tanh v: one division
 in place of two tanh. P and Q are the seventh convergent of the continued fraction of tanh (Lambert 1768), exact to
