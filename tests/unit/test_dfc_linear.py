@@ -13,6 +13,7 @@ from credit.methods.control import feedback as learning
 from credit.methods.control import noise as noises
 from credit.methods.control.linearised import layer_gains
 from credit.methods.control.loops import recursion as linear
+from credit.numerics import seen_noise
 from credit.training.learner import Learner
 from tests.conftest import dfc_hyper
 from tests.unit.test_dfc import SEEDS, apart, gradients, start
@@ -73,13 +74,13 @@ def test_the_compiled_recursion_is_the_one_for_every_device(flags, noisy):
 def test_projected_noise_is_the_noise_seen_through_the_jacobian_and_the_gradient():
     torch.manual_seed(3)
     xi, jacobian = torch.randn(2, 11, 5, 8).double(), torch.randn(2, 5, 3, 8).double()
-    later = noises.Later(torch.randn(2, 5, 11, 3).double())
-    full = noises.Full(xi, jacobian)
+    later = seen_noise.Later(torch.randn(2, 5, 11, 3).double())
+    full = seen_noise.Full(xi, jacobian)
     root = torch.linalg.cholesky(jacobian @ jacobian.mT)
     by_sample = xi.transpose(1, 2)
     within = by_sample @ jacobian.mT @ torch.linalg.inv(root.mT)
     rest = torch.linalg.inv(later.root) @ (later.values.mT @ by_sample)  # any Y with Y^T L^T = xi^T w
-    projected = noises.Projected(within, rest, jacobian)
+    projected = seen_noise.Projected(within, rest, jacobian)
     assert relative([projected.seen(), projected.collected(later)], [full.seen(), full.collected(later)]) < 1e-9
 
 
@@ -90,8 +91,8 @@ def test_projected_noise_has_the_distribution_of_full_noise(rank):
     jacobian = (torch.randn(k, rank) @ torch.randn(rank, n)).double()
     later = torch.randn(steps, k).double()
     within, rest = torch.randn(draws, 1, steps, k).double(), torch.randn(draws, 1, k, n).double()
-    ours = noises.Projected(within, rest, jacobian.expand(draws, 1, k, n))
-    collected = ours.collected(noises.Later(later.expand(draws, 1, steps, k)))
+    ours = seen_noise.Projected(within, rest, jacobian.expand(draws, 1, k, n))
+    collected = ours.collected(seen_noise.Later(later.expand(draws, 1, steps, k)))
     found = torch.cat([ours.seen().flatten(1), collected.flatten(1)], 1)
     each = torch.eye(steps * n).double().reshape(-1, steps, n)  # both are linear in the noise
     linear_map = torch.cat([(each @ jacobian.mT).flatten(1), (each.mT @ later).flatten(1)], 1)

@@ -68,10 +68,14 @@ class Method:
     keeps_state: ClassVar[bool] = False  # `init` returns something
     single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it
 
+    @property
+    def name(self) -> str:
+        """The learning rule's name, which is that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        where = type(self).__module__.rpartition(".")[2]
-        checked = hyperparameters.check(type(self).__module__, given, where, stacked=True)
+        checked = hyperparameters.check(type(self).__module__, given, self.name, stacked=True)
         for name, value in hyperparameters.instances(type(self), checked).items():
             if is_dataclass(value):
                 object.__setattr__(self, name, value)
@@ -130,8 +134,9 @@ class Method:
     def check_net(self, net: Net) -> None:
         """Raise ValueError when the rule is not defined for this kind of net."""
         if net.kind not in self.nets:
-            name = type(self).__module__.rpartition(".")[2]
-            raise ValueError(f"method {name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}")
+            raise ValueError(
+                f"method {self.name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}"
+            )
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
+from credit.numerics.linalg import finite_parts
 from credit.numerics.stack import member
 
 
@@ -24,6 +25,6 @@ def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float
         return torch.linalg.solve_ex(gram, error.unsqueeze(-1)).result.squeeze(-1)
     if np.max(damping) > 0:
         raise ConfigError(f"{where}.damping = {damping}; in one stack all values must be 0, or none")
-    finite = gram.isfinite().flatten(-2).all(-1)[..., None, None]
-    inverse = torch.linalg.pinv(torch.where(finite, gram, 0.0), hermitian=True)
+    finite, gram = finite_parts(gram)
+    inverse = torch.linalg.pinv(gram, hermitian=True)
     return (torch.where(finite, inverse, torch.nan) @ error.unsqueeze(-1)).squeeze(-1)

@@ -6,6 +6,23 @@ import torch
 from torch import Tensor
 
 
+def finite_parts(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Which matrices (..., m, n) are finite, bool (..., 1, 1), and the matrices with 0 in place of the others."""
+    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    return finite, torch.where(finite, matrix, 0)
+
+
+def solve_each(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """(x, singular): matrix x = right for every sample, matrix (M, B, n, n), right (M, B, n); singular (M, B).
+
+    x is 0 where the matrix is singular or not finite.
+    """
+    solved = torch.linalg.solve_ex(matrix, right.unsqueeze(-1))
+    solution = solved.result.squeeze(-1)
+    singular = (solved.info != 0) | ~solution.isfinite().all(-1)
+    return torch.where(singular.unsqueeze(-1), 0.0, solution), singular
+
+
 def solve(matrix: Tensor, target: Tensor) -> Tensor:
     """matrix^-1 target by LU, (M, d, B), matrix (M, d, d); least squares for the members whose matrix is singular."""
     factors, pivots, info = torch.linalg.lu_factor_ex(matrix)
@@ -20,8 +37,8 @@ def least_squares(matrix: Tensor, target: Tensor) -> Tensor:
 
     Singular values below rounding are dropped; NaN for members that are not finite.
     """
-    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    u, s, vh = torch.linalg.svd(torch.where(finite, matrix, 0), full_matrices=False)
+    finite, matrix = finite_parts(matrix)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     kept = s > torch.finfo(s.dtype).eps * s.amax(-1, keepdim=True)
     inverse = torch.where(kept, 1 / torch.where(kept, s, 1), 0)
     solution = vh.mT @ (inverse.unsqueeze(-1) * (u.mT @ target))
@@ -37,8 +54,8 @@ def mend(x: Tensor, broken: Tensor, matrix: Tensor, target: Tensor) -> Tensor:
 
 def eigenvalues(matrix: Tensor) -> Tensor:
     """Complex eigenvalues (M, d) of a matrix (M, d, d); NaN for a member that is not finite."""
-    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    values = torch.linalg.eigvals(torch.where(finite, matrix, 0))
+    finite, matrix = finite_parts(matrix)
+    values = torch.linalg.eigvals(matrix)
     return torch.where(finite.squeeze(-1), values, complex(torch.nan, torch.nan))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.nets.jacobian import output_jacobian
+from credit.numerics.linalg import finite_parts
 from credit.probes.angles import vector_angle
 from credit.probes.base import Moment
 
@@ -37,8 +38,7 @@ def pseudoinverse_angle(jacobian: Tensor, feedback: Tensor, damping: float) -> T
 
     NaN for samples whose J is not finite.
     """
-    finite = jacobian.isfinite().flatten(-2).all(-1)[..., None, None]
-    jacobian = torch.where(finite, jacobian, 0.0)
+    finite, jacobian = finite_parts(jacobian)
     if damping == 0:
         inverse = torch.linalg.pinv(jacobian)
     else:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from credit.nets.jacobian import output_jacobian
+from credit.numerics.linalg import finite_parts
 from credit.probes.base import Moment
 
 NULL = 1e-12  # singular values below count as zero, as published
@@ -22,7 +23,7 @@ def null_space_ratio(jacobian: Tensor, rates: Tensor, gradient: Tensor) -> Tenso
     """
     rows = jacobian.unsqueeze(-1) * rates[..., None, None, :]  # (M, B, n_L, n_i, n_{i-1})
     rows = rows.flatten(-2).flatten(-3, -2)
-    finite = (rows.isfinite().flatten(-2).all(-1) & gradient.isfinite().flatten(-2).all(-1))[..., None, None]
+    finite = finite_parts(rows)[0] & finite_parts(gradient)[0]
     _, values, basis = torch.linalg.svd(torch.where(finite, rows, 0.0), full_matrices=False)
     vector = gradient.flatten(-2).unsqueeze(-1)
     inside = (basis @ vector) * (values >= NULL).unsqueeze(-1)

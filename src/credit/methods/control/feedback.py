@@ -17,7 +17,7 @@ from credit.methods.control.frame import Deviation
 from credit.methods.control.linearised import gains_of
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.loops.recursion import linear_run
-from credit.methods.control.noise import Later, Source
+from credit.numerics.seen_noise import Later, Source
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import linear_control
 from credit.nets.jacobian import chain

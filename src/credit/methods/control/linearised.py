@@ -22,6 +22,7 @@ from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.recursion import State, linear_run
 from credit.methods.control.steady import Settled
 from credit.nets.jacobian import chain
+from credit.numerics.linalg import finite_parts
 from credit.numerics.stack import combine, member
 
 LARGE = 1000  # unknowns
@@ -45,8 +46,8 @@ def spectral_radius(gains: Sequence[Tensor], controller: Controller) -> Tensor:
     then how much a random state grows in a step, good to SLACK, and 1 where it is within SLACK of 1.
     """
     n, count = gains[0].shape[-1], len(gains) + 3
-    finite = torch.stack([g.isfinite().all(-1).all(-1) for g in gains]).all(0)
-    gains = [torch.where(finite[..., None, None], g, 0.0) for g in gains]
+    finite, gains = finite_parts(torch.stack(gains))
+    finite, gains = finite.all(0)[..., 0, 0], list(gains)
     if count * n > LARGE:
         growth = _growth(gains, controller)
         return torch.where(finite, torch.where((growth - 1).abs() < SLACK, 1.0, growth), torch.inf)

@@ -68,15 +68,14 @@ class DeepFeedbackControl(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name = type(self).__module__.rpartition(".")[2]
         for key in ("controller.time_points", "feedback.time_points", "pretrain_epochs", "extra_feedback_passes"):
             value = functools.reduce(lambda at, part: getattr(at, part, 0), key.split("."), self)
             if not isinstance(value, int):
-                raise ConfigError(f"{name}.{key} = {value}; must be one integer, the same for all members")
+                raise ConfigError(f"{self.name}.{key} = {value}; must be one integer, the same for all members")
         learns, plain = self.feedback, self.feedback.constants().instant and not self.absolute
         if learns.form != "simulation" and not (plain and learns.rule == "controller"):
             raise ConfigError(
-                f"{name}.feedback.form = {learns.form!r}; needs feedback.rule 'controller', "
+                f"{self.name}.feedback.form = {learns.form!r}; needs feedback.rule 'controller', "
                 "feedback.instant_transmission and absolute false"
             )
 
@@ -125,8 +124,7 @@ class DeepFeedbackControl(Method):
         """Raise ValueError for nets that are not dense, and for dropout, with which no steady state is defined."""
         super().check_net(net)
         if net.keep < 1:
-            name = type(self).__module__.rpartition(".")[2]
-            raise ConfigError(f"method {name} is not defined with dropout; net.keep = {net.keep} must be 1")
+            raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
 
     # ---- forward weights
 

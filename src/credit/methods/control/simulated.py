@@ -118,11 +118,11 @@ class Dynamic(DeepFeedbackControl):
         return {"simulation_difference": relative_difference(*pair, net.stacked(params))}
 
     def _too_long(self, radius: Tensor) -> str:
-        name, at = type(self).__module__.rpartition(".")[2], self.controller
+        at = self.controller
         largest = float(radius.max())
         return (
-            f"{name}.controller.dt = {at.dt} with tau = {at.tau}, k_p = {at.k_p}: the simulated dynamics is unstable, "
-            f"its spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
+            f"{self.name}.controller.dt = {at.dt} with tau = {at.tau}, k_p = {at.k_p}: the simulated dynamics is "
+            f"unstable, its spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
         )
 
 

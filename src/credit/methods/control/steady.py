@@ -16,6 +16,7 @@ from credit.nets import differences
 from credit.methods.control.frame import Deviation
 from credit.nets.activations import Linear
 from credit.numerics.chunks import chunks
+from credit.numerics.linalg import solve_each
 from credit.numerics.memory import in_memory
 from credit.numerics.stack import Number, member
 
@@ -95,7 +96,7 @@ def linear_control(
         matrix = loop_gain(frame, [s[..., part, :] for s in slopes], feedback)
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         diagonal.add_(member(leak, diagonal))
-        return _solve(matrix, delta[..., part, :])
+        return solve_each(matrix, delta[..., part, :])
 
     return _joined([solve(part) for part in chunks(delta, delta.shape[-1] * _widest(feedback))])
 
@@ -149,8 +150,8 @@ def _woodbury(
         factors, pivots, info = torch.linalg.lu_factor_ex(outer)
         if bool((info != 0).any()):
             return linear_control(frame, slopes, feedback, delta, leak, "direct")
-        k_delta = torch.linalg.lu_solve(factors, pivots, delta.mT).mT
-        k_weight = torch.linalg.lu_solve(factors, pivots, weight)
+        k_delta = torch.linalg.lusolve_each(factors, pivots, delta.mT).mT
+        k_weight = torch.linalg.lusolve_each(factors, pivots, weight)
     else:
         k_delta, k_weight = delta / scale, weight / scale
     through = [q @ k_weight for q in feedback[:-1]]
@@ -163,7 +164,7 @@ def _woodbury(
         for i, q in enumerate(feedback[:-1]):
             below = response @ frame.weights[i].mT if i else 0.0
             response = local[i] * (right @ q.mT + below)
-        solution, singular = _solve(inner, response)
+        solution, singular = solve_each(inner, response)
         return torch.where(singular.unsqueeze(-1), 0.0, right - solution @ k_weight.mT), singular
 
     return _joined([solve(part) for part in chunks(delta, weight.shape[-1] * _widest(feedback[:-1]))])
@@ -174,14 +175,6 @@ def _multiple_of_identity(matrix: Tensor) -> Tensor | None:
     scale = matrix[..., :1, :1]
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     return scale if bool((scale != 0).all()) and torch.equal(matrix, scale * eye) else None
-
-
-def _solve(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """matrix^-1 right for every sample; 0 where the matrix is singular or not finite."""
-    solved = torch.linalg.solve_ex(matrix, right.unsqueeze(-1))
-    solution = solved.result.squeeze(-1)
-    singular = (solved.info != 0) | ~solution.isfinite().all(-1)
-    return torch.where(singular.unsqueeze(-1), 0.0, solution), singular
 
 
 def newton(

@@ -41,11 +41,6 @@ class Inversion(Method):
     normalize: bool = False
     skip_first: bool = False
 
-    @property
-    def name(self) -> str:
-        """The rule's name, for messages."""
-        return type(self).__module__.rpartition(".")[2]
-
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"updates": number of mini-batches seen} where the first one is skipped."""
         return {"updates": torch.zeros((), dtype=torch.int64)} if self.skip_first else {}
