@@ -10,13 +10,12 @@ import pytest
 import torch
 
 import credit
-from credit.nets import differences
 from credit.methods.control import simulation as _dfc_simulation
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.simulation import Simulation
-from credit.nets import activations
+from credit.nets import activations, differences
 from credit.nets.activations import difference
 
 DOUBLE = torch.float64

@@ -17,11 +17,11 @@ from credit.methods.control.frame import Deviation
 from credit.methods.control.linearised import gains_of
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.loops.recursion import linear_run
-from credit.numerics.seen_noise import Later, Source
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import linear_control
 from credit.nets.jacobian import chain
 from credit.numerics.rand import Rand
+from credit.numerics.seen_noise import Later, Source
 from credit.numerics.stack import Number, combine, member
 
 SIGMA_FLOOR = 0.01  # published: the gradient is divided by max(sigma, 0.01)^2

@@ -17,8 +17,8 @@ from credit.methods.control.controller import Controller, Snapshot, simulate
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops import small, wide
 from credit.methods.control.loops.arrays import Noise, Result, Task, possible, prepare
-from credit.nets.differences import RULES
 from credit.methods.control.teaching import TimeSum, teaching
+from credit.nets.differences import RULES
 from credit.numerics.stack import member
 from credit.numerics.trees import Params
 

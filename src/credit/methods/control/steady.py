@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from credit.nets import differences
 from credit.methods.control.frame import Deviation
+from credit.nets import differences
 from credit.nets.activations import Linear
 from credit.numerics.chunks import chunks
 from credit.numerics.linalg import solve_each

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.nets import differences
 from credit.methods.control.controller import Controller, Snapshot
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.step import Flags, settings
+from credit.nets import differences
 from credit.numerics.stack import Number, table
 
 
