@@ -29,9 +29,15 @@ DEPENDENTS = {
 }
 NUMERICS = {  # of the numerics, those that not all rules need
     "chunks": (DFC | {"mn"}, {"controller_course", "ssa_angle"}),
-    "damped": ({"gn", "mn"}, set()),
+    "damped": (DFC | {"gn", "mn"}, {"controller_course", "ssa_angle"}),
+    "finite": (
+        DFC | INVERSION | {"gn", "mn"},
+        {"controller_course", "controller_stability", "feedback_alignment", "feedback_stability", "inversion_angles"}
+        | {"null_space", "ssa_angle"},
+    ),
     "lanes": (DFC, {"controller_course"}),
     "linalg": (INVERSION, {"controller_stability", "feedback_stability", "inversion_angles"}),
+    "seen_noise": (DFC, {"controller_course"}),
     "threads": (DFC | {"di", "sdi"}, {"controller_course"}),
     "vectors": (INVERSION, {"inversion_angles"}),
 }

@@ -1,4 +1,4 @@
-"""Damped least squares of single samples, and the pseudoinverse that it is without damping."""
+"""Linear systems of single samples: solved, damped, or by the pseudoinverse that damped ones are without damping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.numerics.linalg import finite_parts
+from credit.numerics.finite import finite_parts
 from credit.numerics.stack import member
 
 
@@ -28,3 +28,14 @@ def damped_solution(gram: Tensor, error: Tensor, damping: float | Sequence[float
     finite, gram = finite_parts(gram)
     inverse = torch.linalg.pinv(gram, hermitian=True)
     return (torch.where(finite, inverse, torch.nan) @ error.unsqueeze(-1)).squeeze(-1)
+
+
+def solve_each(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """(x, singular): matrix x = right for every sample, matrix (M, B, n, n), right (M, B, n); singular (M, B).
+
+    x is 0 where the matrix is singular or not finite.
+    """
+    solved = torch.linalg.solve_ex(matrix, right.unsqueeze(-1))
+    solution = solved.result.squeeze(-1)
+    singular = (solved.info != 0) | ~solution.isfinite().all(-1)
+    return torch.where(singular.unsqueeze(-1), 0.0, solution), singular

@@ -5,22 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def finite_parts(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Which matrices (..., m, n) are finite, bool (..., 1, 1), and the matrices with 0 in place of the others."""
-    finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    return finite, torch.where(finite, matrix, 0)
-
-
-def solve_each(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """(x, singular): matrix x = right for every sample, matrix (M, B, n, n), right (M, B, n); singular (M, B).
-
-    x is 0 where the matrix is singular or not finite.
-    """
-    solved = torch.linalg.solve_ex(matrix, right.unsqueeze(-1))
-    solution = solved.result.squeeze(-1)
-    singular = (solved.info != 0) | ~solution.isfinite().all(-1)
-    return torch.where(singular.unsqueeze(-1), 0.0, solution), singular
+from credit.numerics.finite import finite_parts
 
 
 def solve(matrix: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.nets.jacobian import output_jacobian
-from credit.numerics.linalg import finite_parts
+from credit.numerics.finite import finite_parts
 from credit.probes.angles import vector_angle
 from credit.probes.base import Moment
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from credit.nets.jacobian import output_jacobian
-from credit.numerics.linalg import finite_parts
+from credit.numerics.finite import finite_parts
 from credit.probes.base import Moment
 
 NULL = 1e-12  # singular values below count as zero, as published

@@ -22,7 +22,7 @@ from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.recursion import State, linear_run
 from credit.methods.control.steady import Settled
 from credit.nets.jacobian import chain
-from credit.numerics.linalg import finite_parts
+from credit.numerics.finite import finite_parts
 from credit.numerics.stack import combine, member
 
 LARGE = 1000  # unknowns

@@ -16,7 +16,7 @@ from credit.methods.control.frame import Deviation
 from credit.nets import differences
 from credit.nets.activations import Linear
 from credit.numerics.chunks import chunks
-from credit.numerics.linalg import solve_each
+from credit.numerics.damped import solve_each
 from credit.numerics.memory import in_memory
 from credit.numerics.stack import Number, member
 
