@@ -1,8 +1,9 @@
-"""Cost of the workflow itself: dry run of 10,000 jobs, a run with nothing to do."""
+"""Cost of the workflow itself: planning, dry runs of 10,000 jobs, a run with nothing to do."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -14,6 +15,20 @@ from credit.bench.base import Row
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src")
+EXPERIMENT, METHODS, SEEDS = "cross/student_teacher", ("bp", "fa", "dfa"), 3332
+HERE = "import sys; sys.path.insert(0, 'src')\n"  # of the copy
+SPECS = (
+    HERE + "from pathlib import Path\n"
+    "from credit.config.files import read_yaml\n"
+    "from credit.dag.cost import experiment_jobs\n"
+    "from credit.dag.targets import Workflow, as_param\n"
+    "whole = Workflow(read_yaml(Path('config/config.yaml')), Path.cwd())\n"
+    "for key in whole.experiments:\n"
+    "    for _, spec in experiment_jobs(whole, key): as_param(spec)\n"
+    "    as_param(whole.collect_spec(key))\n"
+    "for a in (*whole.figures.values(), *whole.tables.values()): as_param(whole.artefact_spec(a.kind, a.name))\n"
+)
+PLAN = HERE + "import runpy; sys.argv = ['credit', 'plan', 'all']; runpy.run_module('credit', run_name='__main__')\n"
 
 
 def checkout(folder: Path) -> Path:
@@ -49,16 +64,67 @@ def snakemake(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", *arguments]
 
 
-def dry_run(folder: Path) -> list[Row]:
-    """A configuration with 10,000 training jobs: five methods, 2,000 seeds, one seed a job."""
-    narrowed = ("--config", "experiments=student_teacher", "seeds=2000", "seeds_per_job=1")
-    command = snakemake("-n", "--quiet", "all", *narrowed, "--", "results/tables/cross/student_teacher.csv")
-    runs = [measure(command, folder) for _ in range(3)]
-    cpu, memory = (statistics.median(r[i] for r in runs) for i in (0, 1))
+def narrowed(seeds: int) -> list[str]:
+    """Arguments for a table that needs a search and a job for every seed of each of three methods."""
     return [
-        Row("workflow", "dry run of 10,000 jobs", cpu, "CPU s", "<= 20"),
-        Row("workflow", "dry run of 10,000 jobs, peak memory", memory, "MiB", "<= 1024"),
-    ]
+        "--config", f"experiments={EXPERIMENT}", f"methods={','.join(METHODS)}", f"seeds={seeds}", "seeds_per_job=1",
+        "--", f"results/tables/{EXPERIMENT}.csv",
+    ]  # fmt: skip
+
+
+def planned(seeds: int) -> int:
+    """Jobs of `narrowed`: the searches, the training jobs, the table."""
+    return len(METHODS) * (1 + seeds) + 1
+
+
+def bare(folder: Path, jobs: int) -> Path:
+    """A folder with a Snakefile of two rules that plans as many jobs."""
+    folder.mkdir()
+    (folder / "Snakefile").write_text(
+        f"rule all:\n    input: expand('out/{{i}}.txt', i=range({jobs - 1}))\n"
+        "rule one:\n    output: 'out/{i}.txt'\n    shell: 'touch {output}'\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def counted(output: str) -> int:
+    """Jobs that a dry run says it would run; its table of jobs ends with them."""
+    return int(re.findall(r"^total +(\d+)$", output, re.MULTILINE)[-1])
+
+
+def dry_runs(folder: Path, seeds: int = SEEDS, repeats: int = 3) -> list[Row]:
+    """Dry runs of 10,000 jobs, printed and not, in turn with those of a bare Snakefile. Raises for another number."""
+    jobs = planned(seeds)
+    own, other = (folder, narrowed(seeds)), (bare(folder / "bare", jobs), [])
+    rows = []
+    for kind, options in (("printed", []), ("with -q", ["-q"])):
+        runs = [[measure(snakemake("-n", *options, *more), at) for at, more in (own, other)] for _ in range(repeats)]
+        if not options and (found := {counted(run[2]) for pair in runs for run in pair} - {jobs}):
+            raise RuntimeError(f"a dry run of {jobs} jobs planned {found}")
+        name = f"dry run of {jobs:,} jobs, {kind}"
+        ratio = statistics.median(mine[0] / theirs[0] for mine, theirs in runs)
+        rows += [
+            Row("workflow", name, statistics.median(pair[0][0] for pair in runs), "CPU s", "<= 20"),
+            Row("workflow", f"{name}, to a bare Snakefile of as many", ratio, "ratio"),
+            Row("workflow", f"{name}, peak memory", max(pair[0][1] for pair in runs), "MiB", "<= 1024"),
+        ]
+    return rows
+
+
+def planning(folder: Path, repeats: int = 5) -> list[Row]:
+    """What is planned at paper scale: by this package alone, by Snakemake with it, and by `python -m credit plan`."""
+    commands = {
+        "imports, Workflow() and all specs": [sys.executable, "-c", SPECS],
+        "snakemake -n -q all": snakemake("-n", "-q", "--", "all"),
+        "python -m credit plan all": [sys.executable, "-c", PLAN],
+    }
+    rows = []
+    for name, command in commands.items():
+        measure(command, folder)  # the first one compiles and fills the memory of planning
+        seconds = [measure(command, folder)[0] for _ in range(repeats)]
+        rows.append(Row("workflow", name, statistics.median(seconds), "CPU s"))
+    return rows
 
 
 def nothing_to_do(folder: Path) -> list[Row]:
@@ -75,4 +141,4 @@ def run() -> list[Row]:
     """Rows of this benchmark."""
     with tempfile.TemporaryDirectory() as name:
         folder = checkout(Path(name))
-        return [*dry_run(folder), *nothing_to_do(folder)]
+        return [*planning(folder), *dry_runs(folder), *nothing_to_do(folder)]
