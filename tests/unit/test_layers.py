@@ -36,7 +36,7 @@ READ_TABLES = {"figures", "analysis"}
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
     "dag.cost", "dag.experiment", "dag.settings", "dag.start", "dag.targets", "data.catalog", "errors", "nets.geometry",
-    "provenance.records", "provenance.snapshot", "provenance.spec",
+    "methods.costs.dfc", "nets.work", "provenance.records", "provenance.snapshot", "provenance.spec",
 )  # fmt: skip
 
 SOURCES = Sources()

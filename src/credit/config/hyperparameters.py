@@ -169,7 +169,7 @@ def _parse(path: Path) -> ast.Module:
         raise ConfigError(f"{path}, line {error.lineno}: syntax error: {error.msg}") from error
 
 
-class _Part:
+class Part:
     """The class that a module binds to `part` (or the class `name`), as its source has it."""
 
     def __init__(self, module: str, package_root: Path, name: str | None = None):
@@ -197,7 +197,7 @@ class _Part:
                 return ast.unparse(statement.value)
         raise ConfigError(f"{self.path}: no line `part = ClassName`, which makes a module a part")
 
-    def _base(self, node: ast.expr) -> _Part | None:
+    def _base(self, node: ast.expr) -> Part | None:
         """The base class, if it is one of this package."""
         if not isinstance(node, ast.Name):
             if ast.unparse(node).partition(".")[0] in ("typing", "abc"):
@@ -356,7 +356,7 @@ class _Part:
         return (Type(types[0].kind, types[0].bounds, types[0].choices, True),), False
 
 
-part_of = functools.cache(_Part)  # its bases and groups serve many
+part_of = functools.cache(Part)  # its bases and groups serve many
 
 
 def _name(node: ast.expr | None) -> str:

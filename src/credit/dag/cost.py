@@ -8,26 +8,28 @@ thread of a server; nothing is measured here, so that a plan says the same on ev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
+from credit.config.registry import Registry
 from credit.dag.start import task_shape
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
 from credit.errors import ConfigError, DataError, one_of
 from credit.nets.geometry import multiply_adds, parameter_shapes
 from credit.nets.names import LOSSES
+from credit.nets.work import Run, Work
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import canonical_json, members
 
 RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for an epoch of MNIST, 784-256-256-256-10
 CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
-# seconds that a simulation of feedback learning takes for a unit, a sample and a time point, noise included
-FEEDBACK = {"simulation": 1.2e-8, "linearised": 8e-9, "projected": 4e-9}
+ITEMSIZE = {"float32": 4, "float64": 8}  # bytes of a number
 START = 3.0  # CPU seconds to start Python, import torch and read the data
 RECORD = 100  # bytes that a record takes as JSON
 HEADER = 4000  # bytes of a result's spec and provenance
@@ -125,20 +127,16 @@ def drawing(spec: Mapping[str, Any]) -> float:
     )
 
 
-def simulation_seconds(spec: Mapping[str, Any], train: int, n_out: int) -> float:
-    """Seconds that one network's dynamics take: those of its updates, and those of its feedback learning."""
-    rule, epochs = spec["rule"], spec["train"]["epochs"]
-    units = sum(spec["net"].get("hidden_sizes", ())) + n_out
-    known = hyperparameters.constants(METHODS.module(rule["name"]))
-    seconds = 0.0
-    if rule.get("form", "simulation") == "simulation":
-        points = rule.get("controller", {}).get("time_points", 0)
-        seconds += train * epochs * units * points * known.get("simulation_cost", 0.0)
-    feedback = rule["feedback"] if rule.get("train_feedback") else {}
-    if feedback.get("rule") == "controller":
-        passes = rule["pretrain_epochs"] + epochs * (1 + rule["extra_feedback_passes"])
-        seconds += train * passes * units * feedback["time_points"] * FEEDBACK[feedback["form"]]
-    return seconds
+@cache
+def formula(rule: str) -> Callable[[Run], Work]:
+    """What the updates of a learning rule cost: its own formula, else its base class's, else backpropagation's."""
+    costs = Registry("credit.methods.costs", "cost")
+
+    def of(part: hyperparameters.Part) -> Callable[[Run], Work] | None:
+        name = part.module.removeprefix("credit.methods.")
+        return costs.load(name).cost if name in costs.names() else next(filter(None, map(of, part.bases)), None)
+
+    return of(hyperparameters.part_of(METHODS.module(rule), hyperparameters.PACKAGE)) or Run.backpropagation
 
 
 def job_cost(spec: Mapping[str, Any]) -> Cost:
@@ -146,14 +144,15 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
-    updates = math.ceil(train / spec["task"].get("batch_size", 128))
+    batch = spec["task"].get("batch_size", 128)
+    updates = math.ceil(train / batch)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
-    factor = hyperparameters.constants(METHODS.module(spec["rule"]["name"])).get("cost", 1.0)
-    macs = multiply_adds(spec["net"], shape, n_out)
-    operations = networks * macs * (6 * train * epochs * factor + 2 * evaluated * evaluations) + drawing(spec)
-    seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * factor + START
-    seconds += networks * simulation_seconds(spec, train, n_out)
+    rule, itemsize = spec["rule"], ITEMSIZE[settings["dtype"]]
+    work = formula(rule["name"])(Run(spec["net"], shape, n_out, rule, train, batch, epochs, networks, itemsize))
+    operations = work.operations * epochs * train / batch + drawing(spec)
+    operations += 2 * networks * multiply_adds(spec["net"], shape, n_out) * evaluated * evaluations
+    seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * work.calls + START + work.seconds
     if spec["kind"] == "search":  # it keeps its choice, not its records
         return Cost(1, networks, seconds, HEADER)
     metrics = 2 if LOSSES.get(spec["net"].get("loss")) else 1
@@ -167,7 +166,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
 def weights_size(spec: Mapping[str, Any], shape: Sequence[int], n_out: int) -> int:
     """Bytes of the weights of one network."""
     count = sum(map(math.prod, parameter_shapes(spec["net"], shape, n_out).values()))
-    return count * (8 if spec["train"]["dtype"] == "float64" else 4)
+    return count * ITEMSIZE[spec["train"]["dtype"]]
 
 
 # ---- all jobs of a target

@@ -62,8 +62,6 @@ class Method:
 
     nets: ClassVar[tuple[str, ...]] = ("dense",)  # kinds of nets that the rule is defined for
     exact_output: ClassVar[bool] = True  # the last layer's gradient is backpropagation's
-    cost: ClassVar[float] = 1.0  # rough cost of an update relative to backpropagation, for `credit plan`
-    simulation_cost: ClassVar[float] = 0.0  # seconds for a unit, sample and one of `time_points`, for `credit plan`
     pass_functions: ClassVar[tuple[str, ...]] = ("update",)  # functions that take mini-batches, with its signature
     keeps_state: ClassVar[bool] = False  # `init` returns something
     single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,9 +30,6 @@ class DFC(Dynamic):
     differs from the simulation by the order of the output error, is compared with it on the first mini-batch of every
     epoch (simulation_difference, relative), and needs instant transmission, no apical filter and no noise.
     """
-
-    cost: ClassVar[float] = 9.0
-    simulation_cost: ClassVar[float] = 1.2e-8
 
     form: Literal["simulation", "linearised"] = "simulation"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -29,9 +29,6 @@ class DFCSS(Dynamic):
     "linearised": the dynamics to first order around the feedforward state, compared in the same way, for the same
     dynamics as in `credit.methods.dfc`; it need not have settled.
     """
-
-    cost: ClassVar[float] = 9.0
-    simulation_cost: ClassVar[float] = 6e-9
 
     form: Literal["simulation", "newton", "linearised"] = "simulation"
     newton_steps: Annotated[int, ">= 0"] = 2

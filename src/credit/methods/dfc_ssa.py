@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,8 +22,6 @@ class DFCSSA(DeepFeedbackControl):
     initial_activations: presynaptic rates of the feedforward pass instead of the perturbed one. A sample whose
     matrix is singular teaches nothing and is counted (samples_singular).
     """
-
-    cost: ClassVar[float] = 3.0
 
     initial_activations: bool = False
 

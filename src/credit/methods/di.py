@@ -32,7 +32,6 @@ class DI(WithFeedback, LayerByLayer):
     """
 
     slope: ClassVar[bool] = False
-    cost: ClassVar[float] = 3.0
 
     leak: Annotated[float, ">= 0"] = 0.01
     dt: Annotated[float, "> 0"] = 0.5

@@ -23,7 +23,6 @@ class DRTP(Method):
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
     keeps_state: ClassVar[bool] = True
-    cost: ClassVar[float] = 0.95
 
     feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0

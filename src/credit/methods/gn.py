@@ -27,7 +27,6 @@ class GN(Method):
     """
 
     exact_output: ClassVar[bool] = False
-    cost: ClassVar[float] = 3.0
 
     damping: Annotated[float, ">= 0"] = 0.0
     target_stepsize: Annotated[float, "> 0"] | None = None

@@ -37,7 +37,6 @@ class MN(Method):
     """
 
     exact_output: ClassVar[bool] = False
-    cost: ClassVar[float] = 3.0
 
     damping: Annotated[float, ">= 0"] = 0.0
     nonlinear: bool = True

@@ -6,7 +6,7 @@ Source: Podlaski & Machens (NeurIPS 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from torch import Tensor
 
@@ -23,8 +23,6 @@ class NDI(WithFeedback, LayerByLayer):
     B is fixed. With B = -W^T it is a damped pseudo-inverse: leak 0 is `pbp`, a large leak `bp` divided by it. Where the
     matrix is singular, the least-squares solution is taken, as in the paper's code.
     """
-
-    cost: ClassVar[float] = 2.0
 
     leak: Annotated[float, ">= 0"] = 0.01
 

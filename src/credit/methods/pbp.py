@@ -6,7 +6,6 @@ Source: Podlaski & Machens (NeurIPS 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,8 +18,6 @@ from credit.methods.online.loops import PSEUDO, Carry
 @dataclass(frozen=True)
 class PBP(LayerByLayer):
     """delta_low = phi' * W^+ delta_up, W^+ of the present weights; a singular W counts by its nonzero part."""
-
-    cost: ClassVar[float] = 2.0
 
     def below(self, weight: Tensor, feedback: Tensor | None, delta: Tensor) -> Tensor:
         return pseudo_invert(weight, delta)

@@ -42,7 +42,6 @@ class Pepita(Method):
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
     keeps_state: ClassVar[bool] = True
     exact_output: ClassVar[bool] = False
-    cost: ClassVar[float] = 1.1
 
     projection: Annotated[str | dict, "credit.nets.names.options"] = "he_uniform"
     projection_scale: Annotated[float, "> 0"] = 0.05

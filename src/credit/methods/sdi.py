@@ -6,7 +6,7 @@ Source: Podlaski & Machens (NeurIPS 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -32,8 +32,6 @@ class SDI(WithFeedback):
     "optimized" multiplies the feedback of the layer pairs, which is kept too, for probes. dynamics: g = tanh, identity,
     or "linearized": division by phi'. No delta is multiplied by phi'. The published method has two hidden layers.
     """
-
-    cost: ClassVar[float] = 10.0
 
     leak: Annotated[float, ">= 0"] = 0.01
     dt: Annotated[float, "> 0"] = 0.5

@@ -72,6 +72,16 @@ def multiply_adds(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -
     return total
 
 
+def activities(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -> int:
+    """Numbers that one sample's forward pass keeps: the input, convolutions before and after pooling, dense layers.
+
+    net, shape_in: as for `multiply_adds`.
+    """
+    both = zip(net.get("channels", ()), conv_sides(net, shape_in[1:]))
+    images = sum(channels * (math.prod(inner) + math.prod(after)) for channels, (inner, after) in both)
+    return math.prod(shape_in) + images + sum(net.get("hidden_sizes", ())) + n_out
+
+
 def parameter_shapes(net: Mapping[str, Any], shape_in: Sequence[int], n_out: int) -> dict[str, tuple[int, ...]]:
     """{"BLOCK.weight" or "BLOCK.bias": shape without the stack axis} of `net`, the settings of a spec.
 

@@ -1,0 +1,8 @@
+"""DFC-SSA solves for the steady state; only its feedback learning is simulated."""
+
+from credit.methods.costs.dfc import dynamics
+from credit.nets.work import Run, Work
+
+
+def cost(run: Run) -> Work:
+    return dynamics(run, 3.0)

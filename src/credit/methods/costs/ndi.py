@@ -1,0 +1,7 @@
+"""Inverses of the feedback loops."""
+
+from credit.nets.work import Run, Work
+
+
+def cost(run: Run) -> Work:
+    return run.backpropagation(2.0)
