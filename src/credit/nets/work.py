@@ -6,7 +6,7 @@ Rules whose update is another amount of work than backpropagation's say so in `c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,3 +57,8 @@ class Run:
         operations = 6 * multiply_adds(self.net, self.shape, self.n_out) * self.batch_size
         whole = self.members * factor
         return Work(whole * operations, whole * self.itemsize * numbers, factor, seconds)
+
+
+def times(factor: float) -> Callable[[Run], Work]:
+    """The formula of a rule whose update is `factor` times the work of backpropagation."""
+    return lambda run: run.backpropagation(factor)

@@ -1,7 +1,5 @@
 """Projected targets take the place of the backward pass."""
 
-from credit.nets.work import Run, Work
+from credit.nets.work import times
 
-
-def cost(run: Run) -> Work:
-    return run.backpropagation(0.95)
+cost = times(0.95)

@@ -1,7 +1,5 @@
 """A Jacobian for each output, and its products."""
 
-from credit.nets.work import Run, Work
+from credit.nets.work import times
 
-
-def cost(run: Run) -> Work:
-    return run.backpropagation(3.0)
+cost = times(3.0)

@@ -1,7 +1,5 @@
 """Pseudo-inverses of the forward weights."""
 
-from credit.nets.work import Run, Work
+from credit.nets.work import times
 
-
-def cost(run: Run) -> Work:
-    return run.backpropagation(2.0)
+cost = times(2.0)
