@@ -22,6 +22,7 @@ exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import sys
 from collections.abc import Sequence
@@ -105,4 +106,5 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 if __name__ == "__main__":
     gc.disable()  # a short process, whose objects stay until its end
+    atexit.register(gc.freeze)  # and are not looked through then
     sys.exit(main())

@@ -1,4 +1,5 @@
 # What all rules share: the resolved workflow, and named functions of wildcards.
+import atexit
 import functools
 import gc
 import inspect
@@ -7,9 +8,11 @@ import sys
 from pathlib import Path
 
 # Jobs and files of the DAG stay until the end: to look through them for garbage, again and again, would be a quarter of
-# a dry run. Collected as usual again once jobs start (`onstart`); not switched off, since `--no-hooks` starts without.
+# a dry run, and another quarter when Python ends. As usual again once jobs start (`onstart`); not switched off, since
+# `--no-hooks` starts without.
 COLLECTING = gc.get_threshold()
 gc.set_threshold(10_000_000)
+atexit.register(gc.freeze)
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -52,6 +55,7 @@ def all_targets():
 
 
 def collect_garbage_again():
+    atexit.unregister(gc.freeze)
     gc.freeze()  # the DAG is not looked through any more
     gc.set_threshold(*COLLECTING)
 

@@ -290,8 +290,9 @@ class Workflow:
         if not (reports / artefact.caption).is_file():
             known = [p.name for p in reports.glob("*.rst")]
             raise ConfigError(one_of(f"{where}.caption", artefact.caption, known))
-        curves = [p.name for p in (self.root / CURVES).glob("*.csv")]
-        for name in artefact.entry.get("references", ()):
+        references = artefact.entry.get("references", ())
+        curves = [p.name for p in (self.root / CURVES).glob("*.csv")] if references else []
+        for name in references:
             if artefact.kind != "figure":
                 raise ConfigError(f"{where}.references: figures only; a table is held against config/published")
             if name not in curves:
