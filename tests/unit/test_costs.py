@@ -17,7 +17,7 @@ from credit.numerics.rand import Rand
 from credit.provenance.sources import Sources
 from tests.conftest import REPOSITORY
 
-COSTS = Registry("credit.methods.costs", "cost")
+COSTS = Registry("credit.costs", "cost")
 DENSE = {"kind": "dense", "hidden_sizes": (4,), "bias": True}
 RUN = Run(DENSE, (3,), 2, {"name": "bp"}, samples=10, batch_size=5, epochs=7, members=2, itemsize=4)
 DYNAMIC = {

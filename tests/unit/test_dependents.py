@@ -22,7 +22,6 @@ PEPITA = {"pepita", "pepita_conv", "pepita_conv_corrected", "pepita_numpy", "pep
 DEPENDENTS = {
     "backward": ({"bp", "dfa", "drtp", "fa"}, set()),
     "control": (DFC, {"controller_course", "ssa_angle"}),
-    "costs": (set(), set()),
     "control.loops": (DFC, {"controller_course"}),
     "inversion": (INVERSION, {"feedback_stability", "inversion_angles"}),
     "modulation": (PEPITA, set()),

@@ -15,6 +15,7 @@ from credit.provenance.sources import Sources
 
 LAYERS = (  # top to bottom; packages, but for `errors`
     {"dag"},
+    {"costs"},
     {"training"},
     {"figures"},
     {"analysis"},
@@ -36,7 +37,7 @@ READ_TABLES = {"figures", "analysis"}
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
     "dag.cost", "dag.experiment", "dag.settings", "dag.start", "dag.targets", "data.catalog", "errors", "nets.geometry",
-    "methods.costs.dfc", "nets.work", "provenance.records", "provenance.snapshot", "provenance.spec",
+    "costs.dfc", "nets.work", "provenance.records", "provenance.snapshot", "provenance.spec",
 )  # fmt: skip
 
 SOURCES = Sources()

@@ -130,7 +130,7 @@ def drawing(spec: Mapping[str, Any]) -> float:
 @cache
 def formula(rule: str) -> Callable[[Run], Work]:
     """What the updates of a learning rule cost: its own formula, else its base class's, else backpropagation's."""
-    costs = Registry("credit.methods.costs", "cost")
+    costs = Registry("credit.costs", "cost")
 
     def of(part: hyperparameters.Part) -> Callable[[Run], Work] | None:
         name = part.module.removeprefix("credit.methods.")

@@ -1,6 +1,6 @@
 """How much work a run is, from its settings: arithmetic and memory traffic of updates. Loads no torch.
 
-Rules whose update is another amount of work than backpropagation's say so in `credit.methods.costs`.
+Rules whose update is another amount of work than backpropagation's say so in `credit.costs`.
 """
 
 from __future__ import annotations

@@ -39,3 +39,10 @@ def solve_each(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     solution = solved.result.squeeze(-1)
     singular = (solved.info != 0) | ~solution.isfinite().all(-1)
     return torch.where(singular.unsqueeze(-1), 0.0, solution), singular
+
+
+def multiple_of_identity(matrix: Tensor) -> Tensor | None:
+    """c (M, 1, 1) if every matrix (M, n, n) is c I with c not 0, else None."""
+    scale = matrix[..., :1, :1]
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return scale if bool((scale != 0).all()) and torch.equal(matrix, scale * eye) else None

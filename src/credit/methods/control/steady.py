@@ -16,7 +16,7 @@ from credit.methods.control.frame import Deviation
 from credit.nets import differences
 from credit.nets.activations import Linear
 from credit.numerics.chunks import chunks
-from credit.numerics.damped import solve_each
+from credit.numerics.damped import multiple_of_identity, solve_each
 from credit.numerics.memory import in_memory
 from credit.numerics.stack import Number, member
 
@@ -145,7 +145,7 @@ def _woodbury(
     outer = feedback[last].clone()
     diagonal = outer.diagonal(dim1=-2, dim2=-1)
     diagonal.add_(member(leak, diagonal))
-    scale = _multiple_of_identity(outer)
+    scale = multiple_of_identity(outer)
     if scale is None:
         factors, pivots, info = torch.linalg.lu_factor_ex(outer)
         if bool((info != 0).any()):
@@ -168,13 +168,6 @@ def _woodbury(
         return torch.where(singular.unsqueeze(-1), 0.0, right - solution @ k_weight.mT), singular
 
     return _joined([solve(part) for part in chunks(delta, weight.shape[-1] * _widest(feedback[:-1]))])
-
-
-def _multiple_of_identity(matrix: Tensor) -> Tensor | None:
-    """c of shape (M, 1, 1) if every matrix is c I with c not 0, else None."""
-    scale = matrix[..., :1, :1]
-    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    return scale if bool((scale != 0).all()) and torch.equal(matrix, scale * eye) else None
 
 
 def newton(

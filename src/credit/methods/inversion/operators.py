@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from credit.numerics.linalg import mend, solve
+from credit.numerics.linalg import pseudo_solve, solve
 from credit.numerics.stack import member
 
 
@@ -40,25 +39,5 @@ def invert(weight: Tensor, feedback: Tensor, leak: float | Sequence[float], delt
 
 
 def pseudo_invert(weight: Tensor, delta: Tensor) -> Tensor:
-    """W^+ delta, (M, batch, n_low), with the Moore-Penrose pseudo-inverse of the present weights.
-
-    Normal equations of the smaller side with one step of refinement, which brings back the accuracy that squaring
-    the condition number costs; LU where W is square.
-    """
-    target = delta.mT
-    if weight.shape[-2] == weight.shape[-1]:
-        return solve(weight, target).mT
-    tall = expands(weight)
-    factor, info = torch.linalg.cholesky_ex(weight.mT @ weight if tall else weight @ weight.mT)
-    pivots = factor.diagonal(dim1=-2, dim2=-1)
-    # Beyond this condition of W refinement no longer converges; the comparison is false for NaN too.
-    sound = (info == 0) & (pivots.amin(-1) > torch.finfo(weight.dtype).eps ** (1 / 3) * pivots.amax(-1))
-
-    def once(y: Tensor) -> Tensor:
-        if tall:
-            return torch.cholesky_solve(weight.mT @ y, factor)
-        return weight.mT @ torch.cholesky_solve(y, factor)
-
-    x = once(target)
-    x = x + once(target - weight @ x)
-    return mend(x, ~sound, weight, target).mT
+    """W^+ delta, (M, batch, n_low), with the Moore-Penrose pseudo-inverse of the present weights."""
+    return pseudo_solve(weight, delta.mT).mT

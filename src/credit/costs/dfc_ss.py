@@ -1,6 +1,6 @@
 """DFC-SS: the controller of DFC to its steady state, without the sums over time."""
 
-from credit.methods.costs.dfc import dynamics
+from credit.costs.dfc import dynamics
 from credit.nets.work import Run, Work
 
 

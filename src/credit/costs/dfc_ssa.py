@@ -1,6 +1,6 @@
 """DFC-SSA solves for the steady state; only its feedback learning is simulated."""
 
-from credit.methods.costs.dfc import dynamics
+from credit.costs.dfc import dynamics
 from credit.nets.work import Run, Work
 
 
