@@ -54,6 +54,14 @@ def test_an_unknown_data_set_is_named_with_the_nearest_known_one():
         ({"digits": SHA}, "must be one of: cifar10, cifar100, fashion_mnist, mnist"),
         ({"cifar10": "86a43e"}, r"allow_unverified.cifar10 = '86a43e'; must be the sha256"),
         ({"cifar10": 5}, r"allow_unverified.cifar10 = 5; must be the sha256"),
+        (
+            {"mnist": {"train-images.gz": SHA}},
+            "allow_unverified.mnist = 'train-images.gz' .did you mean 'train-images-idx3",
+        ),
+        (
+            {"mnist": {"train-images-idx3-ubyte.gz": "12"}},
+            r"mnist.train-images-idx3-ubyte.gz = '12'; must be the sha256",
+        ),
     ],
 )
 def test_a_wrong_permission_is_refused_whichever_data_set_is_asked_for(allowed, message):
@@ -104,6 +112,20 @@ def test_an_allowed_copy_enters_with_its_own_hash_and_touches_no_other_data_set(
     assert catalog.raw_hash("mnist", allowed) == catalog.raw_hash("mnist")
     assert not catalog.dataset("cifar10", allowed).verified
     assert catalog.dataset("mnist", allowed).verified
+
+
+def test_permission_is_one_checksum_a_file_and_every_one_counts():
+    files = [f.name for f in catalog.dataset("mnist").files]
+    one, other = {files[0]: SHA}, {files[0]: SHA, files[1]: SHA}
+    hashes = [catalog.raw_hash("mnist", allowed) for allowed in ({}, {"mnist": one}, {"mnist": other})]
+    assert len(set(hashes)) == 3
+    assert catalog.raw_hash("mnist", {"mnist": SHA}) == SHA  # of whichever file
+    assert catalog.raw_hash("cifar10", {"cifar10": {"cifar-10-python.tar.gz": SHA}}) == SHA
+    for allowed in ({"mnist": one}, {"mnist": SHA}):
+        entry = catalog.dataset("mnist", allowed)
+        assert entry.allows(entry.files[0], SHA) and not entry.verified
+        assert entry.allows(entry.files[1], SHA) == (allowed["mnist"] == SHA)
+        assert Entry.from_spec(entry.spec(urls=True)) == entry
 
 
 def test_files_without_published_checksums_cannot_be_verified():

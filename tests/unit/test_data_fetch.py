@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import http.server
 import json
@@ -10,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from dataclasses import replace
 from functools import partial
@@ -17,10 +19,12 @@ from pathlib import Path
 
 import data_originals as originals
 import pytest
+import yaml
 
 from credit.data import _torchvision, catalog
 from credit.data._sources import Patience
 from credit.data.fetch import fetch
+from credit.data.prepare import prepare
 from credit.errors import DataError
 
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "fetch.py"
@@ -46,18 +50,20 @@ def files_below(folder: Path) -> list[str]:
 
 
 def refused(entry, folder, mirror, match):
-    """Fetching fails with this message, on one line, and leaves nothing."""
+    """Fetching fails with this message, on one line, and leaves nothing but files that are the published ones."""
     with pytest.raises(DataError, match=match) as e:
         fetch(entry, folder, mirror, patience=AT_ONCE)
     assert "\n" not in str(e.value)
-    assert not [p for p in folder.rglob("*") if p.is_file()]
+    for body in (p.read_bytes() for p in folder.rglob("*") if p.is_file()):
+        sums = {hashlib.sha256(body).hexdigest(), hashlib.md5(body).hexdigest()}
+        assert any(sums & {f.sha256, f.md5} for f in entry.files)
     return str(e.value)
 
 
 def damage(path: Path) -> str:
-    """Flip the last byte of a file; its new sha256."""
-    body = path.read_bytes()
-    path.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
+    """Flip the last byte of what a gzip file holds; its new sha256."""
+    body = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(body[:-1] + bytes([body[-1] ^ 1])))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -139,7 +145,7 @@ def test_a_download_with_a_wrong_checksum_is_refused(tmp_path, serve, monkeypatc
         entry,
         tmp_path / "raw",
         None,
-        f"official download: expected .*{entry.files[0].sha256}; found .*{found}",
+        f"official download from http.*: expected .*{entry.files[0].sha256}; found .*{found}",
     )
 
 
@@ -172,21 +178,138 @@ def test_a_wrong_checksum_names_file_expected_found_and_the_way_out(tmp_path):
     message = refused(entry, tmp_path / "raw", str(tmp_path / "mirror"), f"mnist/{IMAGES}: expected")
     for part in (f"{entry.files[0].bytes} bytes, sha256 {entry.files[0].sha256}", f"sha256 {found}"):
         assert part in message
-    assert f"set allow_unverified: {{mnist: {found}}}" in message
+    assert f"set allow_unverified: {{mnist: {{{IMAGES}: {found}}}}} below data in the config" in message
 
 
-def test_a_truncated_file_is_refused_with_both_sizes(tmp_path):
+def test_one_message_names_all_files_that_differ_and_a_permission_for_them_is_enough(tmp_path):
+    entry = originals.mnist(tmp_path / "mirror")
+    differing = [f.name for f in entry.files if "images" in f.name]
+    found = {name: damage(tmp_path / "mirror/mnist" / name) for name in differing}
+    message = refused(entry, tmp_path / "raw", str(tmp_path / "mirror"), "if you trust these copies")
+    assert message.count("expected") == 2 and all(name in message for name in differing)
+    written = message.partition("allow_unverified: ")[2].partition(" below")[0]
+    allowed = yaml.safe_load(written)["mnist"]
+    assert allowed == found
+    manifest = fetch(replace(entry, allowed=allowed), tmp_path / "raw", str(tmp_path / "mirror"))
+    assert [f["verified"] for f in manifest["files"]] == [f.name not in found for f in entry.files]
+    assert not manifest["verified"]
+
+
+def test_permission_names_those_that_are_allowed_already(tmp_path):
+    entry = originals.mnist(tmp_path / "mirror")
+    names = [entry.files[0].name, entry.files[3].name]
+    found = {name: damage(tmp_path / "mirror/mnist" / name) for name in names}
+    half = replace(entry, allowed={names[0]: found[names[0]]})
+    with pytest.raises(DataError) as e:
+        fetch(half, tmp_path / "raw", str(tmp_path / "mirror"))
+    for name in names:
+        assert f"{name}: {found[name]}" in str(e.value).partition("set allow_unverified")[2]
+
+
+def repack(folder: Path, form: str, name: str) -> None:
+    """Give a file another form, under the name that goes with it."""
+    path = folder / name
+    body = path.read_bytes()
+    path.unlink()
+    dotted = name.replace("-idx", ".idx")
+    plain = gzip.decompress(body)
+    other = {
+        "packed again": (name, gzip.compress(plain, 1, mtime=7)),
+        "unpacked": (name.removesuffix(".gz"), plain),
+        "unpacked under the name of the archive": (name, plain),
+        "with a dot": (dotted, body),
+        "unpacked, with a dot": (dotted.removesuffix(".gz"), plain),
+    }
+    (folder / other[form][0]).write_bytes(other[form][1])
+
+
+FORMS = (
+    "packed again", "unpacked", "unpacked under the name of the archive", "with a dot", "unpacked, with a dot"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["mirror", "server", "folder"])
+@pytest.mark.parametrize("form", FORMS)
+def test_published_files_are_known_by_what_they_hold(tmp_path, serve, form, place):
+    entry = originals.mnist(tmp_path / "mirror")
+    as_published = fetch(entry, tmp_path / "published", str(tmp_path / "mirror"))
+    prepare(entry, tmp_path / "published", as_published, tmp_path / "published.npz")
+    for file in entry.files:
+        repack(tmp_path / "mirror/mnist", form, file.name)
+    if place == "folder":
+        shutil.copytree(tmp_path / "mirror/mnist", tmp_path / "raw/MNIST/raw")
+    mirror = {"mirror": str(tmp_path / "mirror"), "server": serve(), "folder": None}[place]
+    manifest = fetch(entry, tmp_path / "raw", mirror, patience=AT_ONCE)
+    assert manifest["verified"] and manifest["raw_hash"] == entry.raw_hash()
+    prepare(entry, tmp_path / "raw", manifest, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "published.npz").read_bytes()
+
+
+def test_a_cifar_archive_that_was_packed_again_is_known_by_its_files(tmp_path, monkeypatch):
+    entry = replace(originals.cifar(tmp_path / "mirror"), allowed={})
+    path = tmp_path / "mirror/cifar10/cifar-10-python.tar.gz"
+    with tarfile.open(path) as archive:
+        held = {m.name: hashlib.md5(archive.extractfile(m).read()).hexdigest() for m in archive}
+    monkeypatch.setattr(_torchvision, "members", lambda entry: held)
+    assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))["verified"]
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    assert fetch(entry, tmp_path / "other", str(tmp_path / "mirror"))["verified"]
+    monkeypatch.setattr(_torchvision, "members", lambda entry: {**held, "cifar-10-batches-py/test_batch": "0"})
+    refused(entry, tmp_path / "third", str(tmp_path / "mirror"), "if you trust this copy")
+
+
+PAGES = (
+    b"<!DOCTYPE html>\n<html><title>Log in</title></html>", b"\xef\xbb\xbf  \n<HTML>", b'{"error": "no token"}', b""
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_a_file_is_named_and_the_next_source_is_tried(tmp_path, serve, monkeypatch, page):
+    entry = originals.mnist(tmp_path / "mirror")
+    good = tmp_path / "mirror/mnist" / IMAGES
+    (tmp_path / "login/mnist").mkdir(parents=True)
+    for file in entry.files:
+        (tmp_path / "login/mnist" / file.name).write_bytes(page)
+    message = refused(entry, tmp_path / "raw", str(tmp_path / "login"), f"login/mnist/{IMAGES}: ")
+    assert "allow_unverified" not in message
+    assert ("an empty file" if not page else "a web page or a message of a server") in message
+    md5 = {f.name: hashlib.md5((good.parent / f.name).read_bytes()).hexdigest() for f in entry.files}
+    source = _torchvision.datasets().MNIST
+    monkeypatch.setattr(source, "resources", list(md5.items()))
+    monkeypatch.setattr(source, "mirrors", [serve() + "/mnist/"])
+    assert fetch(entry, tmp_path / "raw", str(tmp_path / "login"), patience=AT_ONCE)["verified"]
+
+
+def test_an_official_place_that_shows_a_page_is_named_with_its_address(tmp_path, serve, monkeypatch):
+    entry = originals.mnist(tmp_path / "mirror")
+    for file in entry.files:
+        (tmp_path / "mirror/mnist" / file.name).write_text("<html>quota exceeded</html>")
+    address = serve() + "/mnist/"
+    monkeypatch.setattr(_torchvision.datasets().MNIST, "mirrors", [address, NOWHERE])
+    message = refused(entry, tmp_path / "raw", None, f"from {address}{IMAGES}: a web page")
+    assert "quota exceeded" in message and "allow_unverified" not in message
+
+
+def test_a_page_in_place_of_a_file_of_the_user_is_refused(tmp_path):
+    entry = originals.imagenet32(tmp_path / "mirror")
+    (tmp_path / "mirror/imagenet32/val_data").write_text("<html>Please log in</html>")
+    with pytest.raises(DataError, match="imagenet32/val_data: a web page"):
+        fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "mirror"))
+
+
+def test_a_truncated_file_is_refused_with_both_sizes_and_no_permission_for_it(tmp_path):
     entry = originals.mnist(tmp_path / "mirror")
     path = tmp_path / "mirror/mnist" / IMAGES
     path.write_bytes(path.read_bytes()[:100])
-    message = refused(entry, tmp_path / "raw", str(tmp_path / "mirror"), "found 100 bytes.*may be truncated")
-    assert f"expected {entry.files[0].bytes} bytes" in message
+    message = refused(entry, tmp_path / "raw", str(tmp_path / "mirror"), "100 bytes of .*may be truncated")
+    assert f"100 bytes of {entry.files[0].bytes}" in message
+    assert "allow_unverified" not in message
 
 
 def test_a_file_of_the_wrong_size_is_refused_even_if_its_md5_is_right(tmp_path):
     entry = originals.mnist(tmp_path / "mirror")
     md5 = [hashlib.md5((tmp_path / "mirror/mnist" / f.name).read_bytes()).hexdigest() for f in entry.files]
-    by_md5 = [replace(f, sha256=None, md5=m) for f, m in zip(entry.files, md5)]
+    by_md5 = [replace(f, sha256=None, md5=m, unpacked=None) for f, m in zip(entry.files, md5)]
     assert fetch(replace(entry, files=tuple(by_md5)), tmp_path / "good", str(tmp_path / "mirror"))["verified"]
     by_md5[0] = replace(by_md5[0], bytes=7)
     refused(
@@ -245,7 +368,8 @@ def test_an_allowed_copy_is_taken_and_marked_as_not_verified(tmp_path):
     manifest = fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))
     assert files_below(tmp_path / "raw") == ["cifar-10-python.tar.gz"]
     assert not manifest["verified"] and not manifest["files"][0]["verified"]
-    assert manifest["raw_hash"] == entry.allowed == manifest["files"][0]["sha256"]
+    (allowed,) = entry.allowed.values()
+    assert manifest["raw_hash"] == allowed == manifest["files"][0]["sha256"]
 
 
 def test_permission_for_one_copy_does_not_cover_another(tmp_path):
@@ -255,14 +379,20 @@ def test_permission_for_one_copy_does_not_cover_another(tmp_path):
         entry,
         tmp_path / "raw",
         str(tmp_path / "mirror"),
-        f"or sha256 {entry.allowed}, which allow_unverified names",
+        f"or sha256 {next(iter(entry.allowed.values()))}, which allow_unverified names",
     )
 
 
 def test_permission_that_is_not_needed_is_an_error_since_results_would_be_labelled_wrongly(tmp_path):
-    entry = replace(originals.mnist(tmp_path / "mirror"), allowed="ab" * 32)
-    with pytest.raises(DataError, match="is the published data set; remove mnist from allow_unverified"):
-        fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))
+    entry = originals.mnist(tmp_path / "mirror")
+    for allowed in ({"*": "ab" * 32}, {IMAGES: "ab" * 32}):
+        with pytest.raises(DataError, match=r"is the published data set; remove mnist from allow_unverified$"):
+            fetch(replace(entry, allowed=allowed), tmp_path / "raw", str(tmp_path / "mirror"))
+    other = entry.files[1].name
+    found = damage(tmp_path / "mirror/mnist" / other)
+    entry = replace(entry, allowed={IMAGES: "ab" * 32, other: found})
+    with pytest.raises(DataError, match=f"from allow_unverified, or of its files {IMAGES}$"):
+        fetch(entry, tmp_path / "new", str(tmp_path / "mirror"))
 
 
 def test_files_of_the_user_are_recorded_with_their_checksums(tmp_path):

@@ -90,7 +90,8 @@ def test_the_file_is_a_plain_npz(tmp_path):
 
 def test_a_cifar_copy_that_claims_to_be_verified_must_pass_torchvisions_own_checks(tmp_path):
     entry = originals.cifar(tmp_path / "mirror")
-    published = replace(entry, files=(replace(entry.files[0], bytes=None, sha256=entry.allowed),), allowed=None)
+    (sha256,) = entry.allowed.values()
+    published = replace(entry, files=(replace(entry.files[0], bytes=None, sha256=sha256),), allowed={})
     refused(published, tmp_path, "not cifar10 in its original format: Dataset not found or corrupted")
 
 
@@ -192,7 +193,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
     entry = originals.cifar(tmp_path / "mirror")
     path = tmp_path / "mirror/cifar10/cifar-10-python.tar.gz"
     (copy,) = originals.write_mirror(tmp_path / "mirror", "cifar10", {path.name: path.read_bytes()[:-4000]})
-    refused(replace(entry, allowed=copy.sha256), tmp_path, "cifar-10-python.tar.gz: cannot be unpacked")
+    refused(replace(entry, allowed={copy.name: copy.sha256}), tmp_path, "cifar-10-python.tar.gz: cannot be unpacked")
 
 
 @pytest.mark.parametrize(

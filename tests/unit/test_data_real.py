@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_the_published_files_are_verified_and_have_their_numbers_per_class(name,
     data = check(catalog.dataset(name), MIRROR, tmp_path)
     assert data.verified
     assert data.train_x.shape == (60000, 1, 28, 28)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_published_files_are_known_unpacked(name, tmp_path):
+    entry = catalog.dataset(name)
+    (tmp_path / name).mkdir()
+    for file in entry.files:
+        other = tmp_path / name / file.name.replace("-idx", ".idx").removesuffix(".gz")
+        other.write_bytes(gzip.decompress((MIRROR / name / file.name).read_bytes()))
+    assert check(entry, tmp_path, tmp_path).verified
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ class Settings:
     data_folder: str = "results/data"
     mirror: str | None = None
     user_files: str | None = None
-    allow_unverified: dict[str, str] = field(default_factory=dict)
+    allow_unverified: dict[str, Any] = field(default_factory=dict)
 
     @property
     def root(self) -> str:

@@ -29,6 +29,10 @@ class Unavailable(Exception):
     """This source does not have the file, or cannot be reached; another may."""
 
 
+class Absent(Unavailable):
+    """This source can be reached, and does not have the file."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How often a network request is tried, and the seconds before the second try; they double with each."""
@@ -45,7 +49,7 @@ class Patience:
                 e.close()
                 reason = f"HTTP status {e.code} {e.reason}"
                 if e.code < 500 and e.code != 429:  # the answer will be the same next time
-                    raise Unavailable(reason) from e
+                    raise (Absent if e.code in (403, 404, 410) else Unavailable)(reason) from e
             except _NETWORK as e:
                 reason = str(getattr(e, "reason", e)) or type(e).__name__
             if attempt + 1 < self.tries:
@@ -53,10 +57,23 @@ class Patience:
         raise Unavailable(f"{reason} (tried {self.tries} times)")
 
 
-def in_mirror(mirror: str, entry: Entry, file: File) -> str:
+def from_mirror(mirror: str, entry: Entry, file: File, part: Path, patience: Patience) -> str:
+    """Copy a file, under any of its names, from a mirror to `part`; returns where it was. Raises Unavailable."""
+    absent = None
+    for name in file.names():
+        location = in_mirror(mirror, entry, name)
+        try:
+            copy(location, part, patience)
+            return location
+        except Absent as e:
+            absent = absent or e
+    raise absent
+
+
+def in_mirror(mirror: str, entry: Entry, name: str) -> str:
     """Address or path of a file in a mirror. Raises DataError for a mirror that cannot be one."""
     if re.match(r"https?://", mirror):
-        return f"{mirror.rstrip('/')}/{entry.name}/{quote(file.name)}"
+        return f"{mirror.rstrip('/')}/{entry.name}/{quote(name)}"
     if mirror.startswith("file://"):
         mirror = urllib.request.url2pathname(urlsplit(mirror).path)
     elif "://" in mirror:
@@ -65,8 +82,8 @@ def in_mirror(mirror: str, entry: Entry, file: File) -> str:
         )
     folder = Path(mirror)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected a mirror that holds {entry.name}/{file.name}")
-    return str(folder / entry.name / file.name)
+        raise DataError(f"{folder}: no such folder; expected a mirror that holds {entry.name}/{name}")
+    return str(folder / entry.name / name)
 
 
 def copy(location: str, part: Path, patience: Patience) -> None:
@@ -74,7 +91,7 @@ def copy(location: str, part: Path, patience: Patience) -> None:
     if re.match(r"https?://", location):
         return patience.call(lambda: _download(location, part))
     if not Path(location).is_file():
-        raise Unavailable("no such file")
+        raise Absent("no such file")
     with Path(location).open("rb") as source, part.open("wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
     return None
@@ -88,22 +105,15 @@ def _download(url: str, part: Path) -> None:
         raise ConnectionError(f"connection closed after {came} of {announced} bytes")
 
 
-def official(entry: Entry, file: File, part: Path, patience: Patience) -> None:
-    """Download a file with torchvision, from the places that it knows. Raises Unavailable."""
-    urls, md5 = _torchvision.addresses(entry, file.name)
-    download_url, reasons = _torchvision.datasets().utils.download_url, []
-    for url in urls:
-        try:
-            with _socket_timeout(), warnings.catch_warnings(action="ignore"):
-                patience.call(lambda url=url: download_url(url, part.parent, part.name, md5))
-            return
-        except Unavailable as e:
-            part.unlink(missing_ok=True)
-            reasons.append(f"{url}: {e}")
-        except RuntimeError as e:  # wrong md5; the file stays, and `fetch` says what is wrong with it
-            reasons.append(f"{url}: {e}")
-    if not part.exists():
-        raise Unavailable("; ".join(reasons))
+def official(url: str, md5: str, part: Path, patience: Patience) -> None:
+    """Download a file with torchvision, from one of the places that it knows. Raises Unavailable."""
+    download_url = _torchvision.datasets().utils.download_url
+    try:
+        with _socket_timeout(), warnings.catch_warnings(action="ignore"):
+            patience.call(lambda: download_url(url, part.parent, part.name, md5))
+    except RuntimeError as e:  # wrong md5; the file stays, and its content decides
+        if not part.exists():
+            raise Unavailable(str(e)) from e
 
 
 @contextmanager

@@ -66,3 +66,10 @@ def addresses(entry: Entry, filename: str) -> tuple[list[str], str]:
     if hasattr(source, "resources"):
         return [mirror + filename for mirror in source.mirrors], dict(source.resources)[filename]
     return [source.url], source.tgz_md5
+
+
+def members(entry: Entry) -> dict[str, str]:
+    """{path in the archive of a CIFAR data set: md5} of the files that torchvision reads."""
+    source = reader(entry)
+    listed = [*source.train_list, *source.test_list, [source.meta["filename"], source.meta["md5"]]]
+    return {f"{source.base_folder}/{name}": md5 for name, md5 in listed}

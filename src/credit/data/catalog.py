@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from credit.config.files import check_schema, read_yaml
-from credit.data.entry import Entry, File
+from credit.data.entry import ANY, Entry, File
 from credit.errors import ConfigError, one_of
 
 ROOT = Path(__file__).parents[3]
@@ -31,19 +32,22 @@ def _entry(name: str, facts: Mapping) -> Entry:
     return Entry(name=name, files=files, image=tuple(facts["image"]), **{key: facts[key] for key in _FACTS})
 
 
-def dataset(name: str, allow_unverified: Mapping[str, str] | None = None, path: Path = CATALOG) -> Entry:
-    """The data set `name`, with the copy that `allow_unverified` (name -> sha256) accepts in its place.
+def dataset(name: str, allow_unverified: Mapping[str, Any] | None = None, path: Path = CATALOG) -> Entry:
+    """The data set `name`, with the copies that `allow_unverified` accepts in place of its files.
 
-    Raises ConfigError for an unknown name, here or in `allow_unverified`, and for a malformed sha256.
+    allow_unverified: data set -> {file: sha256}, or the sha256 of one copy, whichever file it is. Raises ConfigError
+    for an unknown name, here or in `allow_unverified`, and for a malformed sha256.
     """
     entries = load(path)
     if name not in entries:
         raise ConfigError(one_of("data set", name, entries))
     for key, value in (allow_unverified or {}).items():
         _check_allowed(key, value, entries)
-    entry, allowed = entries[name], (allow_unverified or {}).get(name)
-    official = allowed in {f.sha256 for f in entry.files}  # the published file needs no permission
-    return entry if official else replace(entry, allowed=allowed)
+    entry, allowed = entries[name], (allow_unverified or {}).get(name, {})
+    if isinstance(allowed, str):
+        allowed = {entry.files[0].name if len(entry.files) == 1 else ANY: allowed}
+    published = {f.sha256 for f in entry.files}  # they need no permission
+    return replace(entry, allowed={file: sha256 for file, sha256 in allowed.items() if sha256 not in published})
 
 
 def _check_allowed(name: str, value: object, entries: Mapping[str, Entry]) -> None:
@@ -51,24 +55,29 @@ def _check_allowed(name: str, value: object, entries: Mapping[str, Entry]) -> No
     known = [e.name for e in entries.values() if e.source == "torchvision"]
     if name not in known:
         raise ConfigError(one_of("allow_unverified: data set", name, known))
-    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
-        raise ConfigError(f"{where} = {value!r}; must be the sha256 of your copy, 64 lower-case hexadecimal digits")
+    files = [f.name for f in entries[name].files]
+    for file, sha256 in (value if isinstance(value, Mapping) else {None: value}).items():
+        if file is not None and file not in files:
+            raise ConfigError(one_of(where, file, files))
+        if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+            key = f"{where}.{file}" if file else where
+            raise ConfigError(f"{key} = {sha256!r}; must be the sha256 of your copy, 64 lower-case hexadecimal digits")
 
 
-def raw_hash(name: str, allow_unverified: Mapping[str, str] | None = None) -> str:
+def raw_hash(name: str, allow_unverified: Mapping[str, Any] | None = None) -> str:
     """What stands for the original data in the spec of a job that uses the data set `name`; 64 hex digits.
 
-    It covers names and published checksums; a copy named by `allow_unverified` enters with its own sha256.
+    It covers names and published checksums; copies named by `allow_unverified` enter with their own sha256.
     Files that users supply (imagenet32) have no published checksum, and do not change it.
     """
     return dataset(name, allow_unverified).raw_hash()
 
 
-def fetch_spec(name: str, allow_unverified: Mapping[str, str] | None = None) -> dict:
+def fetch_spec(name: str, allow_unverified: Mapping[str, Any] | None = None) -> dict:
     """What the fetching job needs to know, as JSON values. The mirror is no part of it: checksums decide."""
     return {"dataset": dataset(name, allow_unverified).spec(urls=True)}
 
 
-def prepare_spec(name: str, allow_unverified: Mapping[str, str] | None = None) -> dict:
+def prepare_spec(name: str, allow_unverified: Mapping[str, Any] | None = None) -> dict:
     """What the preparing job needs to know, as JSON values: no addresses, since they change no result."""
     return {"dataset": dataset(name, allow_unverified).spec(urls=False)}

@@ -5,18 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+
+ANY = "*"
 
 
 @dataclass(frozen=True)
 class File:
-    """One original file. bytes, sha256, md5: as published; None where nothing is published."""
+    """One original file. bytes, sha256, md5: as published; None where nothing is published.
+
+    unpacked: sha256 of what the archive holds, by which it is known however it was packed.
+    """
 
     name: str
     url: str | None = None
     bytes: int | None = None
     sha256: str | None = None
     md5: str | None = None
+    unpacked: str | None = None
+
+    def names(self) -> list[str]:
+        """Names under which copies of the file go about, its own first: with a dot for a hyphen, and unpacked."""
+        if "-idx" not in self.name:
+            return [self.name]
+        packed = [self.name, self.name.replace("-idx", ".idx")]
+        return [*packed, *(name.removesuffix(".gz") for name in packed)]
 
     def expected(self) -> str:
         """What a genuine copy looks like, for messages."""
@@ -28,7 +41,8 @@ class File:
 class Entry:
     """One data set. image: (channels, height, width); train, test: numbers of images.
 
-    allowed: sha256 of the one copy that the user accepts although it is not the published file, or None.
+    allowed: {file: sha256} of the copies that the user accepts although they are not the published files; under ANY
+    stands that of one copy, whichever file it is.
     """
 
     name: str
@@ -38,20 +52,27 @@ class Entry:
     image: tuple[int, int, int]
     train: int
     test: int
-    allowed: str | None = None
+    allowed: dict[str, str] = field(default_factory=dict)
 
     @property
     def verified(self) -> bool:
         """Whether `fetch` takes nothing but the published files; tables made from others say so."""
-        return self.allowed is None and self.source != "user"
+        return not self.allowed and self.source != "user"
 
     def raw_hash(self) -> str:
-        """Hash (64 hex digits) of the data set as declared, or of the copy that is allowed in its place."""
-        if self.allowed:
-            return self.allowed
-        declared = {f.name: f.sha256 or f.md5 for f in self.files}
+        """Hash (64 hex digits) of the data set as declared, with the copies that are allowed in its place.
+
+        A data set of one file goes by the checksum of its allowed copy.
+        """
+        if len(self.allowed) == 1 and (len(self.files) == 1 or ANY in self.allowed):
+            return next(iter(self.allowed.values()))
+        declared = {f.name: f.sha256 or f.md5 for f in self.files} | self.allowed
         text = json.dumps([self.name, declared], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def allows(self, file: File, sha256: str) -> bool:
+        """Whether the user accepts the copy with this checksum in place of a file."""
+        return sha256 in (self.allowed.get(file.name), self.allowed.get(ANY))
 
     def spec(self, urls: bool) -> dict:
         """This entry as plain JSON values; `from_spec` inverts it.

@@ -1,21 +1,22 @@
 """Brings the original files of a data set into a folder, as torchvision.datasets expects them there.
 
-Sources in order: what lies there already, the mirror, the official place. Checksums decide, not the source: a
-file is taken if it is the published one, or the one copy that the user allows in its place.
+Sources in order: what lies there already, the mirror, the official place. Content decides, not the source: a file is
+taken if it is the published one, however it was packed, or the copy that the user allows in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from credit.config.paths import MIRROR_VARIABLE, expanded, mirror_of_environment
-from credit.data import _sources, _torchvision
+from credit.data import _sources, _torchvision, content
 from credit.data._sources import Patience, Unavailable
+from credit.data.content import Differs, Foreign
 from credit.data.entry import Entry, File
 from credit.errors import DataError
-from credit.provenance.files import alone, checksum, whole_file, writing
+from credit.provenance.files import alone, whole_file, writing
 
 
 def fetch(
@@ -36,66 +37,101 @@ def fetch(
     """
     supplied = expanded(user_files, "user_files") if entry.source == "user" else None
     mirrors = [supplied, expanded(mirror, "mirror") or mirror_of_environment()]
-    files = []
-    if entry.source != "embedded":
-        with writing(folder), alone(folder, f"fetches {entry.name} into {folder}"):
-            for file in entry.files:
-                path = Path(_torchvision.raw_folder(entry), file.name)
-                facts = _bring(entry, file, folder / path, list(filter(None, mirrors)), patience or Patience())
-                files.append({"name": file.name, "path": path.as_posix(), **facts})
+    if entry.source == "embedded":
+        return {"dataset": entry.name, "raw_hash": entry.raw_hash(), "verified": True, "files": []}
+    with writing(folder), alone(folder, f"fetches {entry.name} into {folder}"):
+        files = _bring_all(entry, folder, list(filter(None, mirrors)), patience or Patience())
+    needless = [f["name"] for f in files if f["verified"] and f["name"] in entry.allowed]
     verified = all(f["verified"] for f in files)
-    if verified and not entry.verified:
+    if needless or (verified and not entry.verified):
         raise DataError(
-            f"{entry.name}: allow_unverified names a copy with sha256 {entry.allowed}, but what was found in "
-            f"{folder} is the published data set; remove {entry.name} from allow_unverified"
+            f"{entry.name}: allow_unverified names a copy with sha256 {' and '.join(entry.allowed.values())}, but what "
+            f"was found in {folder} is the published data set; remove {entry.name} from allow_unverified"
+            + (f", or of its files {', '.join(needless)}" if not verified else "")
         )
     return {"dataset": entry.name, "raw_hash": entry.raw_hash(), "verified": verified, "files": files}
 
 
+def _bring_all(entry: Entry, folder: Path, mirrors: list[str], patience: Patience) -> list[dict]:
+    """Bring every file; the files of the manifest. Raises DataError with all that differ."""
+    files, differing, missing = [], [], ""
+    for file in entry.files:
+        path = Path(_torchvision.raw_folder(entry), file.name)
+        try:
+            facts = _bring(entry, file, folder / path, mirrors, patience)
+            files.append({"name": file.name, "path": path.as_posix(), **facts})
+        except Differs as e:
+            differing.append((file, e))
+        except DataError as e:  # a source that cannot be reached is not asked for every file
+            missing = str(e)
+            break
+    if differing:
+        taken = {f["name"]: f["sha256"] for f in files if not f["verified"]}
+        raise DataError("; ".join(filter(None, [_refusal(entry, differing, taken), missing])))
+    if missing:
+        raise DataError(missing)
+    return files
+
+
 def _bring(entry: Entry, file: File, path: Path, mirrors: list[str], patience: Patience) -> dict:
-    """Make sure that `path` is the original file. Returns the facts of `_verify`."""
-    tried = []
+    """Make sure that `path` is the original file. Returns its `content.facts`; raises Differs as they do.
+
+    Raises DataError where no source has it.
+    """
+    tried, differs = [], None
     try:
         if path.exists():
-            return _verify(entry, file, path, str(path))
+            return content.facts(entry, file, path, str(path))
         tried.append(f"{path}: absent")
-    except DataError as e:  # replaced if a source has the right one
-        tried.append(str(e))
-    for label, copy in _places(entry, file, mirrors, patience):
+    except Foreign as e:
+        tried.append(f"{path}: {e}")
+    except Differs as e:  # replaced if a source has the right one
+        differs = e
+    for label, copy in _places(entry, file, path, mirrors, patience):
         try:
             with whole_file(path, file.bytes) as part:
-                copy(part)
-                return _verify(entry, file, part, label)
-        except Unavailable as e:
+                where = copy(part) or label
+                return content.facts(entry, file, part, where)
+        except (Unavailable, Foreign) as e:
             tried.append(f"{label}: {e}")
+    if differs:
+        raise differs
     raise DataError(f"{entry.name}: {file.name} cannot be had. Tried {'; '.join(tried)}. {_way_out(entry, file, path)}")
 
 
-def _places(entry: Entry, file: File, mirrors: list[str], patience: Patience) -> Iterator[tuple[str, Callable]]:
+def _places(
+    entry: Entry, file: File, path: Path, mirrors: list[str], patience: Patience
+) -> Iterator[tuple[str, Callable[[Path], str | None]]]:
+    """Where the file may be, first choice first, and what copies it from there (and says where it really was)."""
+    for other in (path.with_name(name) for name in file.names()[1:]):
+        if other.exists():
+            yield str(other), partial(_sources.copy, str(other), patience=patience)
     for mirror in mirrors:
-        location = _sources.in_mirror(mirror, entry, file)
-        yield location, partial(_sources.copy, location, patience=patience)
+        location = _sources.in_mirror(mirror, entry, file.name)
+        yield location, lambda part, mirror=mirror: _sources.from_mirror(mirror, entry, file, part, patience)
     if entry.source == "torchvision":
-        yield "official download", partial(_sources.official, entry, file, patience=patience)
+        urls, md5 = _torchvision.addresses(entry, file.name)
+        for url in urls:
+            yield f"official download from {url}", partial(_sources.official, url, md5, patience=patience)
 
 
-def _verify(entry: Entry, file: File, path: Path, label: str) -> dict:
-    """Size, sha256, is it the published file? Raises DataError if it is neither that nor the allowed copy."""
-    size, sha256 = path.stat().st_size, checksum(path)
-    published = file.bytes in (None, size) and (
-        sha256 == file.sha256 if file.sha256 else file.md5 is not None and checksum(path, "md5") == file.md5
+def _refusal(entry: Entry, differing: list[tuple[File, Differs]], taken: Mapping[str, str]) -> str:
+    """All files that differ, and what to write to accept them with those that are accepted already."""
+    named = f" (or sha256 {' or '.join(entry.allowed.values())}, which allow_unverified names)" if entry.allowed else ""
+    found = [
+        f"{e.label}: expected {file.expected()}{named}; found {e.size} bytes, sha256 {e.sha256}"
+        for file, e in differing
+    ]
+    wanted = {**taken, **{file.name: e.sha256 for file, e in differing}}
+    if len(entry.files) == 1:
+        permission = wanted[entry.files[0].name]
+    else:
+        permission = "{" + ", ".join(f"{name}: {sha256}" for name, sha256 in wanted.items()) + "}"
+    copies = "this copy" if len(found) == 1 else "these copies"
+    return (
+        f"{'; '.join(found)}; if you trust {copies}, set allow_unverified: {{{entry.name}: {permission}}} "
+        "below data in the config"
     )
-    if not (published or entry.source == "user" or sha256 == entry.allowed):
-        raise DataError(_refusal(entry, file, label, size, sha256))
-    return {"bytes": size, "sha256": sha256, "verified": published}
-
-
-def _refusal(entry: Entry, file: File, label: str, size: int, sha256: str) -> str:
-    allowed = f" (or sha256 {entry.allowed}, which allow_unverified names)" if entry.allowed else ""
-    found = f"{label}: expected {file.expected()}{allowed}; found {size} bytes, sha256 {sha256}"
-    if file.bytes and size < file.bytes and not entry.allowed:
-        found += "; it may be truncated"
-    return f"{found}; if you trust this copy, set allow_unverified: {{{entry.name}: {sha256}}} in the config"
 
 
 def _way_out(entry: Entry, file: File, path: Path) -> str:

@@ -65,10 +65,16 @@ def _meta(entry: Entry, manifest: dict) -> str:
             "classes": entry.classes,
             "scale": 16 if entry.name == "digits" else 255,
             "verified": manifest["verified"],
-            "raw": {file["name"]: file["sha256"] for file in manifest["files"]},
+            "raw": {file["name"]: _checksum(entry, file) for file in manifest["files"]},
         },
         sort_keys=True,
     )
+
+
+def _checksum(entry: Entry, file: dict) -> str:
+    """That of the published file where the content is the published one, however it was packed."""
+    declared = {f.name: f.sha256 for f in entry.files}.get(file["name"])
+    return declared if declared and file["verified"] else file["sha256"]
 
 
 def _write(path: Path, entry: Entry, batches: dict[str, Batches], meta: str) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import shutil
 import tarfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from credit.data import _pickles, _torchvision
+from credit.data import _pickles, _torchvision, content
 from credit.data.entry import Entry
 from credit.errors import DataError
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 _MALFORMED = (RuntimeError, AssertionError, ValueError, KeyError, TypeError, IndexError, EOFError)
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError)
 _DIGITS_HELD_OUT = 36  # test images of each class
 
 
@@ -71,7 +68,7 @@ def _format_errors(entry: Entry, raw: Path) -> Iterator[None]:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as e:
+    except content.DAMAGED as e:
         raise DataError(f"{path}: cannot be unpacked: {e}; expected the original file, fetch it again") from e
 
 
@@ -80,8 +77,8 @@ def _unpack_idx(entry: Entry, raw: Path, scratch: Path) -> None:
     (scratch / folder).mkdir(parents=True)
     for file in entry.files:
         path = raw / folder / file.name
-        with _damage(path), gzip.open(path) as packed, (scratch / folder / path.stem).open("wb") as out:
-            shutil.copyfileobj(packed, out, 1 << 20)
+        with _damage(path):
+            content.unpack(path, scratch / folder / path.stem)
 
 
 def _unpack_cifar(entry: Entry, raw: Path, scratch: Path) -> type:

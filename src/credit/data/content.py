@@ -1,0 +1,128 @@
+"""Says what a file is by its content: the published one, however it was packed, an allowed copy, or something else."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import shutil
+import struct
+import tarfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from credit.data import _torchvision
+from credit.data.entry import Entry, File
+from credit.provenance.files import checksum
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError)
+_GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"  # how a gzip archive and an idx file of unsigned bytes begin
+
+
+class Foreign(Exception):
+    """No such file at all, whoever vouches for it: a web page, or cut off. Another source may have the right one."""
+
+
+class Differs(Exception):
+    """A whole file, but neither the published one nor one that is allowed. label: where it was found."""
+
+    def __init__(self, label: str, size: int, sha256: str):
+        super().__init__(f"{label}: found {size} bytes, sha256 {sha256}")
+        self.label, self.size, self.sha256 = label, size, sha256
+
+
+def facts(entry: Entry, file: File, path: Path, label: str) -> dict:
+    """{"bytes", "sha256", "verified": it holds what was published} of the original file at `path`.
+
+    label: where it comes from, for messages. Raises Foreign, and Differs for a copy that a user might allow.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as opened:
+        _check_beginning(opened.read(1024))
+    sha256 = checksum(path)
+    found = {"bytes": size, "sha256": sha256}
+    if file.bytes in (None, size) and _named(file, path, sha256):
+        return {**found, "verified": True}
+    if entry.source == "user" or entry.allows(file, sha256):
+        return {**found, "verified": False}
+    if _same_content(entry, file, path):
+        return {**found, "verified": True}
+    raise Differs(label, size, sha256)
+
+
+def _named(file: File, path: Path, sha256: str) -> bool:
+    if file.sha256:
+        return sha256 == file.sha256
+    return file.md5 is not None and checksum(path, "md5") == file.md5
+
+
+def _check_beginning(begin: bytes) -> None:
+    if not begin:
+        raise Foreign("an empty file")
+    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"<", b"{") and b"\0" not in begin:
+        line = " ".join(text[:80].decode("utf-8", "replace").split())
+        raise Foreign(f"a web page or a message of a server, no data: it begins with {line!r}")
+
+
+def _same_content(entry: Entry, file: File, path: Path) -> bool:
+    """Whether the file holds what the published one holds. Raises Foreign for what cannot be unpacked."""
+    try:
+        if entry.name.startswith("cifar"):
+            return _members(path, _torchvision.members(entry))
+        with unpacked(path) as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    except DAMAGED as e:
+        raise Foreign(f"cannot be unpacked, {path.stat().st_size} bytes{_short(file, path)}: {e}") from e
+    return sha256 == file.unpacked
+
+
+def _short(file: File, path: Path) -> str:
+    less = file.bytes and path.stat().st_size < file.bytes
+    return f" of {file.bytes}, it may be truncated" if less else f" where {file.bytes} are expected"
+
+
+def _members(path: Path, md5: dict[str, str]) -> bool:
+    """Whether an archive holds these files. Reads it to its end."""
+    found = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile():
+                content = hashlib.file_digest(archive.extractfile(member), "md5").hexdigest()
+                found[member.name.removeprefix("./")] = content
+    _to_its_end(path)
+    return all(found.get(name) == value for name, value in md5.items())
+
+
+def _to_its_end(path: Path) -> None:
+    """Raise as gzip does for an archive that is cut off behind its last member."""
+    with unpacked(path) as content:
+        while content.read(1 << 20):
+            pass
+
+
+def unpacked(path: Path) -> BinaryIO:
+    """What a gzip archive holds, or the file itself if it is none: an idx file or a tar archive.
+
+    Raises one of DAMAGED, here or when it is read, for what is none of these or cut off.
+    """
+    with path.open("rb") as file:
+        begin = file.read(16)
+    if begin[:3] == _IDX and len(begin) > 3:
+        size = 4 + 4 * begin[3]
+        with path.open("rb") as file:
+            header = file.read(size)
+        shape = struct.unpack(f">{begin[3]}I", header[4:]) if len(header) == size else (math.inf,)
+        if path.stat().st_size != size + math.prod(shape):
+            raise EOFError("not as long as it says")
+        return path.open("rb")
+    if begin[:2] != _GZIP and tarfile.is_tarfile(path):
+        return path.open("rb")
+    return gzip.open(path)
+
+
+def unpack(path: Path, out: Path) -> None:
+    """Write to `out` what `unpacked` reads; raises as it does."""
+    with unpacked(path) as content, out.open("wb") as file:
+        shutil.copyfileobj(content, file, 1 << 20)
