@@ -150,8 +150,8 @@ def _woodbury(
         factors, pivots, info = torch.linalg.lu_factor_ex(outer)
         if bool((info != 0).any()):
             return linear_control(frame, slopes, feedback, delta, leak, "direct")
-        k_delta = torch.linalg.lusolve_each(factors, pivots, delta.mT).mT
-        k_weight = torch.linalg.lusolve_each(factors, pivots, weight)
+        k_delta = torch.linalg.lu_solve(factors, pivots, delta.mT).mT
+        k_weight = torch.linalg.lu_solve(factors, pivots, weight)
     else:
         k_delta, k_weight = delta / scale, weight / scale
     through = [q @ k_weight for q in feedback[:-1]]
