@@ -19,7 +19,7 @@ PARTS = ("Snakefile", "workflow", "config", "profiles", "slurm", "envs", "src")
 TINY = Path(__file__).parent / "experiments"
 JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
 PATIENCE = 120  # seconds for anything that a test waits for
-OUTPUT = re.compile(r"^    output: ([^,\n]+)", re.MULTILINE)
+OUTPUT = re.compile(r"^    output: ([^,\n]+?)(?: \(update\))?(?:,|$)", re.MULTILINE)
 
 
 class Done(NamedTuple):

@@ -106,7 +106,7 @@ SCRIPTS = {
     "fetch.py": NOTHING,
     "prepare.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
     "search.py": ALL_IMAGES | AFTER_IMAGES,
-    "training/loop.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
+    "train.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
     "plot.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "collect.py": AFTER,
     "fidelity.py": {"tables/fidelity.csv"},
