@@ -144,3 +144,8 @@ def test_specs_describe_the_entry_and_only_fetching_knows_addresses(name):
     without = tuple(replace(f, url=None) for f in entry.files)
     assert Entry.from_spec(catalog.prepare_spec(name)["dataset"]) == replace(entry, files=without)
     assert "http" not in str(catalog.prepare_spec(name))
+
+
+def test_entries_are_keys_that_tell_permissions_apart():
+    plain, permitted = catalog.dataset("mnist"), catalog.dataset("mnist", {"mnist": "0" * 64})
+    assert len({plain, permitted, catalog.dataset("mnist")}) == 2

@@ -52,7 +52,7 @@ class Entry:
     image: tuple[int, int, int]
     train: int
     test: int
-    allowed: dict[str, str] = field(default_factory=dict)
+    allowed: dict[str, str] = field(default_factory=dict, hash=False)  # a dict has no hash; entries are keys of caches
 
     @property
     def verified(self) -> bool:
