@@ -134,19 +134,6 @@ def test_no_module_takes_the_name_of_a_function_of_its_package(package):
     assert not {name for name in defined if f"{package}.{name}" in SOURCES.modules}
 
 
-def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
-    a = function.args
-    return len([*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))])
-
-
-@pytest.mark.parametrize("module", SOURCES.modules)
-def test_no_function_takes_more_than_twelve_parameters(module):
-    """Compiled loops take named tuples."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    found = [n for n in ast.walk(ast.parse(SOURCES.modules[module].read_bytes())) if isinstance(n, functions)]
-    assert not {getattr(f, "name", f"lambda in line {f.lineno}"): n for f in found if (n := parameters(f)) > 12}
-
-
 def test_rules_stand_flat_and_machinery_in_wings():
     """`methods/` is its table of contents: a file is a rule, but for those that its registry leaves out."""
     for module, path in SOURCES.modules.items():

@@ -14,8 +14,9 @@ import torch
 import credit
 from credit.methods.base import Pass, Phase
 from credit.methods.bp import BP
-from credit.methods.fast import Fast, has_last_word
+from credit.methods.fast import Fast
 from credit.tasks.supervised import Split, Supervised
+from credit.training.fast import has_last_word
 from credit.training.learner import Learner, ProbeSlot
 from credit.training.loop import Training
 from tests.unit.test_train import make_spec, trained

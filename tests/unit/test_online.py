@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import credit
-from credit.methods.fast import ask
 from credit.methods.online import loops
 from credit.tasks.supervised import Split, Supervised
+from credit.training.fast import ask
 from credit.training.learner import Learner
 from tests.conftest import small_batch
 from tests.unit.test_di import FAMILY, close, prepared

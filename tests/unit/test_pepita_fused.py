@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import credit
-from credit.methods.fast import ask
 from credit.methods.modulation import fused
 from credit.methods.pepita import Pepita
 from credit.nets.base import Batch
 from credit.numerics import products
+from credit.training.fast import ask
 from credit.training.learner import Learner
 
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "lr_in_velocity": True}

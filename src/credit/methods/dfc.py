@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from credit.methods.base import Batch, State, Step
+from credit.methods.base import Step
 from credit.methods.control import linearised as reduced
 from credit.methods.control.frame import Deviation
 from credit.methods.control.rule import counts
@@ -16,7 +16,6 @@ from credit.methods.control.simulated import Dynamic
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import Settled
 from credit.methods.control.teaching import outer, state_gradients
-from credit.nets.base import Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim.clipping import added, clip_each, scaled_all
@@ -62,10 +61,10 @@ class DFC(Dynamic):
         for last in snapshots:
             state = self.settle(frame, last)
             good, bad = self.judge(frame, delta, frame.goal(delta) - last.rates[-1], last.control)
-            shift = state.shift
+            taught = state
             if not self.include_non_converged:
-                shift = [torch.where(bad.unsqueeze(-1), 0.0, s) for s in shift]
-            gradients, signals = state_gradients(params, frame, self.learning_rule, state.base, shift, state.rates)
+                taught = replace(state, shift=[torch.where(bad.unsqueeze(-1), 0.0, s) for s in state.shift])
+            gradients, signals = state_gradients(params, self.learning_rule, taught)
             total = clip_each(added(total, scaled_all(gradients, 1 / points)), self.clip_norm, stacked)
             teaching_sum = [a + b for a, b in zip(teaching_sum, signals, strict=True)]
         return self._step(total, teaching_sum, state, good, bad)
@@ -93,10 +92,6 @@ class DFC(Dynamic):
         info = {"control": settled.control, "teaching": teach, "settled": settled, "simulated": state}
         found = counts(converged=good, diverged=bad, not_converged=~(good | bad))
         return Step(gradients, info | {"converged": good, "sums": found})
-
-    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
-        found = super()._gauge(net, params, state, batch, rand, epoch)
-        return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
 
 
 part = DFC

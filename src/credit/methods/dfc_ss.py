@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from credit.methods.base import Batch, State, Step
+from credit.methods.base import Step
 from credit.methods.control import linearised as reduced
 from credit.methods.control.frame import Deviation
 from credit.methods.control.rule import counts
 from credit.methods.control.simulated import Dynamic
 from credit.methods.control.steady import Settled, newton
 from credit.methods.control.teaching import state_gradients
-from credit.nets.base import Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 
@@ -41,9 +40,7 @@ class DFCSS(Dynamic):
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         state, good, sums = self._state(frame, feedback, delta, rand)
         settled = state if self.include_non_converged else state.where(good)
-        gradients, signals = state_gradients(
-            params, frame, self.learning_rule, settled.base, settled.shift, settled.rates
-        )
+        gradients, signals = state_gradients(params, self.learning_rule, settled)
         info = {"control": settled.control, "teaching": signals, "settled": settled, "simulated": state}
         return Step(gradients, info | {"converged": good, "sums": sums})
 
@@ -63,12 +60,6 @@ class DFCSS(Dynamic):
         error = frame.goal(delta) - state.rates[-1]
         good, bad = self.judge(frame, delta, error, state.control)
         return state, good, sums | counts(converged=good, diverged=bad, not_converged=~(good | bad))
-
-    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
-        if self.form == "newton":
-            return self.compare(net, params, state, batch, rand)
-        found = super()._gauge(net, params, state, batch, rand, epoch)
-        return found if self.form == "simulation" else found | self.compare(net, params, state, batch, rand)
 
 
 part = DFCSS

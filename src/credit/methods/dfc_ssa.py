@@ -29,9 +29,7 @@ class DFCSSA(DeepFeedbackControl):
         control, singular = linear_control(frame, frame.slopes, feedback, delta, self.alpha, self.solver)
         settle = feedforward_rates if self.initial_activations else spread_control
         settled = settle(frame, feedback, control)
-        gradients, signals = state_gradients(
-            params, frame, self.learning_rule, settled.base, settled.shift, settled.rates
-        )
+        gradients, signals = state_gradients(params, self.learning_rule, settled)
         info = {"control": control, "teaching": signals, "settled": settled, "simulated": settled}
         return Step(gradients, info | {"sums": counts(singular=singular)})
 

@@ -1,15 +1,12 @@
-"""Fast forms of a rule's passes: what `Method.fast` returns, and when the learner may ask for it."""
+"""Fast forms of a rule's passes: what `Method.fast` returns."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from credit.nets.base import Batch, Net
+from credit.nets.base import Batch
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim.base import OptimizerLike
@@ -33,30 +30,3 @@ class Fast:
 
     def __call__(self, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
         return self.run(params, opt, state, batch, rand)
-
-
-def ask(method, net: Net, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, batch_size: int,
-        function: str = "update") -> Fast | None:  # fmt: skip
-    """`method.fast(...)`, but None for a rule that inherits it and changes what it stands in for."""
-    if not has_last_word(type(method), function):
-        return None
-    return method.fast(net, params, opt, state, batch, batch_size, function=function)
-
-
-@functools.cache
-def has_last_word(kind: type, function: str) -> bool:
-    """Whether the class that defines `fast` also decides on all that its fast form replaces.
-
-    That is the pass's function, `gradients`, and every private function of that class. Other functions are hooks,
-    which a fast form calls.
-    """
-    order = kind.__mro__
-    at = next(i for i, c in enumerate(order) if "fast" in vars(c))
-    replaced = {function, "gradients"} | {n for n in dir(order[at]) if n[0] == "_" and n[:2] != "__"}
-    return not any(replaced & vars(c).keys() for c in order[:at])
-
-
-def batch_kind(batch: Batch) -> tuple[Any, ...]:
-    """What tells mini-batches apart that need a fast form each: shapes, types, weights, divisor."""
-    x: Tensor = batch.x
-    return x.shape, x.dtype, batch.y.shape, batch.y.dtype, batch.weights is None, batch.divisor

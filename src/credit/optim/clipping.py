@@ -1,4 +1,4 @@
-"""Gradients scaled and clipped in a learning rule, member by member: DFC's angles are measured after clipping."""
+"""Gradients scaled, clipped and compared, member by member: angles of DFC are measured after clipping."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def norms(tensors: Sequence[Tensor], stacked: bool) -> Tensor:
     keep = 1 if stacked else 0
     each = [torch.linalg.vector_norm(g.flatten(keep), dim=-1) for g in tensors]
     return each[0] if len(each) == 1 else torch.linalg.vector_norm(torch.stack(each, -1), dim=-1)
+
+
+def difference(ours: Params, reference: Params, stacked: bool) -> Tensor:
+    """|ours - reference| / |reference| over all parameters, (M,), or () for a single net."""
+    pairs = [(ours[i][name], g) for i, block in reference.items() for name, g in block.items()]
+    return norms([a - b for a, b in pairs], stacked) / norms([b for _, b in pairs], stacked)
+
+
+def unit(gradients: Params, stacked: bool) -> Params:
+    """Every tensor of every member divided by its L2 norm; zero stays zero."""
+
+    def one(g: Tensor) -> Tensor:
+        norm = norms([g], stacked)
+        return g / _fit(torch.where(norm > 0, norm, 1), g)
+
+    return {layer: {name: one(g) for name, g in block.items()} for layer, block in gradients.items()}
 
 
 def scaled_all(gradients: Params, factor: Number) -> Params:

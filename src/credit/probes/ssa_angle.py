@@ -29,8 +29,8 @@ def ssa_reference(moment: Moment, analytic: Settled) -> Params:
     settled = moment.info["settled"]
     frame, rates = settled.frame, settled.rates
     base = [frame.voltage(0)] + [frame.basal(i, rates[i - 1]) for i in range(1, len(rates))]
-    rule = moment.method.learning_rule
-    return state_gradients(moment.params, frame, rule, base, analytic.shift, rates)[0]
+    state = Settled(frame, base, analytic.shift, rates, analytic.control)
+    return state_gradients(moment.params, moment.method.learning_rule, state)[0]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import Method, State
-from credit.methods.fast import Fast, ask, batch_kind
+from credit.methods.fast import Fast
 from credit.nets.base import Batch, Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params, clone
 from credit.optim.base import OptimizerLike
 from credit.probes.base import Moment, Probe
+from credit.training.fast import ask, batch_kind
 
 AT_ONCE = 1024  # samples that a fast form is handed together at most: bounds memory
 Rows = list[tuple[str, str, Tensor]]  # (metric, layer, values (M,))

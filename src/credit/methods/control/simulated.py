@@ -24,7 +24,7 @@ from credit.nets.base import Net
 from credit.numerics.rand import Rand, as_rand
 from credit.numerics.stack import combine
 from credit.numerics.trees import Params
-from credit.optim.clipping import norms
+from credit.optim.clipping import difference
 
 INSPECTED = 4  # samples whose spectral radius is computed, once an epoch
 FINE = 1e-3  # of dt: a step so fine that instability is no longer the step's fault
@@ -95,11 +95,18 @@ class Dynamic(DeepFeedbackControl):
     def inspect(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
     ) -> dict[str, Tensor]:
-        """Before `update` spectral_radius (M,). Raises ConfigError in the first epoch where dt is too long for all."""
-        found = super().inspect(net, params, state, batch, rand, function, epoch)
-        return found | self._gauge(net, params, state, batch, rand, epoch) if function == "update" else found
+        """Before `update` spectral_radius (M,), but for the form "newton", and `compare` for all but "simulation".
 
-    def _gauge(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, epoch: int) -> dict[str, Tensor]:
+        Raises ConfigError in the first epoch where dt is too long for all.
+        """
+        found = super().inspect(net, params, state, batch, rand, function, epoch)
+        if function == "update" and self.form != "newton":
+            found |= self._radius(net, params, state, batch, epoch)
+        if function == "update" and self.form != "simulation":
+            found |= self.compare(net, params, state, batch, rand)
+        return found
+
+    def _radius(self, net: Net, params: Params, state: State, batch: Batch, epoch: int) -> dict[str, Tensor]:
         axis = len(net.lead(params))  # of the samples
         x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
         frame = Deviation(net, params, net.forward(params, x))
@@ -115,7 +122,7 @@ class Dynamic(DeepFeedbackControl):
         """{"simulation_difference": relative difference of the gradients from those of the simulation, (M,)}."""
         simulation = dataclasses.replace(self, form="simulation")
         pair = [rule.gradients(net, params, state, batch, rand).gradients for rule in (self, simulation)]
-        return {"simulation_difference": relative_difference(*pair, net.stacked(params))}
+        return {"simulation_difference": difference(*pair, net.stacked(params))}
 
     def _too_long(self, radius: Tensor) -> str:
         at = self.controller
@@ -124,9 +131,3 @@ class Dynamic(DeepFeedbackControl):
             f"{self.name}.controller.dt = {at.dt} with tau = {at.tau}, k_p = {at.k_p}: the simulated dynamics is "
             f"unstable, its spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
         )
-
-
-def relative_difference(ours: Params, reference: Params, stacked: bool) -> Tensor:
-    """|ours - reference| / |reference| over all parameters, (M,), or () for a single net."""
-    pairs = [(ours[i][name], g) for i, block in reference.items() for name, g in block.items()]
-    return norms([a - b for a, b in pairs], stacked) / norms([b for _, b in pairs], stacked)

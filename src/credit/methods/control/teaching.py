@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from credit.methods.control.frame import Deviation
+from credit.methods.control.steady import Settled
 from credit.numerics.trees import Params
 
 
@@ -35,24 +36,17 @@ def outer(params: Params, i: int, signal: Tensor, rate: Tensor) -> dict[str, Ten
     return gradient
 
 
-def state_gradients(
-    params: Params,
-    frame: Deviation,
-    rule: str,
-    base: Sequence[Tensor],
-    shift: Sequence[Tensor],
-    rates: Sequence[Tensor],
-) -> tuple[Params, list[Tensor]]:
-    """Gradients of one controlled state, and the teaching signals: -2 / B sum of teaching x presynaptic rate.
+def state_gradients(params: Params, rule: str, state: Settled) -> tuple[Params, list[Tensor]]:
+    """Gradients of a controlled state, and the teaching signals (M, B, n_i): -2 / B sum of teaching x presynaptic rate.
 
-    base, shift, rates: (M, B, n_i) by layer. The factor 2 is published: it mimics the gradient of a squared difference.
+    The factor 2 is published: it mimics the gradient of a squared difference.
     """
     gradients: Params = {}
     signals = []
-    for i in range(len(frame)):
-        signal = teaching(rule, frame, i, base[i], shift[i])
+    for i, (base, shift) in enumerate(zip(state.base, state.shift, strict=True)):
+        signal = teaching(rule, state.frame, i, base, shift)
         signals.append(signal)
-        gradients[str(i)] = outer(params, i, signal * (-2 / signal.shape[-2]), presynaptic(frame, i, rates))
+        gradients[str(i)] = outer(params, i, signal * (-2 / signal.shape[-2]), presynaptic(state.frame, i, state.rates))
     return gradients, signals
 
 

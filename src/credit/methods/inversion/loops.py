@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from credit.numerics.compiled import compiled
+from credit.numerics.stack import table
 from credit.numerics.threads import as_array, share
 
 LIMIT = 1280  # units of all samples together: beyond, vectorised tensor operations are faster
@@ -27,9 +28,10 @@ def pays(delta: Tensor, units: int) -> bool:
 def two_loops(weight, feedback, leak, delta, dt: float, steps: int, tanh: bool) -> Tensor:
     """r (M, B, n_low) after `steps` steps of DI; arguments as in `run_loop`, all with the stack axis."""
     members, batch, _ = delta.shape
-    out = delta.new_zeros(members, batch, weight.shape[-1])
-    arrays = (as_array(weight.mT), as_array(feedback.mT), _leaks(leak, members, delta), as_array(delta), out.numpy())
-    share(_two_loops, members * batch, *arrays, _number(dt, delta), steps, tanh)
+    out, kind = delta.new_zeros(members, batch, weight.shape[-1]), delta.numpy().dtype.type
+    leaks = table([leak], members, kind)[:, 0]
+    arrays = (as_array(weight.mT), as_array(feedback.mT), leaks, as_array(delta), out.numpy())
+    share(_two_loops, members * batch, *arrays, kind(dt), steps, tanh)
     return out
 
 
@@ -38,11 +40,12 @@ def single_loop(weights, feedback, leak, delta, dt: float, steps: int, slopes: S
     members, batch, _ = delta.shape
     sizes = [w.shape[-1] for w in weights]
     offsets = np.cumsum([0, *sizes])
-    out = delta.new_zeros(members, batch, offsets[-1])
+    out, kind = delta.new_zeros(members, batch, offsets[-1]), delta.numpy().dtype.type  # numbers of one precision
     factors = out if slopes is None else 1 / torch.cat(list(slopes), -1)
     ups = tuple(as_array(w.mT) for w in weights)
-    arrays = (ups, as_array(feedback.mT), _leaks(leak, members, delta), as_array(delta), as_array(factors), out.numpy())
-    share(_single_loop, members * batch, *arrays, offsets, _number(dt, delta), steps, slopes is None)
+    leaks = table([leak], members, kind)[:, 0]
+    arrays = (ups, as_array(feedback.mT), leaks, as_array(delta), as_array(factors), out.numpy())
+    share(_single_loop, members * batch, *arrays, offsets, kind(dt), steps, slopes is None)
     return list(out.split(sizes, -1))
 
 
@@ -132,12 +135,3 @@ def _single_loop(first, last, ups, down, leak, delta, factors, out, offsets, dt,
                 u[i] = new
             if not changed:
                 break
-
-
-def _number(value: float, like: Tensor):
-    """A scalar of the tensor's precision, so that the loop computes in it."""
-    return np.float32(value) if like.dtype == torch.float32 else np.float64(value)
-
-
-def _leaks(leak: float | Sequence[float], members: int, like: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(leak, dtype=_number(0, like).dtype), (members,)))

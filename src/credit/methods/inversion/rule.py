@@ -24,6 +24,7 @@ from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
+from credit.optim.clipping import unit
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class Inversion(Method):
             for i, (step, delta) in enumerate(zip(run.trace.blocks, deltas, strict=True))
         }
         if self.normalize:
-            axes = len(net.lead(params))
-            gradients = {i: {n: _normalized(g, axes) for n, g in block.items()} for i, block in gradients.items()}
+            gradients = unit(gradients, net.stacked(params))
         return Step(gradients, run.info | {"deltas": deltas})
 
     def update(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
@@ -211,10 +211,3 @@ class WithFeedback(Inversion):
 
 def _as_sums(sums: dict[str, Tensor]) -> dict[str, Any]:
     return {"sums": sums} if sums else {}
-
-
-def _normalized(gradient: Tensor, axes: int) -> Tensor:
-    """Divided by its norm, member by member; zero stays zero."""
-    norm = torch.linalg.vector_norm(gradient.flatten(axes), dim=-1)
-    norm = torch.where(norm > 0, norm, 1)
-    return gradient / norm.reshape(*norm.shape, *[1] * (gradient.ndim - axes))
