@@ -60,7 +60,9 @@ def _loop(first, last, gains, goal, noise, settings, flags, steps, recorded, out
         for t in range(steps - 1):
             for k in range(n):
                 error = target[k] - x[layers - 1, k]
-                integral[k], applied[k], control[k] = step(error, integral[k], control[k], alpha, k_p, dt, flags)
+                integral[k], applied[k], control[k] = step(
+                    error, integral[k], control[k], alpha, k_p, dt, flags.integral_leaks, flags.proactive
+                )
             if recorded:
                 for j in range(n):
                     controls[m, b, t, j] = control[j]

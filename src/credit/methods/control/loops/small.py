@@ -99,7 +99,9 @@ def _loop(first, last, net, begin, keep, noise, settings, flags, task, constants
         for t in range(steps - 1):
             for k in range(targets.shape[0]):
                 error = targets[k] - rates_[top + k]
-                integrals[k], applieds[k], controls[k] = step(error, integrals[k], controls[k], alpha, k_p, dt, flags)
+                integrals[k], applieds[k], controls[k] = step(
+                    error, integrals[k], controls[k], alpha, k_p, dt, flags.integral_leaks, flags.proactive
+                )
             if collect == 2:
                 outer(apical, control, gathered)
             if flags.filtered:

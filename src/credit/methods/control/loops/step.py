@@ -33,9 +33,9 @@ def settings(controller: Controller, members: int, dtype) -> np.ndarray:
 
 
 @compiled
-def step(error, integral, control, alpha, k_p, dt, flags):
+def step(error, integral, control, alpha, k_p, dt, integral_leaks, proactive):
     """(u_int, u that the network sees, u) one step further; numbers."""
-    leaking = integral if flags.integral_leaks else control
+    leaking = integral if integral_leaks else control
     integral += dt * (error - alpha * leaking)
     new = integral + k_p * error
-    return integral, new if flags.proactive else control, new
+    return integral, new if proactive else control, new

@@ -6,8 +6,6 @@ largest of most nets, is not needed. An output feedback Q_L that is the identity
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 
@@ -19,61 +17,48 @@ from credit.numerics.lanes import add, blend, blend_sum, subtract
 from credit.numerics.threads import share
 
 
-class Layer(NamedTuple):
-    """Activation, see `nets.differences`, and feedforward state of a layer, (M, B, n)."""
-
-    kind: int
-    leak: Any
-    pre: np.ndarray
-    act: np.ndarray
-    slope: np.ndarray
-
-
-class State(NamedTuple):
-    """Voltages, rates, teaching signals and their sum, (M, B, n). drive: Q u; without a filter it is the apical one."""
-
-    drive: np.ndarray
-    apical: np.ndarray
-    basal: np.ndarray
-    soma: np.ndarray
-    rate: np.ndarray
-    signal: np.ndarray
-    total: np.ndarray
-
-
 @compiled
-def _control(first, last, target, output, integral, control, applied, settings, flags):
+def _control(first, last, target, output, integral, control, applied, settings, integral_leaks, proactive):
     """One step of the controller for the samples first to last - 1, counted through all members."""
     for sample in range(first, last):
         m, b = divmod(sample, target.shape[1])
         alpha, k_p, dt = settings[m, 0], settings[m, 1], settings[m, 2]
         aim, rate, total, u, seen = target[m, b], output[m, b], integral[m, b], control[m, b], applied[m, b]
         for k in range(aim.shape[0]):
-            total[k], seen[k], u[k] = step(aim[k] - rate[k], total[k], u[k], alpha, k_p, dt, flags)
+            error = aim[k] - rate[k]
+            total[k], seen[k], u[k] = step(error, total[k], u[k], alpha, k_p, dt, integral_leaks, proactive)
 
 
 @compiled
-def _advance(first, last, i, t, layer, state, noise, keep, settings, flags, task, constants):
-    """Voltages and rates of layer i one step further; its teaching signals and their sum on request."""
-    draws = noise.draws[i]
-    shift = np.empty(state.soma.shape[2], state.soma.dtype)
+def _advance(first, last, t, layer, state, noise, keep, settings, filtered, task, constants):
+    """Voltages and rates of a layer one step further; its teaching signals and their sum on request.
+
+    Plain tuples: this is called for every layer at every time point, and named ones are slower to hand over. layer:
+    activation, see `nets.differences`, and feedforward state (M, B, n). state: Q u, which without a filter is the
+    apical voltage, then voltages, rates, teaching signals and their sum, (M, B, n). noise: the layer's part of a
+    `Disturbance`. task: what to collect, and the number of the learning rule.
+    """
+    kind, leak, pre, act, slope = layer
+    drive, apical, basal, soma, rate, signal, total = state
+    draws, whose, gains = noise
+    collect, rule = task
+    shift = np.empty(soma.shape[2], soma.dtype)
     for sample in range(first, last):
-        m, b = divmod(sample, state.soma.shape[1])
-        va, vb, v = state.apical[m, b], state.basal[m, b], state.soma[m, b]
-        pre, act, slope = layer.pre[m, b], layer.act[m, b], layer.slope[m, b]
-        if flags.filtered:
-            blend(va, state.drive[m, b], settings[m, 4])
+        m, b = divmod(sample, soma.shape[1])
+        va, vb, v = apical[m, b], basal[m, b], soma[m, b]
+        if filtered:
+            blend(va, drive[m, b], settings[m, 4])
         if draws.shape[0] > 0 and keep[m, b]:
-            xi, gain = draws[noise.whose[m], t, b], noise.gains[m, i]
+            xi, gain = draws[whose[m], t, b], gains[m]
             for j in range(v.shape[0]):
                 va[j] += gain * xi[j]
         blend_sum(v, va, vb, settings[m, 3])
-        rates(layer.kind, layer.leak, v, pre, act, slope, state.rate[m, b], constants)
-        if task.collect == 1:
-            one = state.signal[m, b]
+        rates(kind, leak, v, pre[m, b], act[m, b], slope[m, b], rate[m, b], constants)
+        if collect == 1:
+            one = signal[m, b]
             subtract(v, vb, shift)
-            signals(task.rule, layer.kind, layer.leak, vb, shift, pre, act, slope, one, constants)
-            add(state.total[m, b], one)
+            signals(rule, kind, leak, vb, shift, pre[m, b], act[m, b], slope[m, b], one, constants)
+            add(total[m, b], one)
 
 
 def run(a: Arrays, task: Task) -> Result:
@@ -89,17 +74,18 @@ def run(a: Arrays, task: Task) -> Result:
         rows.pop()
     below = {0: [], 1: a.weights[1:], 2: a.feedback}[task.collect]
     sums = [torch.zeros_like(q) for q in below]
-    rest = (a.noise, a.keep, a.settings, a.flags, task, a.constants)
     views = [
         (
-            Layer(int(a.kinds[i]), a.leaks[i], *(x[i].numpy() for x in (a.pre, a.act, a.slopes))),
-            State(*(x[i].numpy() for x in (drive, apical, basal, soma, rate, signal, total))), *rest,
+            (int(a.kinds[i]), a.leaks[i], *(x[i].numpy() for x in (a.pre, a.act, a.slopes))),
+            tuple(x[i].numpy() for x in (drive, apical, basal, soma, rate, signal, total)),
+            (a.noise.draws[i], a.noise.whose, np.ascontiguousarray(a.noise.gains[:, i])), a.keep, a.settings,
+            a.flags.filtered, (task.collect, task.rule), a.constants,
         )
         for i in layers
     ]  # fmt: skip
     controller = [x.numpy() for x in (goal, rate[-1], integral, control, applied)]
     for t in range(task.steps - 1):
-        share(_control, samples, *controller, a.settings, a.flags)
+        share(_control, samples, *controller, a.settings, a.flags.integral_leaks, a.flags.proactive)
         if task.collect == 2:
             for one, v in zip(sums, apical, strict=True):
                 one.baddbmm_(v.mT, control)
@@ -110,7 +96,7 @@ def run(a: Arrays, task: Task) -> Result:
         for i in layers if a.flags.instant else reversed(layers):  # downwards, the rates below are those of before
             if i > 0:
                 torch.bmm(rate[i - 1], a.weights[i].mT, out=basal[i])
-            share(_advance, samples, i, t, *views[i])
+            share(_advance, samples, t, *views[i])
         if task.collect == 1:
             for i, one in enumerate(sums):
                 one.baddbmm_(signal[i + 1].mT, rate[i])
