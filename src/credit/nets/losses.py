@@ -69,7 +69,7 @@ class SoftmaxCrossEntropy(Loss):
     """Mean over the batch of -log softmax(output)[class]; the output holds logits."""
 
     def gradient(self, output: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        if _loops(output, target, weights):
+        if _possible(output, target, weights) and _pays(output):
             return _in_a_loop(output, target)[1]
         return self._gradient(_log_softmax(output).exp_(), self._index(output, target), weights)
 
@@ -79,7 +79,7 @@ class SoftmaxCrossEntropy(Loss):
     def value_and_gradient(
         self, output: Tensor, target: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        if _loops(output, target, weights):
+        if _possible(output, target, weights) and _pays(output):
             return _in_a_loop(output, target)
         index = self._index(output, target)
         log_p = _log_softmax(output)
@@ -161,12 +161,17 @@ def _log_softmax(output: Tensor) -> Tensor:
     return torch.log_softmax(output.mT, -2).mT if output.ndim > 1 else torch.log_softmax(output, -1)
 
 
-def _loops(output: Tensor, target: Tensor, weights: Tensor | None) -> bool:
+def _pays(output: Tensor) -> bool:
+    """Whether the compiled loop is the faster one; not a matter of the stack: bits do not depend on who shares it."""
+    return output.shape[-2] * output.shape[-1] <= SMALL
+
+
+def _possible(output: Tensor, target: Tensor, weights: Tensor | None) -> bool:
     """Whether the compiled loop takes these logits and targets."""
     return (
         weights is None
         and output.ndim in (2, 3)
-        and 0 < output.shape[-2] * output.shape[-1] <= SMALL  # not of the stack: bits do not depend on who shares it
+        and output.numel() > 0
         and target.dtype == torch.int64
         and target.ndim < output.ndim
         and target.shape[-1] == output.shape[-2]

@@ -22,7 +22,6 @@ from credit.nets.differences import RULES
 from credit.numerics.stack import member
 from credit.numerics.trees import Params
 
-SMALL = 6000  # products per sample and step, up to which the loop for small nets is the faster one
 END, TEACHING, FEEDBACK = range(3)  # what to sum
 
 
@@ -95,9 +94,7 @@ class Simulation:
             return self.engine
         if not possible(self.frame):
             return "plain"
-        products = sum(q.shape[-2] * q.shape[-1] for q in self.feedback)
-        products += sum(w.shape[-2] * w.shape[-1] for w in self.frame.weights[1:])
-        return "small" if products <= SMALL else "large"
+        return "small" if small.pays(self.frame.weights, self.feedback) else "large"
 
     def _run(self, collect: int, rule: int = 0, keep: Tensor | None = None) -> Result:
         arrays = prepare(self.frame, self.feedback, self.goal, self.controller, self.noise, keep)

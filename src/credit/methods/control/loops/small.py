@@ -7,10 +7,12 @@ that results depend neither on the CPU's vector width nor on threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from credit.methods.control.loops.arrays import Arrays, Result, Task
 from credit.methods.control.loops.step import step
@@ -30,6 +32,8 @@ from credit.numerics.lanes import (
     subtract,
 )  # fmt: skip
 from credit.numerics.threads import as_array, share
+
+SMALL = 6000  # products per sample and step, up to which this is the faster loop
 
 
 class Net(NamedTuple):
@@ -61,6 +65,11 @@ class Out(NamedTuple):
     control: np.ndarray
     totals: np.ndarray
     sums: np.ndarray
+
+
+def pays(weights: Sequence[Tensor], feedback: Sequence[Tensor]) -> bool:
+    """Whether this loop is faster than that for wide nets; W_i (M, n_i, n_{i-1}) and Q_i (M, n_i, n_L) by layer."""
+    return sum(t.shape[-2] * t.shape[-1] for t in [*weights[1:], *feedback]) <= SMALL
 
 
 @compiled
