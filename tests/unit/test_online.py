@@ -131,6 +131,26 @@ def test_what_does_not_fit_chunks_is_updated_one_by_one(batch_size, settings, hy
         assert ask(rule, net, params, opt, state, cut(batch, 1, 2), 1).at_once == 100
 
 
+@pytest.mark.parametrize(
+    ("sizes", "loss", "hidden", "fits"),
+    [
+        ([7, 6, 4], "softmax_cross_entropy", "tanh", True),
+        ([7, 6, 4], "softmax_cross_entropy", "linear", True),
+        ([7, 6, 5, 4], "softmax_cross_entropy", "tanh", False),
+        ([7, 4], "softmax_cross_entropy", "tanh", False),
+        ([7, 6, 4], "mse", "tanh", False),
+        ([7, 6, 4], "softmax_cross_entropy", "relu", False),
+        ([7, 4, 6], "softmax_cross_entropy", "tanh", False),
+    ],
+)
+def test_the_compiled_loop_is_for_classifiers_with_one_hidden_layer(sizes, loss, hidden, fits):
+    net = credit.dense(sizes, hidden=hidden, loss=loss)
+    params = net.init(credit.Rand([3, 8]), "xavier_normal")
+    batch = credit.Batch(torch.randn(2, 9, 7), torch.zeros(2, 9, dtype=torch.int64))
+    assert loops.possible(net, params, batch) == fits
+    assert not loops.possible(net, params, credit.Batch(batch.x, batch.y + sizes[-1]))
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_the_learner_takes_online_mini_batches_in_chunks_and_others_one_by_one(batch_size):
     net, runs = credit.dense([70, 12, 4], "tanh"), []
