@@ -28,7 +28,7 @@ FILES = {
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
 }
 WINGS = {  # machinery that several rules share: its tests, and the rules whose contract is tested
-    "backward": (BASELINES, ("bp", "fa", "dfa", "drtp")),
+    "backward": ((*BASELINES, "tests/unit/test_pepita.py"), ("bp", "fa", "dfa", "drtp")),
     "control": (DFC, ("dfc", "dfc_ss", "dfc_ssa")),
     "inversion": (DI, ("di", "ndi", "sdi", "pbp")),
     "modulation": (PEPITA, ("pepita", "pepita_conv_corrected")),

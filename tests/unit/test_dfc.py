@@ -338,6 +338,7 @@ def test_fast_forms_compare_themselves_with_the_simulation_once_an_epoch(name, f
         found = learner.means.get("simulation_difference", [])
         assert len(found) == (form != "simulation")
         assert all((difference < 0.05).all() for difference in found)
+        assert ("spectral_radius" in learner.means) == (form != "newton")
 
 
 @pytest.mark.parametrize(

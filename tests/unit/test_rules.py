@@ -61,6 +61,16 @@ def test_bp_is_the_gradient_that_autograd_finds(kind, loss, hidden):
             torch.testing.assert_close(step.gradients[i][n], g, **CLOSE)
 
 
+@pytest.mark.parametrize("name", ["bp", "fa", "dfa", "drtp"])
+def test_deltas_are_those_of_the_blocks_in_their_order(name):
+    net, params, batch = setup("dense")
+    rule, rand = credit.method(name), credit.Rand(0, dtype=torch.float64)
+    step = rule.gradients(net, params, rule.init(net, params, rand), batch, rand)
+    assert len(step.info["deltas"]) == len(net)
+    for i, delta in enumerate(step.info["deltas"]):
+        torch.testing.assert_close(delta.sum(-2), step.gradients[str(i)]["bias"], **CLOSE)
+
+
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_bp_with_dropout_is_the_gradient_of_the_masked_net(kind):
     net, params, batch = setup(kind, keep=0.6)
