@@ -56,15 +56,24 @@ def _describe(error: jsonschema.ValidationError) -> str:
 class _Strict:
     """Refuses a mapping that has a key twice, where YAML would silently keep the last; `on:` is a text, not true."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # Before keys are merged in, and once: an anchor may be flattened where it is used before it is reached itself.
+        looked_at = self.__dict__.setdefault("looked_at", set())
+        if id(node) not in looked_at:
+            looked_at.add(id(node))
+            self._check_keys(node)
+        super().flatten_mapping(node)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        # As text: 1 and "1" are one layer, null and ~ one value.
         seen = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.tag == "tag:yaml.org,2002:bool":
                 key.tag = "tag:yaml.org,2002:str"
-            if key.value in seen:
+            name = key.value if key.tag == "tag:yaml.org,2002:merge" else str(self.construct_object(key))
+            if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+            seen.add(name)
 
 
 class _Loader(_Strict, yaml.SafeLoader):
