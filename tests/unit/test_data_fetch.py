@@ -25,6 +25,7 @@ from credit.data import _torchvision, catalog
 from credit.data._sources import Patience
 from credit.data.fetch import fetch
 from credit.data.prepare import prepare
+from credit.data.supplied import stamp
 from credit.errors import DataError
 
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "fetch.py"
@@ -403,6 +404,46 @@ def test_files_of_the_user_are_recorded_with_their_checksums(tmp_path):
     assert manifest["files"][-1]["sha256"] == hashlib.sha256(body).hexdigest()
     assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror")) == manifest
     assert fetch(entry, tmp_path / "raw2", user_files=str(tmp_path / "mirror")) == manifest
+
+
+def test_a_replaced_file_of_the_user_wins_over_the_copy_of_the_old_one(tmp_path):
+    entry = originals.imagenet32(tmp_path / "mirror")
+    old = fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "mirror"))
+    replaced = originals.imagenet32(tmp_path / "mirror", lambda batch: {**batch, "labels": [7] * 10})
+    new = fetch(replaced, tmp_path / "raw", user_files=str(tmp_path / "mirror"))
+    assert [a == b for a, b in zip(old["files"], new["files"])] == [True, False, True]
+    shutil.rmtree(tmp_path / "mirror/imagenet32")
+    assert fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "mirror")) == new
+    assert fetch(entry, tmp_path / "raw") == new
+
+
+def test_a_page_that_replaced_a_file_of_the_user_is_refused_and_the_old_copy_stays(tmp_path):
+    entry = originals.imagenet32(tmp_path / "mirror")
+    old = fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "mirror"))
+    (tmp_path / "mirror/imagenet32/val_data").write_text("<html>Please log in</html>")
+    with pytest.raises(DataError, match="imagenet32/val_data: a web page"):
+        fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "mirror"))
+    assert fetch(entry, tmp_path / "raw") == old
+
+
+def test_the_stamp_of_supplied_files_sees_what_was_replaced_and_not_what_was_fetched(tmp_path):
+    entry, raw, own = originals.imagenet32(tmp_path / "mirror"), tmp_path / "raw", str(tmp_path / "mirror")
+    before = stamp(entry, raw, own, None)
+    assert list(before) == [f.name for f in entry.files]
+    fetch(entry, raw, user_files=own)
+    assert stamp(entry, raw, own, None) == before == stamp(entry, raw, None, own)
+    there = stamp(entry, raw, None, None)
+    fetch(entry, raw)
+    assert stamp(entry, raw, None, None) == there
+    shutil.move(own, tmp_path / "moved")
+    assert stamp(entry, raw, str(tmp_path / "moved"), None) == before
+    path = tmp_path / "moved/imagenet32/val_data"
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns - 10**15))  # an older file put in its place
+    changed = stamp(entry, raw, str(tmp_path / "moved"), None)
+    assert [name for name in before if changed[name] != before[name]] == ["val_data"]
+    assert stamp(entry, tmp_path / "none", None, "https://host") == {}
+    assert stamp(originals.mnist(tmp_path / "mirror"), raw, own, own) == {}
 
 
 def test_missing_files_of_the_user_are_asked_for(tmp_path):

@@ -202,11 +202,22 @@ def test_a_truncated_archive_is_refused(tmp_path):
         (lambda b: {"data": b["data"]}, "train_data_batch_2: .*labels"),
         (lambda b: {**b, "data": b["data"][:, :-1]}, "train_data_batch_2: .*cannot reshape"),
         (lambda b: {**b, "labels": b["labels"][:-1]}, r"labels \(9,\)"),
-        (lambda b: {**b, "labels": [0] * 10}, "found labels -1 to -1; expected 0 to 999"),
+        (
+            lambda b: {**b, "labels": [0] * 10},
+            "train_data_batch_2: labels count from 0, found 0 to 0; those of .* count from 1 to 1000",
+        ),
     ],
 )
 def test_a_malformed_imagenet_batch_is_refused(tmp_path, edit, match):
     refused(originals.imagenet32(tmp_path / "mirror", edit), tmp_path, match)
+
+
+def test_an_npz_under_the_name_of_a_pickle_is_named(tmp_path):
+    entry = originals.imagenet32(tmp_path / "mirror")
+    path = tmp_path / "mirror/imagenet32/train_data_batch_1"
+    np.savez(path.with_suffix(".npz"), data=np.zeros((10, 3072), np.uint8), labels=np.ones(10))
+    path.with_suffix(".npz").rename(path)
+    refused(entry, tmp_path, r"train_data_batch_1: an archive \(.npz or .zip\) under the name of a pickle; expected")
 
 
 def test_a_full_disk_is_reported_and_the_old_file_stays(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narro
 from credit.dag.settings import Settings, settings
 from credit.dag.start import Place, check_seeds, check_sources, starting, upstream_only
 from credit.data import catalog
+from credit.data.supplied import stamp
 from credit.errors import ConfigError, one_of
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import VERSION, canonical_json, digest
@@ -337,8 +338,14 @@ class Workflow:
         return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **digests}
 
     def fetch_spec(self, dataset: str) -> dict[str, Any]:
-        """Spec of a download. Neither mirror nor code enters: checksums decide what arrived."""
-        return catalog.fetch_spec(dataset, self.settings.allow_unverified)
+        """Spec of a download. Neither mirror nor code enters: checksums decide what arrived.
+
+        Of files that the user supplies it holds sizes and dates, so that a replaced one is fetched, and hashed, again.
+        """
+        spec = catalog.fetch_spec(dataset, self.settings.allow_unverified)
+        raw = Path(self.settings.data_folder, "raw", dataset)
+        supplied = stamp(catalog.load()[dataset], raw, self.settings.user_files, self.settings.mirror)
+        return {**spec, "supplied": supplied} if supplied else spec
 
     def prepare_spec(self, dataset: str) -> dict[str, Any]:
         """Spec of a data set's preparation."""

@@ -1,7 +1,8 @@
 """Brings the original files of a data set into a folder, as torchvision.datasets expects them there.
 
 Sources in order: what lies there already, the mirror, the official place. Content decides, not the source: a file is
-taken if it is the published one, however it was packed, or the copy that the user allows in its place.
+taken if it is the published one, however it was packed, or the copy that the user allows in its place. Of a data set
+that the user supplies nothing is published: there, what lies here already comes last, as it may be an older copy.
 """
 
 from __future__ import annotations
@@ -78,11 +79,12 @@ def _bring(entry: Entry, file: File, path: Path, mirrors: list[str], patience: P
 
     Raises DataError where no source has it.
     """
-    tried, differs = [], None
+    tried, differs, known = [], None, entry.source != "user"
     try:
-        if path.exists():
-            return content.facts(entry, file, path, str(path))
-        tried.append(f"{path}: absent")
+        if known or not mirrors:
+            if path.exists():
+                return content.facts(entry, file, path, str(path))
+            tried.append(f"{path}: absent")
     except Foreign as e:
         tried.append(f"{path}: {e}")
     except Differs as e:  # replaced if a source has the right one
@@ -92,8 +94,13 @@ def _bring(entry: Entry, file: File, path: Path, mirrors: list[str], patience: P
             with whole_file(path, file.bytes) as part:
                 where = copy(part) or label
                 return content.facts(entry, file, part, where)
-        except (Unavailable, Foreign) as e:
+        except Unavailable as e:
             tried.append(f"{label}: {e}")
+        except Foreign as e:
+            tried.append(f"{label}: {e}")
+            known = True  # an older copy of the user's file must not stand in for this one
+    if not known and path.exists():
+        return content.facts(entry, file, path, str(path))
     if differs:
         raise differs
     raise DataError(f"{entry.name}: {file.name} cannot be had. Tried {'; '.join(tried)}. {_way_out(entry, file, path)}")

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,10 +108,21 @@ def _unchecked(source: type) -> type:
 def _imagenet(entry: Entry, raw: Path) -> dict[str, Batches]:
     def batches(choose: Callable[[str], bool]) -> Batches:
         for name in filter(choose, (f.name for f in entry.files)):
+            if zipfile.is_zipfile(raw / name):
+                raise DataError(
+                    f"{raw / name}: an archive (.npz or .zip) under the name of a pickle; expected the file {name} "
+                    "of the pickled version, unpacked"
+                )
             batch = _pickles.load(raw / name)
             with _format_errors(entry, raw / name):
                 images = np.asarray(batch["data"]).reshape(-1, *entry.image)
-                yield images, np.asarray(batch["labels"]) - 1  # published labels count from 1
+                labels = np.asarray(batch["labels"])
+                if labels.size and labels.min() == 0:
+                    raise DataError(
+                        f"{raw / name}: labels count from 0, found {labels.min()} to {labels.max()}; those of the "
+                        f"original files count from 1 to {entry.classes}: add 1, or take the original files"
+                    )
+                yield images, labels - 1
 
     return {
         "train": batches(lambda name: name.startswith("train")),
