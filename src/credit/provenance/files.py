@@ -28,6 +28,8 @@ _REFUSED = {
     errno.ENAMETOOLONG,
 }
 
+RETRY = "nothing was lost, mend it and run again"
+
 
 @contextmanager
 def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
@@ -124,18 +126,15 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
         if e.errno in _FULL:
             raise DataError(_no_room(path, e.strerror, size)) from e
         if e.errno in _REFUSED:
-            where = e.filename or path.parent
-            raise DataError(f"{path}: cannot be written: {where}: {e.strerror}; check its permissions") from e
+            where = path.parent if str(e.filename).endswith(".part") else e.filename or path.parent
+            raise DataError(f"{path}: cannot be written: {where}: {e.strerror}; {RETRY}") from e
         raise
 
 
 def _no_room(path: Path, reason: str, size: int | None) -> str:
-    needed = f"{size} bytes needed, " if size else ""
     folder = next(p for p in path.absolute().parents if p.exists())
-    return (
-        f"{path}: {reason}: {needed}{shutil.disk_usage(folder).free} bytes free in {folder}; "
-        "nothing was kept, free some space and run the same command again"
-    )
+    room = f": {size} bytes needed, {shutil.disk_usage(folder).free} bytes free in {folder}" if size else ""
+    return f"{path}: {reason}{room}; {RETRY}"
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
