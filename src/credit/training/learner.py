@@ -18,6 +18,7 @@ from credit.optim.base import OptimizerLike
 from credit.probes.base import Moment, Probe
 from credit.training.fast import ask, batch_kind
 
+AHEAD = 16  # samples
 AT_ONCE = 1024  # samples that a fast form is handed together at most: bounds memory
 Rows = list[tuple[str, str, Tensor]]  # (metric, layer, values (M,))
 
@@ -98,19 +99,19 @@ class Learner:
         order: samples (M, n). take: indices (M, k) -> x (M, k, ...), y (M, k, ...). Several mini-batches go to the
         method at once where it has a fast form for that, and nothing is to be measured in between.
         """
-        start, n = 0, order.shape[1]
+        start, n, ahead = 0, order.shape[1], _Ahead(order, take)
         while start < n:
-            batch = Batch(*take(order[:, start : start + batch_size]))
+            batch = ahead(start, min(start + batch_size, n))
             self._inspect(batch)
             fast = self._fast(batch, batch_size)
             count = 1 if fast is None else min(fast.at_once, AT_ONCE // batch_size, -(-(n - start) // batch_size))
             stop = min(start + max(count, 1) * batch_size, n)
             if count > 1 and not self._interrupted(count):
-                self._together(fast, Batch(*take(order[:, start:stop])), count)
+                self._together(fast, ahead(start, stop), count)
             else:
                 self._one(batch, fast)
                 for later in range(start + batch_size, stop, batch_size):
-                    self._one(Batch(*take(order[:, later : min(later + batch_size, stop)])), None)
+                    self._one(ahead(later, min(later + batch_size, stop)), None)
             start = stop
 
     def update(self, batch: Batch) -> None:
@@ -192,6 +193,20 @@ class Learner:
         rows: Rows = [("train_loss", "", torch.stack(self.losses).mean(0))] if self.losses else []
         rows += [(name, "", value.to(torch.float64)) for name, value in self.sums.items()]
         return rows + [(name, "", torch.stack(values).mean(0)) for name, values in self.means.items()]
+
+
+class _Ahead:
+    """Mini-batches of an order (M, n), a few of them taken ahead: to take one sample costs as much as a tiny update."""
+
+    def __init__(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
+        self.order, self.take, self.start, self.stop = order, take, 0, 0
+
+    def __call__(self, start: int, stop: int) -> Batch:
+        if start < self.start or stop > self.stop:
+            self.start, self.stop = start, min(max(stop, start + AHEAD), self.order.shape[1])
+            self.x, self.y = self.take(self.order[:, start : self.stop])
+        part = slice(start - self.start, stop - self.start)
+        return Batch(self.x[:, part], self.y[:, part])
 
 
 def _one_by_one(values: Tensor) -> list[Tensor]:
