@@ -436,6 +436,25 @@ def test_probes_measure_every_hidden_layer(name):
     assert {metric for metric, _, _ in InversionAngles().measure(at_evaluation)} == {"angle_feedback"}
 
 
+def test_stability_is_that_of_the_feedback_that_an_update_leaves():
+    """Re-stabilised feedback is measured, not that from before: an unstable one never shows."""
+    net, rule, rand, params, state = prepared("di", euler_steps=3)
+    for b in state["feedback"].values():
+        b.neg_()  # positive feedback
+    first = params["1"]["weight"].clone()
+    before = {i: b.clone() for i, b in state["feedback"].items()}
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 1e-6})
+    batch = small_batch(net, [3, 8])
+    after, _, state_after, info = rule.update(net, params, opt, state, batch, rand)
+    moment = Moment(net, rule, params, {"feedback": before}, batch, info, after, state_after, rand)
+    assert (lambda_max(first, before["1"], rule.leak) > 0).all()
+    rows = {layer: value for _, layer, value in FeedbackStability().measure(moment)}
+    assert set(rows) == {"1", "2"}
+    for i, value in rows.items():
+        close(value, lambda_max(after[i]["weight"], state_after["feedback"][i], rule.leak), 1e-14)
+        assert (value <= 1e-12).all()
+
+
 def test_probes_have_nothing_to_say_of_other_rules():
     net, rule, rand, params, state = prepared("di_bp")
     moment = Moment(net, rule, params, state, None, {}, params, state, rand)

@@ -14,19 +14,21 @@ from credit.probes.base import Moment
 class FeedbackStability:
     """Largest real part of the eigenvalues of [[-I, B], [W, -leak I]], for learning rules with feedback and a leak.
 
-    The weights are those after the update, the feedback that from before it. Metric: lambda_max of each hidden layer
-    with the one above; where one loop runs through all layers, that of the loop too, for the whole net.
+    Weights and feedback are those after the update, re-stabilisation included, as the scripts record them. Metric:
+    lambda_max of each hidden layer with the one above; where one loop runs through all layers, that of the loop too,
+    for the whole net.
     """
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[("lambda_max", layer, (M,))]; nothing for other learning rules."""
-        leak, feedback = getattr(moment.method, "leak", None), moment.state.get("feedback", {})
+        leak, feedback = getattr(moment.method, "leak", None), moment.state_after.get("feedback", {})
         if leak is None:
             return []
         weights = {i: moment.after[i]["weight"] for i in feedback}
         rows = [("lambda_max", i, lambda_max(weights[i], b, leak)) for i, b in feedback.items()]
-        if "direct" in moment.state:
-            rows.append(("lambda_max", "", chain_lambda_max(list(weights.values()), moment.state["direct"], leak)))
+        if "direct" in moment.state_after:
+            direct = moment.state_after["direct"]
+            rows.append(("lambda_max", "", chain_lambda_max(list(weights.values()), direct, leak)))
         return rows
 
 
