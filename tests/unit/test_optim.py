@@ -432,3 +432,8 @@ def test_steps_on_the_gpu_agree_with_the_cpu_and_can_be_captured(case):
             a.copy_(b)
         graph.replay()
     assert_same(mapped(params, torch.Tensor.cpu), expected, 1e-12)
+
+
+def test_a_rate_that_yaml_took_for_text_is_answered_with_how_to_write_it():
+    with pytest.raises(ConfigError, match=r"lr = '1e-3'; must be .*; YAML reads 1e-3 as text, write 1\.0e-3"):
+        optimizer("sgd", lr="1e-3")

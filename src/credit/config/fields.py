@@ -161,3 +161,17 @@ class Field:
             types += tuple(Type(t.kind, t.bounds, repeated=True) for t in types if t.numeric)
         found = (t.convert(value) for t in types)
         return next((v for v in found if v is not MISSING), MISSING)
+
+
+def written_as(value: Any, fractions: bool = True) -> str:
+    """How to write a number that YAML took for text, as the end of a message: it wants a point and a sign in 1.0e-3.
+
+    fractions: whether it may be other than an integer. Empty for everything else.
+    """
+    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
+    if match is None or (not fractions and (match[2] or match[4])):
+        return ""
+    digits, fraction, sign, power = match.groups()
+    if power is None:
+        return "; write it without quotes"
+    return f"; YAML reads {value} as text, write {digits}{fraction or '.0'}e{sign or '+'}{power}"

@@ -32,7 +32,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from credit.config.fields import MISSING, REQUIRED, Field, Group, Type, parse_bounds
+from credit.config.fields import MISSING, REQUIRED, Field, Group, Type, parse_bounds, written_as
 from credit.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -145,15 +145,8 @@ def _unknown(place: str, key: str, value: Any, known: Mapping[str, Field]) -> st
 
 
 def _hint(value: Any, field: Field) -> str:
-    """How to write a number that YAML took for text: it wants a point and a sign in 1.0e-3."""
     kinds = {t.kind for t in field.types}
-    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?(?:[eE]([+-]?)(\d+))?", value) if isinstance(value, str) else None
-    if match is None or not kinds & ({"float"} if match[4] or match[2] else {"float", "int"}):
-        return ""
-    whole, fraction, sign, power = match.groups()
-    if power is None:
-        return "; write it without quotes"
-    return f"; YAML reads {value} as text, write {whole}{fraction or '.0'}e{sign or '+'}{power}"
+    return written_as(value, fractions="float" in kinds) if kinds & {"float", "int"} else ""
 
 
 # ---- reading the source

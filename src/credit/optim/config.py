@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from credit.config.fields import written_as
 from credit.errors import ConfigError, one_of
 
 COMMON = {
@@ -159,7 +160,7 @@ def _check_number(value: Any, where: str, holds: Callable[[float], bool], allowe
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not holds(value):
         found = "is missing" if value is None else f"= {value!r}"
-        raise ConfigError(f"{where} {found}; must be {allowed}")
+        raise ConfigError(f"{where} {found}; must be {allowed}{written_as(value)}")
 
 
 def _pair(value: Any, where: str) -> tuple[Any, Any]:
