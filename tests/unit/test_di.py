@@ -51,7 +51,8 @@ def close(a, b, tolerance=1e-12):
 
 def prepared(name, seeds=(3, 8), net=None, dtype=torch.float64, **hyper):
     net = net or small_net("dense")
-    rule, rand = credit.method(name, **hyper), credit.Rand(list(seeds), dtype=dtype)
+    rule = credit.method(name, **hyper) if isinstance(name, str) else name
+    rand = credit.Rand(list(seeds), dtype=dtype)
     params = net.init(rand, "xavier_normal")
     return net, rule, rand, params, rule.init(net, params, rand)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 import credit
+from credit.methods.di_bp import InversionBP
+from credit.methods.di_fa import InversionFA
+from credit.methods.ndi import NDI
 from credit.methods.online import loops
+from credit.methods.pbp import PBP
 from credit.tasks.supervised import Split, Supervised
 from credit.training.fast import ask
 from credit.training.learner import Learner
@@ -129,6 +135,25 @@ def test_what_does_not_fit_chunks_is_updated_one_by_one(batch_size, settings, hy
     if rule.skip_first:  # the first mini-batch alone is one that chunks do not know
         params, opt, state, _ = rule.update(net, params, opt, state, cut(batch, 0, 1), rand)
         assert ask(rule, net, params, opt, state, cut(batch, 1, 2), 1).at_once == 100
+
+
+CHANGED = {
+    "below": lambda base: lambda self, *args: 2 * base.below(self, *args),
+    "hidden_deltas": lambda base: lambda self, *args: [2 * d for d in base.hidden_deltas(self, *args)],
+    "feedback_of": lambda base: lambda self, state, i, weight: -2 * weight.mT,
+    "after_step": lambda base: lambda self, params, state: {"sum": params["1"]["weight"].mul_(0.9).sum((1, 2))},
+    "slope": lambda base: False,
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+@pytest.mark.parametrize("base", [NDI, PBP, InversionBP, InversionFA])
+def test_a_rule_that_inherits_the_compiled_form_and_changes_what_it_stands_in_for_is_asked(base, changed):
+    members = {changed: CHANGED[changed](base), "__post_init__": lambda self: None}
+    rule = dataclass(frozen=True)(type("Changed", (base,), members))()
+    net = credit.dense([70, 9, 5], "tanh", loss="softmax_cross_entropy")
+    found = [online_run(rule, net, at_once) for at_once in (1, 10)]
+    assert_same_run(*found, 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,3 +31,14 @@ class Fast:
 
     def __call__(self, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
         return self.run(params, opt, state, batch, rand)
+
+
+@functools.cache
+def has_last_word(kind: type, form: str, replaced: frozenset[str]) -> bool:
+    """Whether the class from which `kind` has the function `form` also decides on all that this stands in for.
+
+    replaced: the names of that. A class that inherits `form` and gives one of them a meaning of its own says no.
+    """
+    order = kind.__mro__
+    at = next(i for i, c in enumerate(order) if form in vars(c))
+    return not any(replaced & vars(c).keys() for c in order[:at])

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from credit.methods.base import Method, State
-from credit.methods.fast import Fast
+from credit.methods.fast import Fast, has_last_word
 from credit.nets.base import Batch, Net
 from credit.numerics.trees import Params
 from credit.optim.base import OptimizerLike
@@ -19,22 +19,21 @@ def ask(
     function: str = "update",
 ) -> Fast | None:  # fmt: skip
     """`method.fast(...)`, but None for a rule that inherits it and changes what it stands in for."""
-    if not has_last_word(type(method), function):
+    if not may_inherit(type(method), function):
         return None
     return method.fast(net, params, opt, state, batch, batch_size, function=function)
 
 
 @functools.cache
-def has_last_word(kind: type, function: str) -> bool:
+def may_inherit(kind: type, function: str) -> bool:
     """Whether the class that defines `fast` also decides on all that its fast form replaces.
 
     That is the pass's function, `gradients`, and every private function of that class. Other functions are hooks,
     which a fast form calls.
     """
-    order = kind.__mro__
-    at = next(i for i, c in enumerate(order) if "fast" in vars(c))
-    replaced = {function, "gradients"} | {n for n in dir(order[at]) if n[0] == "_" and n[:2] != "__"}
-    return not any(replaced & vars(c).keys() for c in order[:at])
+    owner = next(c for c in kind.__mro__ if "fast" in vars(c))
+    private = {n for n in dir(owner) if n[0] == "_" and n[:2] != "__"}
+    return has_last_word(kind, "fast", frozenset({function, "gradients"} | private))
 
 
 def batch_kind(batch: Batch) -> tuple[Any, ...]:

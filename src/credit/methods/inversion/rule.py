@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, forward
-from credit.methods.fast import Fast
+from credit.methods.fast import Fast, has_last_word
 from credit.methods.inversion.feedback import initial
 from credit.methods.inversion.stability import Descent
 from credit.methods.online import chunks
@@ -25,6 +25,8 @@ from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
 from credit.optim.clipping import unit
+
+CARRIED = frozenset({"hidden_deltas", "after_step", "below", "slope", "feedback_of"})  # what a `carry` stands in for
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Inversion(Method):
                 sums = info.setdefault("sums", {})
                 sums[name] = sums[name] + value if name in sums else value
 
-        carry = None if self.clip is not None else self.carry(state)
+        whole = self.clip is None and has_last_word(type(self), "carry", CARRIED)
+        carry = self.carry(state) if whole else None
         rates = opt.affine(count)
         losses = chunks.online(
             net, params, batch, rates, lambda t, e: self._deltas(net, params, state, t, e), after, carry
@@ -107,7 +110,8 @@ class Inversion(Method):
     def carry(self, state: State) -> Carry | None:
         """The rule in a net with one hidden layer, for the loop of `online.loops`; None: it has no such form.
 
-        Only for rules without anything to `after_step`.
+        Only for rules without anything to `after_step`. One that inherits it and changes a function that it stands in
+        for (`CARRIED`) is not asked.
         """
         return None
 
