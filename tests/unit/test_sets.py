@@ -119,6 +119,12 @@ def test_a_mistake_is_reported_at_the_file_that_uses_the_set(tmp_path, changes, 
         sharing(tmp_path, **changes).workflow()
 
 
+def test_a_set_may_be_called_by_a_number(tmp_path):
+    checkout = sharing(tmp_path, **hyper({"from": "toy/1"}))
+    (tmp_path / "config" / "sets" / "toy.yaml").write_text("1: {feedback_scale: 0.25}\n")
+    assert spec(checkout.workflow(), "fa")["rule"]["feedback_scale"] == 0.25
+
+
 @pytest.mark.parametrize("content", ["trained: 3\n", "- a\n", "trained: {from: toy/heavy}\n"])
 def test_a_file_of_sets_holds_mappings_alone(tmp_path, content):
     checkout = sharing(tmp_path, **hyper({"from": "toy/trained"}))

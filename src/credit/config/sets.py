@@ -34,7 +34,7 @@ class Sets:
             for key, value in content.items() if isinstance(content, Mapping) else [("top level", content)]:
                 if not isinstance(value, Mapping) or "from" in value:
                     raise ConfigError(f"{path}: {key}: a set must be a mapping of settings, without `from`")
-            self._files[name] = content
+            self._files[name] = {str(key): value for key, value in content.items()}  # YAML reads 1 as a number
         return self._files[name]
 
     def names(self) -> list[str]:
