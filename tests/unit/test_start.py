@@ -358,6 +358,7 @@ def test_missing_and_foreign_weights_are_seen(made):
     )
     assert found[1] == ("stale", ("start: toy/pre/near/bp/shard0.safetensors: missing",))
     assert plan(folder.workflow(), str(mine)).missing.jobs == 1
+    assert audit.reasons(folder.workflow(), upstream) == ["shard0.safetensors, the weights that it keeps: missing"]
     spec = json.loads(upstream.read_text().splitlines()[0])["spec"] | {"seeds": [5, 6]}
     header = {"spec": spec, "chosen": {}, "provenance": {"modules": {}}}
     weights.write(kept, header, {"0": {"weight": torch.zeros(2, 1)}}, [True, True])

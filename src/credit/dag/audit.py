@@ -48,7 +48,9 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     started = _start_reasons(workflow, Path(path), spec) if spec.get("start") and spec["kind"] == "train" else []
     if any(line.startswith("start: module ") for line in started):
         lines = [line for line in lines if not line.startswith("start.spec.code: ")]
-    return lines + searched + started
+    kept = Path(path).with_suffix(".safetensors")
+    lost = spec.get("keep") and Path(path).suffix == ".jsonl" and not kept.exists()
+    return lines + searched + started + ([f"{kept.name}, the weights that it keeps: missing"] if lost else [])
 
 
 def _start_reasons(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> list[str]:
