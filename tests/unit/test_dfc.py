@@ -404,6 +404,19 @@ def test_one_unstable_member_does_not_stop_the_others():
     torch.testing.assert_close(flat(info["gradients"])[:1], alone, rtol=1e-10, atol=1e-16)
 
 
+@pytest.mark.parametrize("function", ["pretrain", "feedback_pass", "feedback_extra"])
+@pytest.mark.parametrize("name", ["dfc", "dfc_ss", "dfc_ssa"])
+def test_feedback_learning_says_which_optimiser_it_needs(name, function):
+    rule, net = credit.method(name), small_net("dense")
+    params = net.init(3)
+    state = rule.init(net, params, 3)
+    opt = credit.optimizer("sgd", lr=0.1).init(params)
+    fixed = credit.method(name, train_feedback=False).optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    for one in (opt, fixed):
+        with pytest.raises(ConfigError, match=rf"^{name}: the optimiser has none for .*; make it by rule.optimizer"):
+            getattr(rule, function)(net, params, one, state, small_batch(net, 3), 3)
+
+
 @pytest.mark.parametrize("name", FAMILY)
 def test_an_update_needs_no_optimiser_but_that_of_the_forward_weights(name):
     net, rule, params, state, batch = start(name)
