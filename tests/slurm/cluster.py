@@ -51,18 +51,19 @@ def cluster_jobs(rule: str, folder: Path) -> list[dict[str, str]]:
 
 
 def requeue(job_id: str) -> None:
-    """Send a running job back to the queue and waive the two minutes that Slurm makes it wait there."""
+    """Send a running job back to the queue and shorten the two minutes that Slurm makes it wait there.
+
+    To some seconds, not to none: a node refuses what is started in the second in which the first run was revoked, and
+    the job is then over (`Job credential revoked`).
+    """
+
+    def shown() -> str:
+        return subprocess.run(["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True).stdout
+
     subprocess.run(["scontrol", "requeue", job_id], check=True)
-    start_now = ["scontrol", "update", f"JobId={job_id}", "StartTime=now"]
-
-    def runs_again() -> bool:
-        state = subprocess.run(["squeue", "-h", "-j", job_id, "-o", "%T"], capture_output=True, text=True).stdout
-        if state.strip() == "PENDING":
-            subprocess.run(start_now, capture_output=True)
-        shown = subprocess.run(["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True).stdout
-        return "Restarts=1" in shown and "JobState=RUNNING" in shown
-
-    wait_for(f"job {job_id} to run again", runs_again)
+    wait_for(f"job {job_id} to be in the queue", lambda: "JobState=PENDING" in shown())
+    subprocess.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now+4seconds"], check=True)
+    wait_for(f"job {job_id} to run again", lambda: "Restarts=1" in shown() and "JobState=RUNNING" in shown())
 
 
 @dataclass(frozen=True)
