@@ -173,8 +173,8 @@ class DeepFeedbackControl(Method):
         self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, which: str
     ) -> Result:
         if which not in getattr(opt, "others", ()):
-            made = "rule.optimizer(net, params, state, settings), with train_feedback = true"
-            raise ConfigError(f"{self.name}: the optimiser has none for feedback weights ({which!r}); make it by {made}")
+            made = "make it by rule.optimizer(net, params, state, settings), with train_feedback = true"
+            raise ConfigError(f"{self.name}: the optimiser has none for feedback weights ({which!r}); {made}")
         gradients, info = self.feedback_gradients(net, params, state, batch, rand)
         weights = {i: {"weight": q} for i, q in state["feedback"].items()}
         active = {i: {"weight": g} for i, g in gradients.items() if i in self._trained(net)}
