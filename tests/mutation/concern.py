@@ -18,6 +18,7 @@ DFC = (
 )
 DI = ("tests/golden/test_di.py", "tests/unit/test_di.py", "tests/unit/test_online.py")
 PEPITA = ("tests/golden/test_pepita.py", "tests/unit/test_pepita.py", "tests/unit/test_pepita_fused.py")
+TARGETS = ("tests/golden/test_dtp.py", "tests/unit/test_target_propagation.py")
 FILES = {
     **dict.fromkeys(("bp", "fa"), (*BASELINES, "tests/unit/test_online.py", "tests/golden/test_pepita.py")),
     **dict.fromkeys(("dfa", "drtp", "shallow"), (*BASELINES, "tests/golden/test_dfc.py")),
@@ -25,13 +26,16 @@ FILES = {
     **dict.fromkeys(("dfc", "dfc_ss", "dfc_ssa"), DFC),
     **dict.fromkeys(("di", "ndi", "sdi", "pbp", "di_bp", "di_fa"), DI),
     **dict.fromkeys(("pepita", "pepita_numpy", "pepita_torch", "pepita_sign"), PEPITA),
+    **dict.fromkeys(("ldrl", "pldrl", "dtp", "tp"), TARGETS),
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
 }
+NAMES_ONLY = ("dtp", "ldrl", "tp")  # their files name what their wing has, and hold nothing to be wrong
 WINGS = {  # machinery that several rules share: its tests, and the rules whose contract is tested
     "backward": ((*BASELINES, "tests/unit/test_pepita.py"), ("bp", "fa", "dfa", "drtp")),
     "control": (DFC, ("dfc", "dfc_ss", "dfc_ssa")),
     "inversion": (DI, ("di", "ndi", "sdi", "pbp")),
     "modulation": (PEPITA, ("pepita", "pepita_conv_corrected")),
+    "targets": (TARGETS, ("ldrl", "pldrl", "dtp", "tp")),
     "online": (DI, ("bp", "ndi", "pbp")),
 }
 

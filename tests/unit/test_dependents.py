@@ -16,6 +16,7 @@ SOURCES = Sources()
 
 DFC = {"dfc", "dfc_ss", "dfc_ssa"}
 INVERSION = {"di", "di_bp", "di_fa", "ndi", "pbp", "sdi"}
+TARGETS = {"dtp", "ldrl", "pldrl", "tp"}
 PEPITA = {"pepita", "pepita_conv", "pepita_conv_corrected", "pepita_numpy", "pepita_sign", "pepita_torch"}
 
 # {wing: (rules, probes)}; a new wing, rule or probe that uses one is written down here.
@@ -25,6 +26,7 @@ DEPENDENTS = {
     "control.loops": (DFC, {"controller_course"}),
     "inversion": (INVERSION, {"feedback_stability", "inversion_angles"}),
     "modulation": (PEPITA, set()),
+    "targets": (TARGETS, set()),
     "online": (INVERSION, {"inversion_angles"}),
 }
 NUMERICS = {  # of the numerics, those that not all rules need

@@ -55,7 +55,7 @@ METHOD_STYLES = {
     "di_bp": Style("BP (DI code)", BLACK, "$\\bullet$", DASHED),
     "di_fa": Style("FA (DI code)", ORANGE, "$\\triangle$", DASHED),
     "ldrl": Style("L-DRL", WINE, "*", SOLID),
-    "pdtp": Style("L-DRL parallel", WINE, "$\\parallel$", DASHED),
+    "pldrl": Style("L-DRL parallel", WINE, "$\\parallel$", DASHED),
     "dtp": Style("DTP", ROSE, "1", SOLID),
     "tp": Style("TP", ROSE, "2", DASHED),
     "drl": Style("DRL", ROSE, "3", DOTTED),

@@ -33,6 +33,8 @@ from torch import Tensor
 from credit.nets.names import layer_options
 from credit.numerics.rand import Rand
 
+Scheme = str | Mapping[str, object]  # of the module's table
+
 
 def init(
     scheme: str | Mapping[str, object],

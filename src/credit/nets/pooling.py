@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,25 @@ class Pool:
         full.scatter_add_(-1, index.flatten(-2), grad.flatten(-2))
         return full.reshape(act.shape)
 
+    def index(self, act: Tensor) -> Tensor:
+        """Where each window's largest activity stands, (M, B, C, h, w), flat over height x width; first of equals."""
+        flat = act.reshape(-1, *act.shape[-3:])
+        _, index = F.max_pool2d(flat, self.size, self.stride, self.padding, return_indices=True)
+        return index.reshape(*act.shape[:-2], *index.shape[-2:])
+
+    def unpooled(self, values: Tensor, index: Tensor, sides: Sequence[int], add: bool) -> Tensor:
+        """Values (M, B, C, h, w) at the places `index` of maps (M, B, C, H, W) that are 0 elsewhere.
+
+        sides: (H, W). add: whether values with the same place add up; else the last of them, in reading order, stays,
+        on every device.
+        """
+        places = index.flatten(-2)
+        given = values.expand(*index.shape).flatten(-2)
+        if not add and self.stride < self.size:
+            given = given * _last(places, math.prod(sides)).to(given.dtype)
+        full = given.new_zeros(*given.shape[:-1], math.prod(sides))
+        return full.scatter_add_(-1, places, given).unflatten(-1, tuple(sides))
+
     def _tiles(self, act: Tensor) -> list[Tensor]:
         """Views of `act`, one for each place within a window, in reading order; without rows that fill no window."""
         k = self.size
@@ -83,3 +103,10 @@ class Pool:
             free.logical_and_(hit.logical_not())
             target.copy_(grad * hit)
         return full
+
+
+def _last(places: Tensor, length: int) -> Tensor:
+    """Whether no later value has the same place, shaped as `places` (..., cells); length: of a map."""
+    order = torch.arange(places.shape[-1], device=places.device).expand_as(places)
+    latest = places.new_full((*places.shape[:-1], length), -1).scatter_reduce_(-1, places, order, "amax")
+    return latest.gather(-1, places) == order

@@ -1,0 +1,1 @@
+"""Target propagation: feedback blocks, their losses, and how targets travel down."""

@@ -1,0 +1,152 @@
+"""What the rules of target propagation share: feedback blocks that learn, targets, and local losses.
+
+Source: Ernoult, Normandin, Moudgil, Spinney, Belilovsky, Rish, Richards & Bengio (ICML 2022), "Towards Scaling
+Difference Target Propagation by Learning Backprop Targets", and its official code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from credit.errors import ConfigError
+from credit.methods.base import Batch, Forward, Method, Result, State, Step, batch_size, forward, redivided
+from credit.methods.targets.chain import Link, links
+from credit.methods.targets.losses import FeedbackStep
+from credit.methods.targets.names import SYMMETRIC, options
+from credit.methods.targets.settings import Feedback
+from credit.nets.base import Net
+from credit.nets.feedback import FeedbackBlock
+from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
+from credit.optim.config import check
+from credit.optim.group import OptimizerGroup
+from credit.optim.optimizers import Optimizer
+
+STREAM = "feedback_noise"
+
+
+@dataclass(frozen=True)
+class TargetPropagation(Method):
+    """For every mini-batch: steps of the feedback blocks, bottom-up, with the forward weights as they are; then targets
+    from the output down, and one step of every block on 1/2 <||s^i - t^i||²>.
+
+    beta: nudging, t^{N-1} = s^{N-1} - beta dl/ds^{N-1} of every single sample. feedback: see `Feedback`.
+    """
+
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    exact_output: ClassVar[bool] = False
+    keeps_state: ClassVar[bool] = True
+    single_step: ClassVar[bool] = False
+
+    beta: Annotated[float, "> 0"] = 0.7
+    feedback: Feedback = Feedback()
+
+    # ---- what the rule keeps
+
+    def init(self, net: Net, params: Params, rand: Rand) -> State:
+        """{"feedback": {block: {"weight": ..., "bias": ...}}} of blocks 1 to N - 1, shaped as `FeedbackBlock` says."""
+        self.check_net(net)
+        rand, state = net.rand(params, rand), {}
+        name, _ = options(self.feedback.init, "feedback.init")
+        for i in range(1, len(net)):
+            block, own = FeedbackBlock(net.block(i)), params[str(i)]
+            if name == SYMMETRIC:
+                drawn = {n: torch.zeros(*net.lead(params), *s) for n, s in block.shapes().items()}
+                drawn["weight"] = block.transposed(own["weight"])
+            else:
+                drawn = block.init(self.feedback.init, rand, f"feedback.{i}")
+            state[str(i)] = {n: p.to(net.like(params)).contiguous().clone() for n, p in drawn.items()}
+        return {"feedback": state}
+
+    def check_net(self, net: Net) -> None:
+        """Raises ConfigError for nets of one block, dropout, and lists that do not fit the number of blocks."""
+        super().check_net(net)
+        if net.keep < 1:
+            raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
+        if len(net) < 2:
+            raise ConfigError(f"method {self.name} needs a net with hidden layers")
+        for key in ("iterations", "sigma", "lr"):
+            self.feedback.by_block(key, len(net) - 1, self.name)
+
+    def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerGroup:
+        """`settings` for the forward weights; "feedback" for the feedback blocks, at constant rates."""
+        given = check(self.feedback.optimizer_settings(len(net) - 1, self.name), f"{self.name}.feedback")
+        feedback = Optimizer(given).init(state["feedback"], net.members(params))
+        return OptimizerGroup(super().optimizer(net, params, state, settings), {"feedback": feedback})
+
+    # ---- a mini-batch
+
+    def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
+        """info: as `gradients`; means: feedback_loss (M,), of the last iteration of every block, summed over blocks."""
+        run = forward(net, params, batch, rand)
+        chain = links(net, params, run.trace, self.feedback.collisions)
+        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand))
+        step = self._step(net, params, state, batch, run, chain)
+        opt.step(params, redivided(step.gradients, net, params, batch))
+        last = [block[-1] for block in losses.values() if block]
+        if last:
+            step.info["means"] = {"feedback_loss": torch.stack(last).sum(0)}
+        return params, opt, state, step.info | {"gradients": step.gradients, "feedback_losses": losses}
+
+    def learn_feedback(
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, chain: dict[int, Link], rand: Rand
+    ) -> dict[int, list[Tensor]]:
+        """The feedback blocks learn, in place. Returns the losses (M,) of every iteration, by block.
+
+        Raises ConfigError where `opt` has no optimiser for them.
+        """
+        if self.feedback.tied:
+            for i, link in chain.items():
+                state["feedback"][str(i)]["weight"].copy_(link.feedback.transposed(link.params["weight"]))
+        iterations = self.feedback.by_block("iterations", len(chain), self.name)
+        if any(iterations) and "feedback" not in getattr(opt, "others", ()):
+            made = "make it by rule.optimizer(net, params, state, settings)"
+            raise ConfigError(f"{self.name}: the optimiser has none for feedback weights; {made}")
+        return {i: self._iterations(i, link, n, opt, state, rand)
+                for (i, link), n in zip(chain.items(), iterations, strict=True)}  # fmt: skip
+
+    def _iterations(self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand) -> list[Tensor]:
+        sigma, losses = self.feedback.by_block("sigma", len(state["feedback"]), self.name)[i - 1], []
+        for _ in range(n):
+            own = state["feedback"][str(i)]
+            step = self.feedback_step(link, own, sigma, rand, f"{STREAM}.{i}")
+            opt.others["feedback"].step(state["feedback"], {str(i): step.gradients})
+            losses.append(step.loss)
+        return losses
+
+    def feedback_step(
+        self, link: Link, params: dict[str, Tensor], sigma: float, rand: Rand, stream: str
+    ) -> FeedbackStep:
+        """Loss and gradient of one feedback block with parameters `params` (M, ...)."""
+        raise NotImplementedError
+
+    def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
+        """Forward gradients with the feedback blocks as they are. info: targets, {block: t^i (M, B, ...)};
+        local_losses, {block: 1/2 <||s^i - t^i||²> (M,)}."""
+        run = forward(net, params, batch, rand)
+        return self._step(net, params, state, batch, run, links(net, params, run.trace, self.feedback.collisions))
+
+    def _step(self, net: Net, params: Params, state: State, batch: Batch, run: Forward, chain: dict[int, Link]) -> Step:
+        n = batch_size(net, params, batch)
+        delta = run.error * (-self.beta if net.loss.summed else -self.beta * n)
+        targets = {len(net) - 1: run.trace.output + delta}
+        for i in range(len(net) - 1, 0, -1):
+            below = self.target(chain[i], state["feedback"][str(i)], targets[i])
+            targets[i - 1] = below.reshape(chain[i].below.shape)
+        gradients, losses, axis = {}, {}, len(net.lead(params))
+        for i, trace in enumerate(run.trace.blocks):
+            apart = trace.out - targets[i]
+            losses[i] = 0.5 * (apart * apart).sum(tuple(range(axis, apart.ndim))) / n
+            gradients[str(i)], _ = net.block(i).backward(trace, apart / n, below=False)
+        return Step(gradients, run.info | {"targets": targets, "local_losses": losses})
+
+    def target(self, link: Link, params: dict[str, Tensor], above: Tensor) -> Tensor:
+        """t^{i-1} (M, B, ...) from t^i, with the difference correction: s^{i-1} + G(t^i) - G(s^i)."""
+        rates = link.feedback.rates(above, link.route) - link.rates
+        moved = link.feedback.linear(params["weight"], rates, link.trace)
+        return link.below + moved.reshape(link.below.shape)

@@ -1,0 +1,245 @@
+"""Target propagation against recordings of the official code of Ernoult et al. (ICML 2022), float64."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import credit
+from credit.methods.base import forward
+from credit.methods.targets.chain import links
+from credit.methods.targets.losses import difference_reconstruction, reconstruction
+from credit.nets.pooling import Pool
+from credit.numerics.rand import as_rand
+
+HERE = Path(__file__).parent
+COMPLETE = HERE.parents[2] / "shared" / "oracles"
+TOLERANCE = 1e-12
+RULES = {"ldrl": "ldrl", "vanilla": "dtp", "tp": "tp"}
+NAMES = {
+    "lenet": ["conv_0.conv", "conv_1.conv", "fc1.linear1", "fc2.linear1"],
+    "vgg": ["conv_0.conv", "conv_1.conv", "conv_2.conv", "fc.linear"],
+}
+BLOCKS = (1, 2, 3)
+sources = pytest.mark.parametrize("source", ["slices", "complete"])
+every_net = pytest.mark.parametrize("which", ["lenet", "vgg"])
+
+
+@cache
+def load(source: str, name: str) -> dict[str, np.ndarray]:
+    path = (HERE if source == "slices" else COMPLETE) / f"dtp_{name}.npz"
+    if not path.exists():
+        pytest.skip(f"this recording is not here ({path})")
+    with np.load(path) as file:
+        return {key: file[key] for key in file.files}
+
+
+def net_of(which: str, bias: bool = True):
+    if which == "lenet":
+        return credit.conv([3, 12, 12], [4, 6], [16], 5, kernel=(5, 1, 2), pool=(3, 2, 1), hidden="elu", bias=bias)
+    return credit.conv([3, 16, 16], [4, 6, 8], [], 5, kernel=(3, 1, 1), pool=(2, 2, 0), hidden="elu", bias=bias)
+
+
+def params_of(file, which, prefix, first=0):
+    names = [(str(i), name) for i, name in enumerate(NAMES[which]) if i >= first]
+    return {i: {k: torch.tensor(file[f"{prefix}{name}.{k}"]) for k in ("weight", "bias")} for i, name in names}
+
+
+def batch_of(file, prefix=""):
+    return credit.Batch(torch.tensor(file[f"{prefix}x"]), torch.tensor(file[f"{prefix}labels"]))
+
+
+def agree(ours, recorded, tolerance=TOLERANCE):
+    recorded = torch.as_tensor(recorded)
+    assert ours.shape == recorded.shape
+    worst = (ours - recorded).abs().max() / recorded.abs().max().clamp(min=1e-30)
+    assert worst <= tolerance, f"relative deviation {worst:.2e} exceeds {tolerance}"
+
+
+def chain_of(file, which):
+    net, params = net_of(which), params_of(file, which, "F/")
+    return links(net, params, forward(net, params, batch_of(file), 0).trace, "overwrite")
+
+
+# ---- the losses of the feedback blocks
+
+
+def sequential_draws(file, key, samples):
+    """Noise of `samples` draws, in which the official code takes dx and dy in turn, as one draw with the copies of a
+    sample adjacent."""
+    draws = [torch.tensor(file[f"{key}/unit_noise_{k}"]) for k in range(2 * samples)]
+    return (torch.stack(draws[start::2], 1).flatten(0, 1) for start in (0, 1))
+
+
+@sources
+@every_net
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("kind", "samples"), [("ldrl", 1), ("ldrl_3s", 3), ("ldrl_par3", 3)])
+def test_the_local_difference_reconstruction_loss(source, which, block, kind, samples):
+    file = load(source, f"fbloss_{which}")
+    key = f"fb/{kind}/{block}"
+    if f"{key}/loss" not in file:
+        pytest.skip("not in the slice")
+    if kind == "ldrl_par3":
+        dx, dy = (torch.tensor(file[f"{key}/unit_noise_{k}"]) for k in (0, 1))
+    else:
+        dx, dy = sequential_draws(file, key, samples)
+    own, sigma = params_of(file, which, "G/", 1)[str(block)], float(file["cfg/noise_per_layer"][block])
+    rand = as_rand({"s_input": dx, "s_output": dy}, own["weight"], 0)
+    step = difference_reconstruction(chain_of(file, which)[block], own, sigma, rand, "s", samples)
+    agree(step.loss, file[f"{key}/loss"])
+    gradients = {k.rpartition(".")[2]: file[k] for k in file if k.startswith(f"{key}/grad/")}
+    agree(step.gradients["weight"], gradients["weight"])
+    assert np.abs(gradients["bias"]).max() < 1e-14  # the rule gives none
+    assert set(step.gradients) == {"weight"}
+
+
+@sources
+@every_net
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("kind", "samples"), [("vanilla", 1), ("vanilla_par3", 3)])
+def test_the_denoising_reconstruction_loss(source, which, block, kind, samples):
+    file = load(source, f"fbloss_{which}")
+    key = f"fb/{kind}/{block}"
+    if f"{key}/loss" not in file:
+        pytest.skip("not in the slice")
+    own, sigma = params_of(file, which, "G/", 1)[str(block)], float(file["cfg/noise_per_layer"][block])
+    rand = as_rand({"s_input": torch.tensor(file[f"{key}/unit_noise_0"])}, own["weight"], 0)
+    link = chain_of(file, which)[block]
+    step = reconstruction(link, own, sigma, rand, "s", samples, clean=kind == "vanilla_par3")
+    agree(step.loss, file[f"{key}/loss"])
+    for path in (k for k in file if k.startswith(f"{key}/grad/")):
+        agree(step.gradients[path.rpartition(".")[2]], file[path])
+
+
+@sources
+@every_net
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_feedback_block_maps_clean_activities_back(source, which, block):
+    file = load(source, f"fbloss_{which}")
+    link, own = chain_of(file, which)[block], params_of(file, which, "G/", 1)[str(block)]
+    back = link.feedback(own, link.trace.out, link.route, link.trace)
+    agree(back.reshape(link.below.shape), file[f"r/{block}"])
+    if block < len(NAMES[which]) - 1 and f"pool_indices/conv_{block}.pool" in file:
+        assert torch.equal(link.route, torch.tensor(file[f"pool_indices/conv_{block}.pool"]))
+
+
+# ---- targets and forward gradients
+
+
+@sources
+@every_net
+@pytest.mark.parametrize("feedback", ["rand", "sym"])
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("beta", ["0.7", "0.005"])
+def test_targets_local_losses_and_forward_gradients(source, which, feedback, kind, beta):
+    file, key = load(source, f"targets_{which}_{feedback}"), f"{kind}/beta{beta}"
+    if f"{key}/loss" not in file:
+        pytest.skip("not in the slice")
+    net, params = net_of(which), params_of(file, which, "F/")
+    rule = credit.method(RULES[kind], beta=float(beta))
+    step = rule.gradients(net, params, {"feedback": params_of(file, which, "G/", 1)}, batch_of(file), 0)
+    for i, name in enumerate(NAMES[which]):
+        agree(step.info["targets"][i], file[f"{key}/target/{i}"])
+        agree(step.info["local_losses"][i], file[f"{key}/layer_loss/{i}"], 1e-11)
+        for part in ("weight", "bias"):
+            recorded = torch.as_tensor(file[f"{key}/grad/{name}.{part}"])
+            torch.testing.assert_close(step.gradients[str(i)][part], recorded, rtol=TOLERANCE, atol=1e-14)
+    agree(sum(step.info["local_losses"].values()), file[f"{key}/loss"], 1e-11)
+
+
+@sources
+@every_net
+def test_symmetric_initialisation_copies_the_forward_weights(source, which):
+    file = load(source, f"targets_{which}_sym")
+    net, params = net_of(which), params_of(file, which, "F/")
+    state = credit.method("ldrl", feedback="symmetric").init(net, params, 0)
+    recorded = params_of(file, which, "G/", 1)
+    assert recorded.keys() == state["feedback"].keys()
+    for i, block in recorded.items():
+        assert all(torch.equal(state["feedback"][i][n], p) for n, p in block.items())
+        state["feedback"][i]["weight"].zero_()
+    assert all(params[i]["weight"].abs().max() > 0 for i in params)  # a copy, not the same memory
+
+
+# ---- whole training steps
+
+
+@sources
+@every_net
+def test_two_training_steps(source, which):
+    file = load(source, f"train_{which}")
+    net, params = net_of(which), params_of(file, which, "F0/")
+    state = {"feedback": params_of(file, which, "G0/", 1)}
+    iterations, sigma, lr = (file[f"cfg/{k}"][1:].tolist() for k in ("iters", "noise", "lr_b"))
+    rate, momentum, decay, beta = (float(v) for v in file["cfg/f_lr_mom_wd_beta"])
+    rule = credit.method(
+        "ldrl",
+        beta=beta,
+        feedback={"iterations": [int(k) for k in iterations], "sigma": sigma, "lr": lr},
+    )
+    settings = {"name": "sgd", "lr": rate, "momentum": momentum, "weight_decay": decay}
+    opt = rule.optimizer(net, params, state, settings)
+    for b in range(2):
+        noise = iter(torch.tensor(file[f"b{b}/unit_noise_{k:02d}"]) for k in range(18))
+        draws = {}
+        for i, k in enumerate(iterations, 1):
+            for _ in range(int(k)):
+                draws.setdefault(f"feedback_noise.{i}_input", []).append(next(noise))
+                draws.setdefault(f"feedback_noise.{i}_output", []).append(next(noise))
+        params, opt, state, info = rule.update(net, params, opt, state, batch_of(file, f"b{b}/"), draws)
+        agree(sum(info["local_losses"].values()), file[f"b{b}/forward_loss"])
+        for i, name in enumerate(NAMES[which]):
+            for part in ("weight", "bias"):
+                agree(params[str(i)][part], file[f"b{b}/F_after_step/{name}.{part}"])
+                if i:
+                    agree(state["feedback"][str(i)][part], file[f"b{b}/G_after_feedback/{name}.{part}"])
+        for i in BLOCKS:
+            agree(torch.stack(info["feedback_losses"][i]), file[f"b{b}/fb_losses/layer{i}"])
+
+
+@sources
+def test_the_parallel_form(source):
+    file = load(source, "parallel_vgg")
+    net, params = net_of("vgg"), params_of(file, "vgg", "F/")
+    rule, feedback = credit.method("pldrl", feedback={"samples": 3}), params_of(file, "vgg", "G/", 1)
+    chain, total = links(net, params, forward(net, params, batch_of(file), 0).trace, "overwrite"), 0.0
+    for i, sigma in zip(BLOCKS, (0.4, 0.2, 0.08), strict=True):
+        dx, dy = (torch.tensor(file[f"unit_noise_{2 * (i - 1) + k}"]) for k in (0, 1))
+        rand = as_rand({"s_input": dx, "s_output": dy}, dx, 0)
+        step = rule.feedback_step(chain[i], feedback[str(i)], sigma, rand, "s")
+        total = total + step.loss
+        agree(step.gradients["weight"], file[f"G_grad/{NAMES['vgg'][i]}.weight"])
+        assert (step.gradients["bias"] == 0).all()
+        assert np.abs(file[f"G_grad/{NAMES['vgg'][i]}.bias"]).max() < 1e-14
+    agree(total, file["feedback_loss"])
+
+
+# ---- pooling, rates
+
+
+@sources
+def test_where_pooling_windows_share_a_place_the_last_value_stays(source):
+    file = load(source, "unpool_overlap")
+    pool, act = Pool(3, 2, 1), torch.tensor(file["input"])
+    index = pool.index(act)
+    assert torch.equal(index, torch.tensor(file["indices"]))
+    values = torch.tensor(file["to_unpool"])
+    assert torch.equal(pool.unpooled(values, index, (4, 4), add=False), torch.tensor(file["unpooled"]))
+    assert pool.unpooled(values, index, (4, 4), add=True).flatten()[5] == values.sum()
+
+
+@sources
+def test_the_cosine_schedule_rises_again_after_its_end(source):
+    file = load(source, "lr_schedule")
+    for key, recorded in file.items():
+        lr = float(key.rpartition("lr0_")[2])
+        schedule = {"name": "cosine", "epochs": 85, "final": 1e-5}
+        opt = credit.optimizer("sgd", lr=lr, schedule=schedule).init({"0": {"weight": torch.zeros(2, 2)}})
+        ours = torch.tensor([opt.lr_at(epoch) for epoch in range(90)], dtype=torch.float64)
+        agree(ours, recorded)
+        assert recorded[89] > recorded[85]
