@@ -46,8 +46,9 @@ for paper in WORKFLOW.papers:
 
 onstart:
     collect_garbage_again()
+    STOP.watch()
     print_banner()
 
 
 onerror:
-    print(f"A job failed; its log is named above (all logs: {LOGS}). Finished results are kept: mend it, run again.")
+    print(STOP.last_words(LOGS))

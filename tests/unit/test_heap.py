@@ -72,7 +72,7 @@ def test_a_training_job_keeps_its_memory(monkeypatch):
 
     monkeypatch.setattr(job, "keep_freed_memory", keep)
     with pytest.raises(Kept):
-        job.run_training({}, {}, (None, []), "cpu", None, 60, __file__)
+        job.run_training({}, None, "cpu", __file__)
 
 
 def test_the_benchmark_measures_both_in_processes_of_their_own():

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from credit.provenance.records import checkpoint_path
 from tests.workflow.checkout import (
     AFTER_IMAGES,
     PATIENCE,
@@ -117,12 +118,65 @@ def test_a_training_asked_to_stop_saves_a_checkpoint_and_goes_on_from_there(long
     assert "stopped on request after epoch" in text
     assert "Traceback" not in text
     assert not out.exists()
-    assert out.with_name("out.jsonl.ckpt").exists()
+    assert checkpoint_path(out).exists()
     done = long.call(*command)
     assert done.status == 0, done.text
     assert "resumed at epoch" in done.text
     assert out.read_bytes().splitlines()[1:] == result.read_bytes().splitlines()[1:]
-    assert list(tmp_path.glob("out*")) == [out]
+    assert sorted(tmp_path.glob("out*")) == [out, checkpoint_path(out)]  # it stays until the run is collected
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_checkpoints_and_says_in_one_line_how_to_go_on(long: Checkout, undisturbed):
+    """The terminal sends SIGINT to Snakemake and to all of its jobs. No checkpoint was due yet, at 60 s."""
+    long.edit("workflow/scripts/train.py", "default=0.1", "default=60.0")
+    process = long.start(*COMMAND)
+    logs = [long.path(f"logs/train/cross/teacher/teacher/{method}/shard0.log") for method in ("bp", "fa")]
+    wait_for(lambda: all(log.exists() and "epoch 5/" in log.read_text() for log in logs), process)
+    os.killpg(process.pid, signal.SIGINT)
+    text = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode != 0
+    after = text[text.index("Terminating processes") :].splitlines()
+    assert len([line for line in after if line.endswith(f"to go on: snakemake --cores 2 {TABLE}")]) == 1
+    assert len(after) < 10, text
+    assert "Traceback" not in text and "failed" not in text
+    assert all(log.read_text().splitlines()[-1].startswith("stopped on request after epoch") for log in logs)
+    assert len(checkpoints(long)) == 2
+    long.make(TABLE)
+    assert_resumed(long)
+    assert long.results("tables") == undisturbed()
+
+
+def test_ctrl_c_while_a_script_still_imports_ends_it_in_a_line(project: Checkout):
+    project.edit(
+        "workflow/scripts/collect.py",
+        "import argparse\n\nimport _src",
+        "import argparse\n\nimport _src, os; os.kill(os.getpid(), 2)",
+    )
+    done = project.script("collect", "{}", "out.csv", "in.jsonl")
+    assert done.status != 0
+    assert done.text == "stopped on request; nothing was lost, the same command goes on\n"
+
+
+@pytest.mark.slow
+def test_a_result_lost_before_it_is_collected_is_made_again_without_training(long: Checkout, undisturbed):
+    """As when a job ends at its time limit: Snakemake takes it for failed, deletes the result and tries again."""
+    run = long.path(min(teacher("bp")))
+    long.make(f"results/{min(teacher('bp'))}")
+    whole = run.read_bytes()
+    part = run.with_name(f".{run.name}.ckpt.killed.part")
+    part.write_bytes(b"half")
+    run.unlink()
+    text = long.make(f"results/{min(teacher('bp'))}")
+    log = long.path("logs/train/cross/teacher/teacher/bp/shard0.log").read_text()
+    assert log == f"resumed at epoch 600 from results/{min(teacher('bp'))}.ckpt, which has finished\n", text
+    assert run.read_bytes() == whole
+    assert not part.exists()
+    assert checkpoints(long) == [checkpoint_path(run)]
+    long.make(TABLE)
+    assert checkpoints(long) == []
+    assert long.results("tables") == undisturbed()
+    assert long.planned(TABLE) == set()
 
 
 def test_a_checkpoint_of_another_run_is_left_alone_and_training_starts_from_the_beginning(

@@ -6,6 +6,7 @@ import _src  # noqa: F401
 
 from credit.analysis.tables import collect, write_table
 from credit.errors import one_line
+from credit.provenance.records import remove_checkpoints
 from credit.provenance.spec import read_spec
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     args = parser.parse_args()
     spec = read_spec(args.spec)
     write_table(args.out, collect(args.results, {k: spec[k] for k in ("paper", "experiment") if k in spec}))
+    remove_checkpoints(args.results)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import _src  # noqa: F401
 
 from credit.errors import one_line
+from credit.provenance.records import checkpoint_path
 from credit.provenance.spec import read_spec
 
 
@@ -24,7 +25,7 @@ def main() -> None:
         os.environ["OMP_NUM_THREADS"] = str(spec["train"]["threads"])
         from credit.training.job import search
 
-        checkpoint = args.out.with_name(args.out.name + ".ckpt")
+        checkpoint = checkpoint_path(args.out)
         search(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])
 
 

@@ -41,7 +41,7 @@ def whole_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
     path = Path(path)
     with writing(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        remove_leftovers(path)
         handle, part = _own_part(path)
         try:
             yield part
@@ -109,7 +109,7 @@ def _locked(name: Path, doing: str) -> tuple[int, bool]:
         os.close(handle)
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Temporary files of writers that were killed: those whose lock nobody holds."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError), part.open("rb+") as file:  # NFS locks what may be written only

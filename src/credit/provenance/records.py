@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from credit.errors import DataError
-from credit.provenance.files import whole_file
+from credit.provenance.files import remove_leftovers, whole_file
 
 METADATA_KEY = "credit"  # of files of kept weights
 
@@ -68,3 +69,21 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"{path}: not the weights of a training job, or cut off; delete it and run the same command again"
         )
     return content
+
+
+def checkpoint_path(result: str | Path) -> Path:
+    """Where the job that writes `result` keeps its checkpoint."""
+    return Path(result).with_name(Path(result).name + ".ckpt")
+
+
+def remove_checkpoints(results: Iterable[str | Path]) -> None:
+    """Remove what the jobs of these results, and the searches before them, left for a retry: it is not needed any more.
+
+    One that is newer than its result belongs to another job, which was interrupted, and stays.
+    """
+    for made in dict.fromkeys(path for r in map(Path, results) for path in (r, r.with_name("choice.json"))):
+        left = checkpoint_path(made)
+        remove_leftovers(left)
+        with suppress(OSError):
+            if left.stat().st_mtime_ns <= made.stat().st_mtime_ns:
+                left.unlink()

@@ -27,7 +27,7 @@ from credit.provenance.sources import PACKAGE, Sources, canonical, combine, dige
 
 __all__ = [
     "ProvenanceError", "Snapshot", "canonical", "closure", "code_digest", "env_digest", "git_state",
-    "module_digests", "read_header", "record", "remember", "snapshot", "why",
+    "module_digests", "read_header", "record", "remember", "snapshot", "versions", "why",
 ]  # fmt: skip
 
 PIN_SUFFIX = ".linux-64.pin.txt"
@@ -158,12 +158,19 @@ def record(taken: Snapshot, **more: Any) -> dict[str, Any]:
     return {
         "code": taken.code,
         "modules": taken.modules,
-        "python": platform.python_version(),
-        "packages": {name: v for name in RECORDED_PACKAGES if (v := _version(name))},
+        **versions(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "git": git_state(taken.package_root),
         **more,
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Versions of Python and of the packages that compute."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: v for name in RECORDED_PACKAGES if (v := _version(name))},
     }
 
 

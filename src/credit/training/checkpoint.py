@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,3 +60,38 @@ def load(path: str | Path, spec_hash: str) -> dict[str, Any] | None:
             f"{path}: corrupt checkpoint ({type(error).__name__}); delete it to start this job from the beginning"
         ) from error
     return content if owner == spec_hash else None
+
+
+class Checkpoint:
+    """The checkpoint of one job, which for a while two copies of the job may write.
+
+    A cluster starts a job again while the first copy still has its seconds of grace, or after a submission that it
+    reported as failed. Both copies compute the same; the one that is behind writes nothing. `content` has a
+    `position`, (phase, epoch): what is to be trained next.
+    """
+
+    def __init__(self, path: str | Path, owner: str):
+        self.path, self.owner = Path(path), owner
+        self._seen: tuple[int, int] | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        """As the function `load`."""
+        self._seen = self._stamp()
+        return load(self.path, self.owner)
+
+    def save(self, content: dict[str, Any]) -> None:
+        """As the function `save`, unless another copy of the job has saved one that is as far, or further."""
+        if self._stamp() != self._seen:
+            with suppress(CheckpointError):
+                other = load(self.path, self.owner)
+                if other is not None and list(other["position"]) >= list(content["position"]):
+                    return
+        save(self.path, self.owner, content)
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns

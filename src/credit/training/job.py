@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,21 @@ from credit.config.parts import code_roots
 from credit.errors import ConfigError
 from credit.provenance import records
 from credit.provenance import snapshot as provenance
-from credit.provenance.files import write_text
+from credit.provenance.files import remove_leftovers, write_text
 from credit.provenance.spec import column, members, put
 from credit.training import weights
+from credit.training.copies import DONE, Copies, mark
 from credit.training.heap import keep_freed_memory
-from credit.training.loop import Interrupted, Training
+from credit.training.loop import Interrupted, Outrun, Training
+from credit.training.stopping import StopRequest
 
 
 def train(
     spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
 ) -> None:  # fmt: skip
-    """Train the spec's shard of seeds and write the result file `out`; the checkpoint is removed at the end.
+    """Train the spec's shard of seeds and write the result file `out`.
 
-    Weights that the spec keeps stand beside it, as `.safetensors`.
+    Weights that the spec keeps stand beside it, as `.safetensors`. The last checkpoint stays, see `run_training`.
 
     Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
     """
@@ -38,14 +42,19 @@ def train(
         if choice is None:
             raise ConfigError("this spec needs the choice.json of its search among the inputs")
         chosen = read_choice(choice, spec)
-    run = apply_choice(spec, chosen)
-    training, found = run_training(spec, run, (data, start), device, checkpoint, every, script)
-    header = {"spec": spec, "chosen": chosen, "provenance": found}
-    if "weights" in spec.get("keep", ()):
-        kept = header | {"provenance": {"modules": found["modules"]}}  # nothing that differs from run to run
-        weights.write(out.with_suffix(".safetensors"), kept, training.learner.params, training.alive)
-    records.write_result(out, header, training.records)
-    checkpoint.unlink(missing_ok=True)
+    beside = [out.with_suffix(".safetensors")] if "weights" in spec.get("keep", ()) else []
+    copies = Copies(out, spec, chosen, *beside)
+    try:
+        with StopRequest() as stop:
+            run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop)
+            training, found = run_training(spec, run, device, script)
+            header = {"spec": spec, "chosen": chosen, "provenance": found}
+            for path in beside:
+                kept = header | {"provenance": {"modules": found["modules"]}}  # nothing that differs from run to run
+                weights.write(path, kept, training.learner.params, training.alive)
+            records.write_result(out, header, training.records)
+    except Outrun as note:
+        print(note, file=sys.stderr)
 
 
 def search(
@@ -56,7 +65,21 @@ def search(
     Raises ConfigError when every point diverged, or a run from which it starts did.
     """
     data, _, start = sort_inputs(inputs)
-    training, found = run_training(spec, spec, (data, start), device, checkpoint, every, script)
+    try:
+        with StopRequest() as stop:
+            run = Run(spec, data, start, checkpoint, every, Copies(out, spec, {}), stop)
+            training, found = run_training(spec, run, device, script)
+            content = {"spec": spec, **choose(spec, training), "provenance": {"modules": found["modules"]}}
+            write_text(out, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    except Outrun as note:
+        print(note, file=sys.stderr)
+
+
+def choose(spec: dict[str, Any], training: Training) -> dict[str, Any]:
+    """The best point of a grid and every point's score, as `choice.json` has them.
+
+    Raises ConfigError when every point diverged.
+    """
     scores = score(spec, training) if any(training.alive) else []
     sound = [s for s in scores if s["score"] is not None]
     if not sound:
@@ -65,42 +88,69 @@ def search(
     edges = {p: best["at"][p] in (min(v), max(v)) and len(v) > 1 for p, v in spec["vary"].items()}
     for path in (p for p, edge in edges.items() if edge):
         print(f"note: the best {path} = {best['at'][path]} is at the edge of the grid", file=sys.stderr)
-    content = {
-        "spec": spec, "choice": best["at"], "at_edge": edges, "criterion": spec["criterion"], "scores": scores,
-        "provenance": {"modules": found["modules"]},
-    }  # fmt: skip
-    write_text(out, json.dumps(content, indent=1, sort_keys=True) + "\n")
-    checkpoint.unlink(missing_ok=True)
+    return {"choice": best["at"], "at_edge": edges, "criterion": spec["criterion"], "scores": scores}
 
 
-def run_training(
-    spec: dict[str, Any], run: dict[str, Any], inputs: tuple[Path | None, list[Path]], device: str, checkpoint: Path,
-    every: float, script: str,
-) -> tuple[Training, dict[str, Any]]:  # fmt: skip
-    """Train `run` between two looks at the code; returns the training and what is recorded about it.
+@dataclass(frozen=True)
+class Run:
+    """One training: the spec with its chosen values, its inputs, and where and how often it saves.
 
-    inputs: the prepared data set, and the weights to start from.
+    data: the prepared data set. start: the weights to start from.
     """
-    data, begun = inputs
+
+    spec: dict[str, Any]
+    data: Path | None
+    start: list[Path]
+    checkpoint: Path
+    every: float  # seconds
+    copies: Copies
+    stop: StopRequest
+
+
+def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tuple[Training, dict[str, Any]]:
+    """Train between two looks at the code; returns the training and what is recorded about it.
+
+    At the end a checkpoint says that all is done: the result may be lost still, with a job that reached its time limit
+    or its node. A retry takes it up, and whoever collects the result removes it. Raises Outrun when another copy of
+    the job has written the result.
+    """
     keep_freed_memory()
+    for path in (run.checkpoint, *run.copies.files):
+        remove_leftovers(path)
+    if run.copies.done():
+        raise Outrun(DONE)
     snapshot = provenance.snapshot(*code_roots(spec, script))
     snapshot.check(spec.get("code"))
-    start = time.monotonic()
-    training = Training(run, data, choose_device(device), start=begun)
+    begun = time.monotonic()
+    training = Training(run.spec, run.data, choose_device(device), start=run.start)
     if spec["kind"] == "search" and any(training.lost):
         seed = training.stack[training.lost.index(True)]["seed"]
         raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
-        training.run(checkpoint, every)
+        training.run(run.checkpoint, run.every, run.stop, run.copies)
     except Interrupted as error:
-        raise SystemExit(f"{error}; checkpoint in {checkpoint}") from error
+        raise SystemExit(f"{error}; checkpoint in {run.checkpoint}; {again()}") from error
     snapshot.check(spec.get("code"), loaded=True)
+    if run.copies.outrun():
+        raise Outrun(DONE)
+    if training.finished:
+        return training, training.finished
     name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
-    more = {"start": {"modules": records.read_metadata(begun[0])["provenance"]["modules"]}} if begun else {}
-    return training, provenance.record(
-        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - start, 3), **more
-    )
+    more = {"start": {"modules": records.read_metadata(run.start[0])["provenance"]["modules"]}} if run.start else {}
+    found = provenance.record(
+        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - begun, 3), **more,
+        **mark(),
+    )  # fmt: skip
+    training.finish(run.checkpoint, found, params="weights" in spec.get("keep", ()))
+    return training, found
+
+
+def again() -> str:
+    """Which command goes on: the one that was typed, unless it holds a whole spec."""
+    if any(argument.startswith("{") for argument in sys.argv):
+        return "the same command goes on from there"
+    return f"to go on: {shlex.join(['python', *sys.argv])}"
 
 
 def choose_device(device: str) -> str:

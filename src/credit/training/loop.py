@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 import zipfile
@@ -24,14 +23,21 @@ from credit.numerics.trees import assign, to_device
 from credit.provenance.files import checksum
 from credit.provenance.spec import column, finite, members, spec_hash, spread
 from credit.tasks.base import Context
-from credit.training import checkpoint, weights
+from credit.training import weights
+from credit.training.checkpoint import Checkpoint
+from credit.training.copies import DONE, Copies
 from credit.training.learner import Learner, ProbeSlot
+from credit.training.stopping import StopRequest
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Interrupted(Exception):
-    """The job was asked to stop (SIGTERM); its checkpoint is complete."""
+    """The job was asked to stop; its checkpoint is complete."""
+
+
+class Outrun(Exception):
+    """Another copy of the job has finished; there is nothing left to do."""
 
 
 def build_part(registry, settings: dict[str, Any], where: str, key: str = "name"):
@@ -74,6 +80,8 @@ class Training:
         self.position = (0, 0)  # phase, epoch within it: the next to train
         self.epoch = 0  # epochs recorded so far
         self.evaluated_at = 0  # updates before the last evaluation
+        self.finished: dict[str, Any] | None = None  # what is recorded of a training that a checkpoint has finished
+        self._checkpoint: Checkpoint | None = None
 
     def _learner(self, dtype: torch.dtype, start: Sequence[Path]) -> Learner:
         net_config = build_part(NETS, self.spec["net"], "net", "kind")
@@ -101,10 +109,18 @@ class Training:
             learner.evaluate_every, learner.on_evaluate = evaluate["every"], lambda: self._evaluate(self.epoch + 1)
         return learner
 
-    def run(self, checkpoint_path: Path | None = None, every_seconds: float = 60.0) -> list[dict[str, Any]]:
-        """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec."""
-        self._resume(checkpoint_path)
-        stop = StopRequest()
+    def run(
+        self, checkpoint_path: Path | None = None, every_seconds: float = 60.0, stop: StopRequest | None = None,
+        copies: Copies | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec.
+
+        stop: looked at after every epoch. copies: looked at whenever a checkpoint is due. Raises Interrupted when
+        asked to stop, Outrun when another copy has finished.
+        """
+        self._resume(checkpoint_path, copies)
+        stop = stop or StopRequest()
+        stop.wait()
         phases = self.learner.method.phases(self.settings["epochs"])
         if self.epoch == 0 and not self.records:
             self._note_lost(torch.tensor(self.lost), 0)
@@ -118,6 +134,8 @@ class Training:
             self._epoch(phase, self.position[1])
             self.position = (self.position[0], self.position[1] + 1)
             if checkpoint_path and (stop.requested or time.monotonic() - saved >= every_seconds):
+                if copies and copies.outrun():
+                    raise Outrun(DONE)
                 self._save(checkpoint_path)
                 saved = time.monotonic()
             if stop.requested:
@@ -125,6 +143,18 @@ class Training:
         if self.evaluated_at != self.learner.step and any(self.alive):
             self._evaluate(self.epoch)
         return self.records
+
+    def finish(self, path: Path, made: dict[str, Any], params: bool) -> None:
+        """Leave a checkpoint that says that all is done, so that a retry need not train.
+
+        made: what is recorded of this training. params: whether its final parameters are needed.
+        """
+        content = {
+            "position": list(self.position), "epoch": self.epoch, "alive": self.alive,
+            "records": json.dumps(self.records), "finished": json.dumps(made),
+            "params": self.learner.params if params else {},
+        }  # fmt: skip
+        self._at(path).save(content)
 
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
@@ -191,6 +221,11 @@ class Training:
         print(f"{phase.name} epoch {self.epoch}/{self.settings['epochs']}  {seconds:.2f} s{loss}{note}", file=self.log)
         self.log.flush()
 
+    def _at(self, path: Path) -> Checkpoint:
+        if self._checkpoint is None or self._checkpoint.path != path:
+            self._checkpoint = Checkpoint(path, self.identity)
+        return self._checkpoint
+
     def _save(self, path: Path) -> None:
         learner = self.learner
         content = {
@@ -199,23 +234,29 @@ class Training:
             "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
             "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
         }  # fmt: skip
-        checkpoint.save(path, self.identity, content)
+        self._at(path).save(content)
 
-    def _resume(self, path: Path | None) -> None:
-        content = checkpoint.load(path, self.identity) if path else None
+    def _resume(self, path: Path | None, copies: Copies | None = None) -> None:
+        content = self._at(path).load() if path else None
         if content is None:
+            return
+        made = json.loads(content.get("finished", "null"))
+        if made and copies and not copies.takes(made):
             return
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.alive, self.records = content["alive"], json.loads(content["records"])
-        learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
         learner.fast.clear()
         assign(learner.params, content["params"])
-        learner.state = to_device(content["state"], self.device)
-        learner.opt.load_state_dict(content["opt"])
-        self.rand.load_state_dict(content["rand"])
-        self.task.load_state_dict(content["task"])
-        print(f"resumed at epoch {self.epoch} from {path}", file=self.log)
+        if made:
+            self.finished, self.evaluated_at = made, learner.step
+        else:
+            learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
+            learner.state = to_device(content["state"], self.device)
+            learner.opt.load_state_dict(content["opt"])
+            self.rand.load_state_dict(content["rand"])
+            self.task.load_state_dict(content["task"])
+        print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
         self.log.flush()
 
 
@@ -225,14 +266,3 @@ def content_id(data: Path | None) -> list | None:
         return None  # the task says what is wrong with it
     with zipfile.ZipFile(data) as archive:
         return [[m.filename, m.file_size, m.CRC] for m in archive.infolist()]
-
-
-class StopRequest:
-    """Remembers a SIGTERM, so that the loop can stop where its state is whole."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, number, frame) -> None:
-        self.requested = True

@@ -1,0 +1,54 @@
+"""What a call of Snakemake says at its end: that a job failed, or that it was asked to stop and how to go on."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Stop:
+    """Whether this call was asked to stop, by Ctrl-C or by SIGTERM; Snakemake treats both as before."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def watch(self) -> None:
+        """Look at the signals from now on. Snakemake has set its own handlers by then."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.getsignal(number)
+                if callable(before):
+                    signal.signal(number, self._noting(before))
+
+    def _noting(self, before: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
+        def note(number: int, frame: Any) -> None:
+            self.requested = True
+            _hide_failures()
+            before(number, frame)
+
+        return note
+
+    def last_words(self, logs: str) -> str:
+        """What is printed where not all was made."""
+        if self.requested:
+            command = shlex.join(["snakemake", *sys.argv[1:]])
+            return f"Stopped on request. Finished results and checkpoints are kept; to go on: {command}"
+        return (
+            f"A job failed; its log is named above (all logs: {logs}). Finished results are kept: mend it, run again."
+        )
+
+
+def _hide_failures() -> None:
+    """For Snakemake a job that was stopped has failed, which fills a screen and says nothing: leave it out."""
+    for handler in logging.getLogger("snakemake.logging").handlers:
+        handler.addFilter(_is_no_failure)
+
+
+def _is_no_failure(record: logging.LogRecord) -> bool:
+    event = getattr(getattr(record, "event", None), "name", "")
+    return event not in ("JOB_ERROR", "GROUP_ERROR") and not str(record.msg).startswith("RuleException:")
