@@ -699,7 +699,7 @@ def test_constants_of_the_dynamics_out_of_bounds_are_named(key, value):
 
 
 def test_the_number_of_time_points_is_one_for_all_members():
-    with pytest.raises(ConfigError, match=r"dfc.controller.time_points = .*one integer"):
+    with pytest.raises(ConfigError, match=r"dfc.controller.time_points = .*must be an integer >= 2"):
         credit.method("dfc", controller={"time_points": [30, 40]})
 
 

@@ -283,3 +283,109 @@ def test_groups_may_be_given_bare_as_mappings_or_as_instances(name):
     assert credit.method(name, feedback=rule.feedback) == rule
     assert type(rule)(**vars(rule)) == rule
     assert type(rule)(feedback="zeros").feedback.init == "zeros"
+
+
+@pytest.mark.parametrize("keep", [0, 0.0, 1.2, -0.5, float("nan"), True])
+def test_a_net_keeps_between_none_and_all_of_its_units(keep):
+    with pytest.raises(ConfigError, match=r"net.keep = .*; must be a number in \(0, 1\]"):
+        credit.dense([4, 3, 2], keep=keep)
+
+
+@every_rule
+@pytest.mark.parametrize("seeds", [3, SEEDS])
+def test_an_empty_mini_batch_is_named(name, kind, seeds):
+    net, rule, rand, params, state = start(name, kind, seeds)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    batch = small_batch(net, seeds)
+    empty = credit.Batch(batch.x.narrow(len(net.lead(params)), 0, 0), batch.y.narrow(len(net.lead(params)), 0, 0))
+    for function in rule.pass_functions:
+        with pytest.raises(ValueError, match="the mini-batch is empty"):
+            getattr(rule, function)(net, params, opt, state, empty, rand)
+
+
+def float_options(known, before=()):
+    """Paths of the hyperparameters that may differ between the members of a stack."""
+    for name, field in known.items():
+        if field.group:
+            yield from float_options(field.group.fields, (*before, name))
+        elif "float" in {t.kind for t in field.types} and not any(t.repeated for t in field.types):
+            yield (*before, name)
+
+
+OPTIONS = [
+    (name, path) for name in METHODS.names() for path in float_options(hyperparameters.fields(METHODS.module(name)))
+]
+
+
+def with_option(name, path, value):
+    for part in reversed(path):
+        value = {part: value}
+    return credit.method(name, **value)
+
+
+def default_of(rule, path):
+    for part in path:
+        rule = getattr(rule, part)
+    return rule
+
+
+@pytest.mark.parametrize(("name", "path"), OPTIONS)
+def test_a_number_that_differs_between_members_acts_on_each_alone_or_is_refused(name, path):
+    kind = next(kind for rule, kind in CASES if rule == name)
+    value = default_of(credit.method(name), path)
+    values = [0.5, 0.4] if not value else [0.5 * value, 0.4 * value]
+
+    def trained(rule, seeds):
+        rand = credit.Rand(seeds, dtype=torch.float64)
+        params = small_net(kind).init(rand, "xavier_normal")
+        net, state = small_net(kind), rule.init(small_net(kind), params, rand)
+        opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+        for function in rule.pass_functions:
+            which = {item.update for phase in rule.phases(1) for item in phase.passes}
+            for step in range(2 if function in which else 0):
+                batch = small_batch(net, seeds, stream=f"{function}.{step}")
+                params, opt, state, _ = getattr(rule, function)(net, params, opt, state, batch, rand)
+        return leaves(params) + leaves({i: v for i, v in state.items() if isinstance(v, dict)})
+
+    try:
+        rule = with_option(name, path, values)
+    except ConfigError as error:
+        assert str(error) == f"{name}.{'.'.join(path)} = {values}; must be one value for all members"
+        return
+    together = trained(rule, SEEDS)
+    for m, seed in enumerate(SEEDS):
+        for ours, alone in zip(together, trained(with_option(name, path, values[m]), seed), strict=True):
+            torch.testing.assert_close(ours[m], alone, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "path"), OPTIONS)
+@pytest.mark.parametrize("seeds", [3, SEEDS])
+def test_a_list_for_another_number_of_members_is_named_before_anything_is_trained(name, path, seeds):
+    kind = next(kind for rule, kind in CASES if rule == name)
+    if path[-1] in credit.method(name).one_for_all:
+        pytest.skip("refused as a list")
+    net, rule = small_net(kind), with_option(name, path, (0.5, 0.5, 0.5))
+    rand = credit.Rand(seeds, dtype=torch.float64)
+    params = net.init(rand, "xavier_normal")
+    said = "or one for each of the 2 members" if rand.stacked else "must be one value"
+    with pytest.raises(ConfigError, match=rf"^{name}.{'.'.join(path)} holds 3 values; .*{said}"):
+        state = rule.init(net, params, rand)
+        rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("ndi", "leak"), ("sdi", "leak"), ("di", "leak"), ("di_bp", "clip"), ("fa", "feedback_scale")),
+        *(("dfa", "feedback_scale"), ("pepita", "projection_scale"), ("ldrl", "beta"), ("dfc", "alpha")),
+    ],
+)
+def test_a_list_for_another_number_of_members_is_never_spread_over_units_or_samples(name, option):
+    """9 samples, 7, 5 and 4 units, 2 members; in a stack of one as well."""
+    for seeds in (SEEDS, [3]):
+        for length in {2, 4, 5, 7, 9} - {len(seeds)}:
+            net, rule = small_net("dense"), credit.method(name, **{option: [0.5] * length})
+            rand = credit.Rand(seeds, dtype=torch.float64)
+            params = net.init(rand, "xavier_normal")
+            with pytest.raises(ConfigError, match=f"{name}.{option} holds {length} values"):
+                rule.gradients(net, params, rule.init(net, params, rand), small_batch(net, seeds), rand)

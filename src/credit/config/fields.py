@@ -10,6 +10,8 @@ from dataclasses import dataclass, is_dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, NamedTuple
 
+from credit.errors import ConfigError
+
 REQUIRED = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()  # the default of a field without one
 MISSING = object()  # a value that fits no type
 
@@ -124,6 +126,18 @@ _NOUNS = {
 _CLASSES = {"bool": bool, "str": str, "dict": Mapping}
 
 
+class PerMember(tuple):
+    """A hyperparameter with one value for each member of a stack. option: how messages call it."""
+
+    option: str = "this hyperparameter"
+
+    def check(self, members: int) -> None:
+        """Raises ConfigError for another number of members; 0 is a single network, which takes one value."""
+        if len(self) != max(1, members):
+            held = f"{self.option} holds {len(self)} values; must be one value"
+            raise ConfigError(f"{held}, or one for each of the {members} members" if members else held)
+
+
 @dataclass(frozen=True)
 class Field:
     """A hyperparameter: its alternatives, and its default (REQUIRED if it has none). optional: may be None."""
@@ -149,18 +163,18 @@ class Field:
     def describe(self, stacked: bool = False) -> str:
         """What is allowed, as the end of 'must be ...'."""
         words = [t.describe() for t in self.types] + ["null"] * self.optional
-        member = stacked and any(t.numeric for t in self.types)
+        member = stacked and any(t.kind == "float" for t in self.types)
         return " or ".join(words) + (", or a list with one for each member" if member else "")
 
     def convert(self, value: Any, stacked: bool = False) -> Any:
         """The value as the first alternative that it fits has it, or `MISSING`."""
         if value is None and self.optional:
             return None
-        types = self.types
-        if stacked and isinstance(value, (list, tuple)) and value:
-            types += tuple(Type(t.kind, t.bounds, repeated=True) for t in types if t.numeric)
-        found = (t.convert(value) for t in types)
-        return next((v for v in found if v is not MISSING), MISSING)
+        found = next((v for t in self.types if (v := t.convert(value)) is not MISSING), MISSING)
+        if found is not MISSING or not (stacked and isinstance(value, (list, tuple)) and value):
+            return found
+        lists = (Type(t.kind, t.bounds, repeated=True).convert(value) for t in self.types if t.kind == "float")
+        return next((PerMember(v) for v in lists if v is not MISSING), MISSING)
 
 
 def written_as(value: Any, fractions: bool = True) -> str:

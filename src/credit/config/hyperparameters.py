@@ -32,7 +32,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from credit.config.fields import MISSING, REQUIRED, Field, Group, Type, parse_bounds, written_as
+from credit.config.fields import MISSING, REQUIRED, Field, Group, PerMember, Type, parse_bounds, written_as
 from credit.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -95,6 +95,8 @@ def _check(
                 problem = f"{place} = {values[name]!r}; must be {field.describe(stacked)}"
                 problems.append(problem + _hint(values[name], field))
             else:
+                if isinstance(result[name], PerMember):
+                    result[name].option = place
                 problems += _misnamed(field, result[name], place)
     return result
 
@@ -117,6 +119,16 @@ def instances(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Checked `values` of the part, its groups as instances of their dataclasses."""
     groups = {f.name: type(f.default) for f in dataclasses.fields(part) if dataclasses.is_dataclass(f.default)}
     return {k: groups[k](**instances(groups[k], v)) if k in groups else v for k, v in values.items()}
+
+
+def check_members(part: Any, members: int) -> None:
+    """Raises ConfigError where a hyperparameter of a part or its groups has not one value for each of `members`."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, PerMember):
+            value.check(members)
+        elif dataclasses.is_dataclass(value):
+            check_members(value, members)
 
 
 def _misnamed(field: Field, value: Any, place: str) -> list[str]:

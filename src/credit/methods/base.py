@@ -15,6 +15,7 @@ from torch import Tensor
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
+from credit.errors import ConfigError
 from credit.methods.fast import Fast, Result
 from credit.nets.base import Batch, Net, Trace, check_input
 from credit.numerics.products import multiplied_out
@@ -65,6 +66,7 @@ class Method:
     pass_functions: ClassVar[tuple[str, ...]] = ("update",)  # functions that take mini-batches, with its signature
     keeps_state: ClassVar[bool] = False  # `init` returns something
     single_step: ClassVar[bool] = True  # `gradients` is the whole rule, and `update` one optimiser step on it
+    one_for_all: ClassVar[tuple[str, ...]] = ()  # numbers that are the same for all members of a stack
 
     @property
     def name(self) -> str:
@@ -74,6 +76,9 @@ class Method:
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         checked = hyperparameters.check(type(self).__module__, given, self.name, stacked=True)
+        for key in self.one_for_all:
+            if isinstance(checked[key], tuple):
+                raise ConfigError(f"{self.name}.{key} = {list(checked[key])}; must be one value for all members")
         for name, value in hyperparameters.instances(type(self), checked).items():
             if is_dataclass(value):
                 object.__setattr__(self, name, value)
@@ -118,7 +123,11 @@ class Method:
         return None
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerLike:
-        """The optimiser of a run, from its settings (see `credit.optim`)."""
+        """The optimiser of a run, from its settings (see `credit.optim`).
+
+        Raises ConfigError for a hyperparameter that has not one value for each member.
+        """
+        hyperparameters.check_members(self, net.members(params))
         return optimizer(**settings).init(params, net.members(params))
 
     def passes_products(self) -> bool:

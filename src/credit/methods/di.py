@@ -32,6 +32,7 @@ class DI(WithFeedback, LayerByLayer):
     """
 
     slope: ClassVar[bool] = False
+    one_for_all: ClassVar[tuple[str, ...]] = ("dt", "ssa_lr")
 
     leak: Annotated[float, ">= 0"] = 0.01
     dt: Annotated[float, "> 0"] = 0.5

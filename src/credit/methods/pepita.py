@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
-from credit.errors import ConfigError
 from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, batch_size, redivided, with_loss
 from credit.methods.fast import Fast
 from credit.methods.modulation import fused
@@ -55,11 +54,6 @@ class Pepita(Method):
     conv_divisions: Literal[1, 2] = 1
     freeze_conv: bool = False
     low_rank: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.passes, int):
-            raise ConfigError(f"passes = {self.passes}; must be one integer for all members of a stack")
 
     def passes_products(self) -> bool:
         return self.passes == 2  # of more passes, gradients are added

@@ -6,7 +6,7 @@ Source: Podlaski & Machens (NeurIPS 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class SDI(WithFeedback):
     "optimized" multiplies the feedback of the layer pairs, which is kept too, for probes. dynamics: g = tanh, identity,
     or "linearized": division by phi'. No delta is multiplied by phi'. The published method has two hidden layers.
     """
+
+    one_for_all: ClassVar[tuple[str, ...]] = ("dt", "ssa_lr")
 
     leak: Annotated[float, ">= 0"] = 0.01
     dt: Annotated[float, "> 0"] = 0.5

@@ -26,6 +26,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from credit.errors import ConfigError
 from credit.nets import losses
 from credit.nets.init import init
 from credit.nets.losses import Loss
@@ -143,6 +144,10 @@ class Net:
     loss: Loss
     shape_in: tuple[int, ...]
     keep: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.keep, bool) or not 0 < self.keep <= 1:  # NaN is neither
+            raise ConfigError(f"net.keep = {self.keep!r}; must be a number in (0, 1]")
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -268,7 +273,8 @@ def init_block(block: Block, rand: Rand, scheme: Scheme, stream: str) -> dict[st
 
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:
-    """Raise ValueError when the last axes of x (M, B, ...) are not what the net takes; a dense net flattens images."""
+    """Raise ValueError when the last axes of x (M, B, ...) are not what the net takes, or B is 0; a dense net flattens
+    images."""
     lead, like = net.lead(params), net.like(params)
     features = tuple(x.shape[len(lead) + 1 :])
     fits = math.prod(features) == math.prod(net.shape_in) if net.kind == "dense" else features == net.shape_in
@@ -277,6 +283,8 @@ def check_input(net: Net, params: Params, x: Tensor) -> None:
         raise ValueError(
             f"input has shape {tuple(x.shape)}; this {net.kind} net takes ({axes}, {', '.join(map(str, net.shape_in))})"
         )
+    if x.shape[len(lead)] == 0:
+        raise ValueError(f"input has shape {tuple(x.shape)}: the mini-batch is empty, a learning rule needs a sample")
     if x.dtype != like.dtype:
         raise ValueError(f"input is {x.dtype}; the parameters are {like.dtype}")
     if lead and x.shape[0] not in (1, *lead):

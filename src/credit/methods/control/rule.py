@@ -8,7 +8,6 @@ its Figure 3.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -68,10 +67,6 @@ class DeepFeedbackControl(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("controller.time_points", "feedback.time_points", "pretrain_epochs", "extra_feedback_passes"):
-            value = functools.reduce(lambda at, part: getattr(at, part, 0), key.split("."), self)
-            if not isinstance(value, int):
-                raise ConfigError(f"{self.name}.{key} = {value}; must be one integer, the same for all members")
         learns, plain = self.feedback, self.feedback.constants().instant and not self.absolute
         if learns.form != "simulation" and not (plain and learns.rule == "controller"):
             raise ConfigError(
@@ -241,13 +236,13 @@ class DeepFeedbackControl(Method):
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerGroup:
         """`settings` for the forward weights; "pretrain" and "feedback" for Q where it learns."""
-        others = {}
+        own, others = super().optimizer(net, params, state, settings), {}
         if self.train_feedback:
             weights = {i: {"weight": state["feedback"][i]} for i in self._trained(net)}
             first = self.feedback.lr if self.pretrain_lr is None else self.pretrain_lr
             for name, lr in {"pretrain": first, "feedback": self.feedback.lr}.items():
                 others[name] = Optimizer(check(self.feedback.optimizer_settings(lr))).init(weights, net.members(params))
-        return OptimizerGroup(super().optimizer(net, params, state, settings), others)
+        return OptimizerGroup(own, others)
 
 
 def counts(**samples: Tensor) -> dict[str, Tensor]:

@@ -178,6 +178,8 @@ class WithFeedback(Inversion):
     the nonlinear one has 0.5, 2000, 100).
     """
 
+    one_for_all: ClassVar[tuple[str, ...]] = ("ssa_lr",)
+
     feedback: Annotated[str | dict, "credit.methods.inversion.names.options"] = "neg_transpose"
     feedback_scale: Annotated[float, "> 0"] = 1.0
     ssa_lr: Annotated[float, "> 0"] = 0.05

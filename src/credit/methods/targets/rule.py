@@ -22,6 +22,7 @@ from credit.methods.targets.settings import Feedback
 from credit.nets.base import Net
 from credit.nets.feedback import FeedbackBlock
 from credit.numerics.rand import Rand
+from credit.numerics.stack import scaled
 from credit.numerics.trees import Params
 from credit.optim.config import check
 from credit.optim.group import OptimizerGroup
@@ -75,9 +76,10 @@ class TargetPropagation(Method):
 
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerGroup:
         """`settings` for the forward weights; "feedback" for the feedback blocks, at constant rates."""
+        own = super().optimizer(net, params, state, settings)
         given = check(self.feedback.optimizer_settings(len(net) - 1, self.name), f"{self.name}.feedback")
         feedback = Optimizer(given).init(state["feedback"], net.members(params))
-        return OptimizerGroup(super().optimizer(net, params, state, settings), {"feedback": feedback})
+        return OptimizerGroup(own, {"feedback": feedback})
 
     # ---- a mini-batch
 
@@ -133,7 +135,9 @@ class TargetPropagation(Method):
 
     def _step(self, net: Net, params: Params, state: State, batch: Batch, run: Forward, chain: dict[int, Link]) -> Step:
         n = batch_size(net, params, batch)
-        delta = run.error * (-self.beta if net.loss.summed else -self.beta * n)
+        delta = -scaled(run.error, self.beta)
+        if not net.loss.summed:
+            delta = delta * n
         targets = {len(net) - 1: run.trace.output + delta}
         for i in range(len(net) - 1, 0, -1):
             below = self.target(chain[i], state["feedback"][str(i)], targets[i])
