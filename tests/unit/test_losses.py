@@ -159,6 +159,20 @@ def test_errors_are_counted_for_classes_only():
     assert losses.get("mse").error_count(output, torch.zeros(3, 2)) is None
 
 
+def test_ties_and_rows_of_nan_may_count_as_errors():
+    nan = float("nan")
+    output = torch.tensor(
+        [[1.0, 1.0, 0.0], [nan, 2.0, 0.0], [0.0, nan, 1.0], [0.0, 3.0, 3.5], [float("inf"), 0.0, 0.0]]
+    )
+    first = torch.tensor([0, 0, 1, 2, 0])  # what argmax says
+    for name in LOSSES:
+        assert losses.get(name).error_count(output, first) == 0
+        assert losses.get(name).error_count(output, first, ties_wrong=True) == 3
+        assert losses.get(name).error_count(output, 0 * first + 2, ties_wrong=True) == 4
+        stack = torch.stack([output, torch.eye(3)[first]])
+        assert losses.get(name).error_count(stack, first, ties_wrong=True).tolist() == [3, 0]
+
+
 def test_targets_that_do_not_fit_are_refused():
     output = torch.zeros(2, B, N)
     with pytest.raises(ValueError, match="takes classes as int64"):

@@ -40,6 +40,21 @@ def test_runs_that_diverged_are_counted_and_left_out_of_the_mean():
     assert row["sd"] == pytest.approx(10.0)
 
 
+def test_runs_that_diverged_may_count_with_a_value():
+    rows = [("bp", s, 1, "test_error", 0.1 * (s + 1)) for s in range(3)]
+    rows += [("bp", 3, 0, "test_error", 0.9), ("bp", 3, 0, "diverged", 17.0), ("fa", 0, 1, "diverged", 1.0)]
+    options = {"metric": "test_error", "diverged": 1.0, "percent": True}
+    summary = summarise(tidy(rows), "cross/table1", options)
+    assert list(summary["mean"]) == pytest.approx([40.0, 100.0])
+    assert list(zip(summary["n"], summary["diverged"], strict=True)) == [(4, 1), (1, 1)]
+    text = matrix(summary, "t", options, {})
+    assert "(4, 1 diverged)" in text
+    assert "Runs that diverged count with 1." in text
+    assert "left out" not in text
+    with pytest.raises(ConfigError, match=r"options.diverged = 1.0; must be a number, and null together with average"):
+        Value(diverged=1.0, average=True)
+
+
 def test_a_method_of_which_every_run_diverged_keeps_its_row():
     rows = [("bp", 0, 0, "test_error", 0.9), ("bp", 0, 1, "diverged", 3.0), ("fa", 0, 1, "test_error", 0.2)]
     summary = summarise(tidy(rows), "t", {})

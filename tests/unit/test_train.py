@@ -14,7 +14,7 @@ from credit.errors import CheckpointError, ConfigError
 from credit.provenance.spec import VERSION
 from credit.training import checkpoint
 from credit.training.job import apply_choice, score
-from credit.training.loop import Training
+from credit.training.loop import DIVERGED, Training
 
 TASK = {"name": "teacher", "n_in": 4, "n_out": 2, "hidden_sizes": [8], "hidden": "relu", "init": "teacher"}
 
@@ -173,6 +173,19 @@ def test_a_diverging_member_is_recorded_and_the_others_go_on():
     assert ours == pytest.approx([r["value"] for r in trained(alone).records], rel=1e-10)
     last = max(r["epoch"] for r in diverged)
     assert not [r for r in training.records if r["lr"] == 1e6 and r["epoch"] > last]
+
+
+@pytest.mark.parametrize("absurd", [("0", 2 * DIVERGED), ("2", DIVERGED**0.9)])  # the weight, or the loss
+def test_a_member_whose_loss_or_weights_are_finite_but_absurd_has_diverged(absurd):
+    training = Training(make_spec("shallow", seeds=(0,), epochs=3, lr=0.0), log=io.StringIO())
+    layer, size = absurd
+    training.learner.params[layer]["bias"][0, 0] = size
+    lost = [r["epoch"] for r in training.run() if r["metric"] == "diverged"]
+    assert lost == [1]
+    assert not [r for r in training.records if r["epoch"] > 1]
+    training = Training(make_spec("shallow", seeds=(0,), epochs=3, lr=0.0), log=io.StringIO())
+    training.learner.params["0"]["bias"][0, 0] = 0.9 * DIVERGED
+    assert not [r for r in training.run() if r["metric"] == "diverged"]
 
 
 def test_training_stops_early_when_every_member_diverged():

@@ -28,7 +28,7 @@ class Value:
     validation_loss) is lowest; "slowness" is that of `credit.analysis.slowness`, of the accuracy 1 - metric.
     window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
     within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs
-    before selecting.
+    before selecting. diverged: what a run that diverged counts with, such as 1 for an error; None: it does not count.
     where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
     """
 
@@ -42,6 +42,7 @@ class Value:
     points: int = BEFORE_DECAY
     chance: float = 0.1
     average: bool = False
+    diverged: float | None = None
     where: dict[str, Any] = field(default_factory=dict)
     percent: bool = False
     unit: str = ""
@@ -51,6 +52,8 @@ class Value:
             raise ConfigError(one_of("options.select", self.select, SELECT))
         if (self.select == "at") != (self.epoch is not None):
             raise ConfigError(f"options.epoch = {self.epoch}; give it together with select: at, and only then")
+        if self.diverged is not None and (self.average or isinstance(self.diverged, bool)):
+            raise ConfigError(f"options.diverged = {self.diverged}; must be a number, and null together with average")
         if self.window < 1 or (self.window > 1 and self.select not in ("final", "at")):
             raise ConfigError(f"options.window = {self.window}; must be >= 1, and 1 unless select is final or at")
 
@@ -110,8 +113,9 @@ def member_values(table: pd.DataFrame, value: Value | str, select: str = "final"
     """One value per run of a tidy table with one setting per (dataset, method).
 
     value: what is wanted, or the name of a metric; then `select` and `validation` say the rest, see `Value`.
-    Returns columns dataset, method, seed, value (NaN where the run diverged), epochs (the last one recorded, or the
-    selected one for "at"), diverged, data_verified. A run that lacks the metric or the epoch gets no row.
+    Returns columns dataset, method, seed, value (of a run that diverged: NaN, or `diverged` of the value), epochs (the
+    last one recorded, or the selected one for "at"), diverged, data_verified. A run that lacks the metric or the epoch
+    gets no row.
     Raises ConfigError for a metric never recorded.
     """
     wanted = value if isinstance(value, Value) else Value(value, select=select, validation=validation)
@@ -135,7 +139,7 @@ def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple) -> tuple[float, int, 
     chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
     last = int(rows["epoch"].max()) if wanted.epoch is None else wanted.epoch
     if (rows["metric"] == "diverged").any() or (len(curve) > 0 and pd.isna(curve.iloc[-1])):
-        return np.nan, last, True
+        return np.nan if wanted.diverged is None else wanted.diverged, last, True
     if curve.empty or chooser.dropna().empty or (wanted.epoch is not None and wanted.epoch not in curve.index):
         return None  # it gets no row, rather than an invented one
     return _selected(curve, chooser, wanted, key), last, False

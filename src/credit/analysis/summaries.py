@@ -22,9 +22,10 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
     """Mean over seeds of every method on every dataset, with sd, n and a 95 % t interval.
 
     options: where, and the settings of one value or of several under `values`, see `credit.analysis.selection.Value`.
-    Runs that diverged are counted in `diverged` and left out of the mean. `epochs` is the length of training
-    (of the longest run), or the epoch selected with "at". Rows come in order of appearance; a value that no run has
-    gets none. Raises ConfigError for an empty selection, and for two values of one name.
+    Runs that diverged are counted in `diverged` and left out of the mean, or count with the value's own `diverged`.
+    `epochs` is the length of training (of the longest run), or the epoch selected with "at". Rows come in order of
+    appearance; a value that no run has gets none. Raises ConfigError for an empty selection, and for two values of one
+    name.
     """
     table = where(table, options.get("where"))
     if table.empty:
@@ -129,13 +130,19 @@ def _cell(row: Mapping[str, Any]) -> str:
     return f"{value} ({row['n']}{lost})"
 
 
+def _of_diverged(value: Value) -> str:
+    if value.diverged is None:
+        return "Runs that diverged are counted and left out of mean and standard deviation."
+    return f"Runs that diverged count with {value.diverged:g}."
+
+
 def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> list[str]:
     notes = [
         *dict.fromkeys(_describe(value) for value in wanted if value.label in set(summary["metric"])),
         "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():
-        notes.append("Runs that diverged are counted and left out of mean and standard deviation.")
+        notes += dict.fromkeys(map(_of_diverged, wanted))
     if unverified:
         notes.append("† made from a copy of the data whose checksum is not the published one.")
     return [f"- {note}" for note in notes]

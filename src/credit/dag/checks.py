@@ -138,7 +138,9 @@ class PartChecker:
                     lambda: hyperparameters.check(module, put(given, name, values, where), where, stacked=True)
                 )
             else:
-                self._trying(lambda: optimizer_config.check({"lr": 1.0, **optimizer, name: values}, where))
+                tried = put({"lr": 1.0, **optimizer}, name, values, where)
+                self._trying(lambda tried=tried, where=where: optimizer_config.check(tried, where))
+                self._note(layer_problems(tried, resolved["net"]), f"{key}: ")
 
     def finish(self) -> None:
         """Raise ConfigError when anything was wrong."""
@@ -168,16 +170,36 @@ def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterat
 
 def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
     """Layers that the optimiser names must be the net's; lists of values belong to `vary`."""
-    layers = [str(i) for i in range(n_blocks(run["net"]))]
     settings = {k: v for k, v in run["train"]["optimizer"].items() if k != "schedule"}
+    yield from layer_problems(settings, run["net"])
     for key, value in settings.items():
         for one in value if key == "betas" else [value]:
             by_layer = one if isinstance(one, Mapping) else {}
-            if by_layer and {str(k) for k in by_layer} != {*layers}:
-                named = ", ".join(map(str, by_layer))
-                yield f"train.optimizer.{key} names the layers {named}; must name all of {', '.join(layers)}"
             if any(isinstance(v, (list, tuple)) for v in (one, *by_layer.values())):
                 yield f"train.optimizer.{key} = {value}; must be one value, or one for each layer; `vary` tries several"
+
+
+def layer_problems(optimizer: Mapping[str, Any], net: Mapping[str, Any]) -> Iterator[str]:
+    """Layers that an optimiser's settings name must be all of the net's."""
+    layers = [str(i) for i in range(n_blocks(net))]
+    for key, value in optimizer.items():
+        for one in value if key == "betas" else [value]:
+            if key != "schedule" and isinstance(one, Mapping) and {str(k) for k in one} != {*layers}:
+                named = ", ".join(map(str, one))
+                yield f"train.optimizer.{key} names the layers {named}; must name all of {', '.join(layers)}"
+
+
+def by_layer(optimizer: Mapping[str, Any], net: Mapping[str, Any], grids: Iterable[str]) -> dict[str, Any]:
+    """Settings of an optimiser in which a number that is varied for a layer stands for each layer by itself.
+
+    grids: varied paths, of which train.optimizer.KEY.LAYER count.
+    """
+    result = dict(optimizer)
+    for path in grids:
+        key, _, layer = path.removeprefix("train.optimizer.").partition(".")
+        if path.startswith("train.optimizer.") and layer and isinstance(result.get(key), (int, float)):
+            result[key] = {str(i): result[key] for i in range(n_blocks(net))}
+    return result
 
 
 def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mapping[str, str]) -> Iterator[str]:

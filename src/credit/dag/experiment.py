@@ -15,7 +15,7 @@ from typing import Any
 
 from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
-from credit.dag.checks import PartChecker
+from credit.dag.checks import PartChecker, by_layer
 from credit.dag.settings import Settings
 from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
@@ -199,6 +199,10 @@ class Cell:
             "train": _shortened(overlay(TRAIN_DEFAULTS, parts["train"]), experiment.settings.epochs),
             "vary": parts["vary"] or {},
         }  # fmt: skip
+        if not checker.problems:
+            grids = [*resolved["vary"], *((parts["search"] or {}).get("vary") or {})]
+            train = resolved["train"]
+            resolved["train"] = train | {"optimizer": by_layer(train["optimizer"], resolved["net"], grids)}
         search = _search(parts["search"], resolved, checker)
         checker.cadence(resolved, "probes")
         checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")

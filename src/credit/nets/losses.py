@@ -58,11 +58,19 @@ class Loss(Protocol):
         dense = torch.zeros((*target.shape, n_out), dtype=dtype, device=target.device)
         return dense.scatter_(-1, target.unsqueeze(-1), 1.0)
 
-    def error_count(self, output: Tensor, target: Tensor) -> Tensor | None:
-        """Wrongly classified samples of every member, int64 (M,); None when targets are no classes."""
+    def error_count(self, output: Tensor, target: Tensor, ties_wrong: bool = False) -> Tensor | None:
+        """Wrongly classified samples of every member, int64 (M,); None when targets are no classes.
+
+        The first of the largest outputs is the answer, NaN being the largest. ties_wrong: an answer must be larger than
+        all other outputs, and the outputs of a sample without NaN.
+        """
         if not is_classes(target):
             return None
-        return (output.argmax(-1) != target).sum(-1)
+        right = output.argmax(-1) == target
+        if ties_wrong:
+            alone = (output == output.amax(-1, keepdim=True)).sum(-1) == 1  # none equals NaN
+            right &= alone
+        return (~right).sum(-1)
 
 
 class SoftmaxCrossEntropy(Loss):

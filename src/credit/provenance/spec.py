@@ -70,9 +70,11 @@ def column(path: str) -> str:
     """Name of the record column of a varied setting, from its dotted path.
 
     That is the last part; of a group of hyperparameters it goes before it, as in feedback_k_p for hyper.feedback.k_p,
-    but for a controller's, whose names are plain.
+    but for a controller's, whose names are plain. A layer goes behind: lr_0 for train.optimizer.lr.0.
     """
     *head, name = path.removeprefix("hyper.").split(".")
+    if name.isdecimal() and head:
+        name = f"{head.pop()}_{name}"
     groups = [part for part in head if part != "controller"] if path.startswith("hyper.") else []
     return "_".join([*groups, name])
 

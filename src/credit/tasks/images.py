@@ -31,7 +31,8 @@ class Images:
     validation: samples held out of the training set; which ones is the same for every run and seed.
     mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
     target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
-    drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch, see `Supervised`.
+    drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch; ties: whether several largest
+    outputs are an error; see `Supervised`.
     """
 
     targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
@@ -44,6 +45,7 @@ class Images:
     drop_last: bool = False
     partial: Literal["own", "nominal", "carry"] = "own"
     train: Annotated[int, "> 0"] | None = None
+    ties: Literal["first", "wrong"] = "first"
 
     def build(self, context: Context) -> Supervised:
         """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
@@ -69,7 +71,7 @@ class Images:
         }
         splits["test"] = self._split(data.test_x, data.test_y, data.scale, context)
         shape = tuple(data.train_x.shape[1:])
-        loop = (context.members, self.batch_size, self.drop_last, self.partial)
+        loop = (context.members, self.batch_size, self.drop_last, self.partial, self.ties)
         if self.target == "input":
             return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
         return Supervised(splits, shape, data.n_classes, *loop)

@@ -58,6 +58,9 @@ class Supervised(Task):
         carry     they wait, and join the first mini-batch of the next epoch; its sum is divided by `batch_size`
 
     Carrying samples is the same as carrying their gradients, since no update lies in between.
+
+    ties: "first", of the largest outputs the first is the answer (published for DFC, dynamic inversion and PEPITA);
+    "wrong", a sample without one largest output counts as an error (prospective configuration).
     """
 
     splits: dict[str, Split]
@@ -67,6 +70,7 @@ class Supervised(Task):
     batch_size: int = 128
     drop_last: bool = False
     partial: str = "own"
+    ties: str = "first"
     waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
 
     def __post_init__(self) -> None:
@@ -131,5 +135,5 @@ class Supervised(Task):
     def measures(self, loss: Loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """What an evaluation reports, summed over some samples: {"loss": (M,), "error": (M,) for classes}."""
         sums = {"loss": loss.value(output, y) * (1 if loss.summed else y.shape[1])}
-        wrong = loss.error_count(output, y)
+        wrong = loss.error_count(output, y, self.ties == "wrong")
         return sums if wrong is None else sums | {"error": wrong}

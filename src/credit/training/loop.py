@@ -29,6 +29,7 @@ from credit.training.copies import DONE, Copies
 from credit.training.learner import Learner, ProbeSlot
 from credit.training.stopping import StopRequest
 
+DIVERGED = 1e12  # a loss or a weight beyond is taken for infinite
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -193,10 +194,10 @@ class Training:
                     self.records.append({**columns[m], **place, "value": finite(value)})
 
     def _note_divergence(self, first_step: int) -> None:
-        """Freeze members whose loss or parameters stopped being finite; the others go on."""
+        """Freeze members with a loss or a parameter that is not finite or beyond `DIVERGED`; the others go on."""
         flat_params = [p for block in self.learner.params.values() for p in block.values()]
-        sound = torch.stack([p.flatten(1).isfinite().all(1) for p in flat_params]).all(0)
-        losses = torch.stack(self.learner.losses).isfinite() if self.learner.losses else None
+        sound = torch.stack([_sound(p).flatten(1).all(1) for p in flat_params]).all(0)
+        losses = _sound(torch.stack(self.learner.losses)) if self.learner.losses else None
         if losses is not None:
             sound = sound & losses.all(0)
         for m in (~sound).nonzero().flatten().tolist():
@@ -258,6 +259,11 @@ class Training:
             self.task.load_state_dict(content["task"])
         print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
         self.log.flush()
+
+
+def _sound(x: Tensor) -> Tensor:
+    """Whether numbers are finite and not beyond `DIVERGED`, elementwise."""
+    return x.abs() <= DIVERGED  # not of NaN
 
 
 def content_id(data: Path | None) -> list | None:
