@@ -50,20 +50,42 @@ def cluster_jobs(rule: str, folder: Path) -> list[dict[str, str]]:
     return [job for job in mine if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", job.get("Comment", ""))]
 
 
+def set_job(job_id: str, **values: str) -> None:
+    """Change what the controller knows of a job, e.g. ``EndTime``."""
+    subprocess.run(["scontrol", "update", f"JobId={job_id}", *(f"{k}={v}" for k, v in values.items())], check=True)
+
+
+def lose_node(job_id: str) -> None:
+    """Let a running job lose its node, which comes back; the job returns to the queue and runs again."""
+    node = subprocess.run(["sinfo", "-h", "-o", "%N"], capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
+    wait_for(f"job {job_id} to be in the queue", lambda: "JobState=PENDING" in shown(job_id))
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False)  # it may have come back
+    run_again(job_id)
+
+
+def shown(job_id: str) -> str:
+    """A job in the words of the controller."""
+    return subprocess.run(["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True).stdout
+
+
 def requeue(job_id: str) -> None:
-    """Send a running job back to the queue and shorten the two minutes that Slurm makes it wait there.
+    """Send a running job back to the queue, where it runs again."""
+    subprocess.run(["scontrol", "requeue", job_id], check=True)
+    wait_for(f"job {job_id} to be in the queue", lambda: "JobState=PENDING" in shown(job_id))
+    run_again(job_id)
+
+
+def run_again(job_id: str) -> None:
+    """Shorten the two minutes that Slurm makes a job wait that went back to the queue.
 
     To some seconds, not to none: a node refuses what is started in the second in which the first run was revoked, and
     the job is then over (`Job credential revoked`).
     """
-
-    def shown() -> str:
-        return subprocess.run(["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True).stdout
-
-    subprocess.run(["scontrol", "requeue", job_id], check=True)
-    wait_for(f"job {job_id} to be in the queue", lambda: "JobState=PENDING" in shown())
-    subprocess.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now+4seconds"], check=True)
-    wait_for(f"job {job_id} to run again", lambda: "Restarts=1" in shown() and "JobState=RUNNING" in shown())
+    set_job(job_id, StartTime="now+4seconds")
+    wait_for(
+        f"job {job_id} to run again", lambda: "Restarts=1" in shown(job_id) and "JobState=RUNNING" in shown(job_id)
+    )
 
 
 @dataclass(frozen=True)
@@ -84,10 +106,14 @@ class Checkout:
         return cls(path)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``snakemake`` here, output in one pipe, with this copy's package before any installed one."""
+        """Start ``snakemake`` here, output in one pipe, with this copy's package before any installed one.
+
+        It is the head of a process group, and finds commands in the copy's ``bin`` first.
+        """
         foreign = ("SLURM_", "SBATCH_", "SQUEUE_", "SNAKEMAKE_")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         environment |= {"PYTHONPATH": str(self.path / "src"), "OMP_NUM_THREADS": "1"}
+        environment["PATH"] = f"{self.path / 'bin'}:{environment['PATH']}"
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "snakemake", *arguments],  # ends with pytest, however that ends
             cwd=self.path,
@@ -96,6 +122,7 @@ class Checkout:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
 
     def snakemake(self, *arguments: str, seconds: float = 600) -> tuple[int, str]:

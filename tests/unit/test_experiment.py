@@ -230,8 +230,17 @@ def test_more_seeds_add_shards_and_leave_complete_ones_alone(checkout, seeds):
 
 
 def test_all_seeds_may_be_one_shard(checkout):
+    assert shards(checkout, seeds=7, seeds_per_job="all") == {0: tuple(range(7))}  # as on the command line
     checkout.change(seeds_per_job="all")
     assert shards(checkout, seeds=7) == {0: tuple(range(7))}
+
+
+@pytest.mark.parametrize("runtime", [0.5, "119s"])
+def test_a_runtime_that_is_not_whole_minutes_is_refused(checkout, runtime):
+    """Slurm's plugin would set no limit, or another one."""
+    checkout.change(resources={"runtime": runtime})
+    with pytest.raises(ConfigError, match=r"fit\.yaml: resources\.runtime = "):
+        checkout.workflow()
 
 
 def test_the_size_of_blocks_is_no_part_of_a_spec(checkout):

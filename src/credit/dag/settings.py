@@ -23,7 +23,7 @@ class Settings:
     datasets: tuple[str, ...] | None = None
     experiments: tuple[str, ...] | None = None
     seeds: int | None = None
-    seeds_per_job: int | None = None
+    seeds_per_job: int | str | None = None  # a number or all
     epochs: int | None = None
     data_folder: str = "results/data"
     mirror: str | None = None
