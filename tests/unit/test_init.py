@@ -74,6 +74,15 @@ def test_orthogonal_schemes_have_orthogonal_rows_or_columns(name, shape):
     torch.testing.assert_close(small, square * torch.eye(small.shape[-1]).double().expand_as(small))
 
 
+def test_orthogonal_starts_do_not_depend_on_the_number_of_threads():
+    drawn = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        drawn.append(init("orthogonal", (200, 150), Rand([3, 4]), "w"))
+        assert torch.get_num_threads() == threads
+    assert torch.equal(*drawn)
+
+
 def test_orthogonal_matrices_are_not_biased_towards_one_sign():
     first = init("orthogonal", (2, 2), Rand(list(range(400))), "w")[:, 0, 0]
     assert abs(float(first.sign().mean())) < 0.15

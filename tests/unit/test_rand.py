@@ -7,7 +7,8 @@ import hashlib
 import pytest
 import torch
 
-from credit.errors import CheckpointError
+from credit.errors import CheckpointError, ConfigError
+from credit.numerics import rand
 from credit.numerics.rand import Rand, stream_seed
 
 DRAWS = {
@@ -140,3 +141,23 @@ def test_draws_of_seeds_are_those_of_the_members_without_the_copies():
     given = torch.randn(3, 2).double()
     draws, whose = shared.with_replay({"noise": given}).normal_of_seeds("noise", (2,))
     assert torch.equal(draws[whose], given)
+
+
+def test_streams_that_would_draw_the_same_numbers_are_refused(monkeypatch):
+    monkeypatch.setattr(rand, "stream_seed", lambda seed, name: (seed << 32) + len(name))
+    one = Rand([3, 4])
+    with pytest.raises(ConfigError, match=r"seeds: stream 'abc' of seed 4 .* of seed 3; take another seed"):
+        one.normal("abc", (2,))
+    one = Rand(3)
+    one.normal("abc", (2,))
+    one.normal("abc", (2,))
+    for other in (one, one.with_replay({})):
+        with pytest.raises(ConfigError, match=r"stream 'xyz' of seed 3 would draw .* 'abc' of seed 3"):
+            other.normal("xyz", (2,))
+
+
+def test_a_generator_uses_the_low_32_bits_of_its_seed():
+    """Why streams may clash at all; should torch take more of them, the check can go."""
+    draws = [torch.randn(4, generator=torch.Generator().manual_seed(s)) for s in (7, 7 + 2**32, 7 + 2**31)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])

@@ -8,7 +8,9 @@ from small_checkout import Checkout
 
 import credit
 from credit.errors import ConfigError
+from credit.optim.clipping import clip_each, norms
 from credit.probes.alignment import Alignment, product_angle
+from credit.probes.angles import vector_angle
 from credit.probes.base import Moment
 from credit.probes.weight_norm import WeightNorm
 from tests.unit.test_train import make_spec, trained, values
@@ -44,6 +46,27 @@ def test_a_projection_opposite_to_the_product_is_at_180_degrees():
 def test_alignment_names_the_net_and_the_rule_that_it_cannot_measure(kind, rule):
     with pytest.raises(ValueError, match=f"needs a dense net and a method with a projection.* a {kind} net"):
         Alignment().measure(moment(kind, rule))
+
+
+def test_norms_and_angles_of_large_layers_in_single_precision_keep_their_digits():
+    rand = credit.Rand(3)
+    weight = rand.normal("weight", (1, 2000, 1000))
+    exact = weight.double()
+    assert abs(norms([weight], True) / norms([exact], True) - 1) < 1e-9
+    other = weight + 1e-4 * rand.normal("change", weight.shape)
+    truth = vector_angle(exact.flatten(1), other.double().flatten(1))
+    assert abs(vector_angle(weight.flatten(1), other.flatten(1)) / truth - 1) < 1e-9
+    params = {"0": {"weight": weight}}
+    now = Moment(credit.dense([1000, 2000]), credit.method("bp"), params, {}, None, {}, params, {}, rand)
+    ((_, _, measured),) = WeightNorm().measure(now)
+    assert abs(measured / exact.norm() - 1) < 1e-9
+    clipped = clip_each({"0": {"weight": weight}}, 1.0, True)["0"]["weight"]
+    assert clipped.dtype == torch.float32
+    assert abs(clipped.double().norm() - 1) < 1e-7
+    opt = credit.optimizer("sgd", lr=1.0, clip_norm=1.0).init({"0": {"weight": torch.zeros(1, 2000, 1000)}})
+    zero = {"0": {"weight": torch.zeros(1, 2000, 1000)}}
+    opt.step(zero, {"0": {"weight": weight}})
+    assert abs(zero["0"]["weight"].double().norm() - 1) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

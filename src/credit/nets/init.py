@@ -82,7 +82,12 @@ def _uniform(rand: Rand, name: str, shape: tuple[int, ...], half_width: float) -
 def _orthogonal(rand: Rand, name: str, shape: tuple[int, ...], gain: float) -> Tensor:
     rows, columns = shape[0], math.prod(shape[1:])
     gaussian = rand.normal(name, (max(rows, columns), min(rows, columns)))
-    q, r = torch.linalg.qr(gaussian.cpu())  # on the CPU, so that devices agree
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on the CPU and one thread, so that devices and machines agree
+    try:
+        q, r = torch.linalg.qr(gaussian.cpu())
+    finally:
+        torch.set_num_threads(threads)
     # QR leaves the signs of R's diagonal open; fixing them makes Q uniform over orthogonal matrices.
     q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     q = q.mT if rows < columns else q

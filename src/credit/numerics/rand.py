@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.errors import CheckpointError
+from credit.errors import CheckpointError, ConfigError
 
 DRAWN = torch.float32
 Replay = Mapping[str, Tensor | Sequence[Tensor]]
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """63-bit seed of stream `name` of the member `seed`: the first 8 bytes of sha256("SEED/NAME")."""
+    """63-bit seed of stream `name` of the member `seed`: the first 8 bytes of sha256("SEED/NAME").
+
+    torch's generator on the CPU uses the low 32 bits of it alone, so that two streams may clash: `Rand` refuses that.
+    """
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") & (2**63 - 1)
 
@@ -50,6 +53,7 @@ class Rand:
             raise ValueError("seeds = []; must be an int, or one int per member of the stack")
         self.device, self.dtype = torch.device(device), dtype
         self._streams: dict[str, list[torch.Generator]] = {}
+        self._taken: dict[int, tuple[int, str]] = {}  # the 32 bits that a generator uses, and its seed and stream
         self._replay = _Replay(replay or {}, only_replay)
 
     def with_replay(self, replay: Replay) -> Rand:
@@ -59,7 +63,7 @@ class Rand:
         of that name untouched. A draw of another shape, or one more than was given, raises ValueError.
         """
         other = Rand(self.seeds if self.stacked else self.seeds[0], self.device, self.dtype, replay)
-        other._streams = self._streams
+        other._streams, other._taken = self._streams, self._taken
         return other
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
@@ -137,9 +141,20 @@ class Rand:
 
     def _generators(self, name: str) -> list[torch.Generator]:
         if name not in self._streams:
-            distinct = {s: torch.Generator().manual_seed(stream_seed(s, name)) for s in self.seeds}
+            distinct = {s: self._generator(s, name) for s in dict.fromkeys(self.seeds)}
             self._streams[name] = [distinct[s] for s in self.seeds]
         return self._streams[name]
+
+    def _generator(self, seed: int, name: str) -> torch.Generator:
+        """Raises ConfigError for a stream that would draw what another one draws."""
+        start = stream_seed(seed, name)
+        other = self._taken.setdefault(start & (2**32 - 1), (seed, name))
+        if other != (seed, name):
+            theirs = f"stream {other[1]!r} of seed {other[0]}"
+            raise ConfigError(
+                f"seeds: stream {name!r} of seed {seed} would draw the numbers of {theirs}; take another seed for one"
+            )
+        return torch.Generator().manual_seed(start)
 
     def _draw(
         self, name: str, shape: Sequence[int], dtype: torch.dtype, one: Callable[[torch.Generator], Tensor]

@@ -39,9 +39,12 @@ def clip_jointly(tensors: Sequence[Tensor], limit: Number | None, stacked: bool)
 
 
 def norms(tensors: Sequence[Tensor], stacked: bool) -> Tensor:
-    """Joint L2 norm of the tensors (M, ...) of every member, (M,), or () for a single net."""
+    """Joint L2 norm of the tensors (M, ...) of every member, (M,), or () for a single net.
+
+    In float64, also of float32: torch adds the squares one by one, and loses the fifth digit of 10^6 numbers.
+    """
     keep = 1 if stacked else 0
-    each = [torch.linalg.vector_norm(g.flatten(keep), dim=-1) for g in tensors]
+    each = [torch.linalg.vector_norm(g.flatten(keep), dim=-1, dtype=torch.float64) for g in tensors]
     return each[0] if len(each) == 1 else torch.linalg.vector_norm(torch.stack(each, -1), dim=-1)
 
 
@@ -83,5 +86,5 @@ def _scale(norm: Tensor, limit: Number, like: Tensor) -> Tensor:
 
 
 def _fit(values: Tensor, like: Tensor) -> Tensor:
-    """(M,) with trailing axes, to be combined with `like`."""
-    return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))
+    """(M,) with trailing axes and the dtype of `like`, to be combined with it."""
+    return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim)).to(like.dtype)

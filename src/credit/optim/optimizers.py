@@ -293,10 +293,10 @@ class Optimizer:
         """min(1, c / (norm + 1e-6)) of every parameter and member, (P, M)."""
         squares: dict[Any, Tensor] = {}
         for j, g in zip(active, grads):
-            norm = torch.linalg.vector_norm(g.reshape(self._members, -1), dim=-1)
+            norm = torch.linalg.vector_norm(g.reshape(self._members, -1), dim=-1, dtype=torch.float64)
             group = self._groups[j]
             # Summed one by one: then a member's sum does not depend on how many share the stack.
-            squares[group] = squares.get(group, 0) + norm.double().square()
+            squares[group] = squares.get(group, 0) + norm.square()
         zero = torch.zeros(self._members, dtype=torch.float64, device=self._device)
         norm = torch.stack([squares.get(group, zero) for group in self._groups]).sqrt()
         scale = (self._limit / (norm + 1e-6)).clamp(max=1)

@@ -23,7 +23,8 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
 
 
 def vector_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle of vectors (..., n) in degrees, (...)."""
+    """Angle of vectors (..., n) in degrees, (...); in float64, since sums over a large layer lose digits in float32."""
+    a, b = a.double(), b.double()
     u = a / torch.linalg.vector_norm(a, dim=-1, keepdim=True)
     v = b / torch.linalg.vector_norm(b, dim=-1, keepdim=True)
     half = torch.atan2(torch.linalg.vector_norm(u - v, dim=-1), torch.linalg.vector_norm(u + v, dim=-1))

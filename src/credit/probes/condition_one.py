@@ -13,7 +13,7 @@ from credit.probes.base import Moment
 
 def rate_norms(trace: Trace) -> Tensor:
     """|r_i| of the input and of every hidden layer, for every sample: (M, B, L)."""
-    return torch.stack([torch.linalg.vector_norm(t.input, dim=-1) for t in trace.blocks], -1)
+    return torch.stack([torch.linalg.vector_norm(t.input, dim=-1, dtype=torch.float64) for t in trace.blocks], -1)
 
 
 def condition_one(norms: Tensor, published: bool = True) -> Tensor:

@@ -32,7 +32,7 @@ class WeightNorm:
                 raise ConfigError(f"weight_norm.layers = {self.layers}; this net has the layers 1 to {len(moment.net)}")
             weight = moment.after[str(layer - 1)]["weight"]
             axes = len(moment.net.block(layer - 1).shapes()["weight"])
-            norm = torch.linalg.vector_norm(weight, dim=tuple(range(-axes, 0)))
+            norm = torch.linalg.vector_norm(weight, dim=tuple(range(-axes, 0)), dtype=torch.float64)
             rows.append(("weight_norm", str(layer), torch.atleast_1d(norm)))
         return rows
 
