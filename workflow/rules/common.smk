@@ -3,10 +3,8 @@ import atexit
 import functools
 import gc
 import inspect
-import os
 import shlex
 import sys
-import uuid
 from pathlib import Path
 
 # Jobs and files of the DAG stay until the end: to look through them for garbage, again and again, would be a quarter of
@@ -19,7 +17,7 @@ atexit.register(gc.freeze)
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from credit.dag.cost import banner
-from credit.dag.stopping import Stop
+from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from snakemake.exceptions import WorkflowError
@@ -31,9 +29,8 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 STOP = Stop()
-# By this mark a job knows the result of another copy of itself; what runs on other nodes gets it from its environment.
 if workflow.is_main_process:
-    os.environ["CREDIT_CALL"] = uuid.uuid4().hex
+    mark_call()
 
 RESULTS = WORKFLOW.results
 DATA = WORKFLOW.settings.data_folder

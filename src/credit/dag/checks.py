@@ -133,7 +133,9 @@ class PartChecker:
             where, name = f"{self.where}: {key}: {part}", path.removeprefix(f"{part}.")
             if len(set(values)) < len(values):
                 self.problems.append(f"{where}.{name} = {values}: a value appears twice")
-            if part == "hyper":
+            if unvaried(module, path):
+                self.problems.append(f"{where}.{name} = {values}; cannot be varied, make it {len(values)} methods")
+            elif part == "hyper":
                 self._trying(
                     lambda: hyperparameters.check(module, put(given, name, values, where), where, stacked=True)
                 )
@@ -225,6 +227,25 @@ def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iter
         hyperparameters.check(module, probe.get("hyper", {}), "hyper")
     except ConfigError as error:
         yield from str(error).splitlines()
+
+
+def unvaried(module: str, path: str) -> bool:
+    """Whether the setting at a varied path cannot differ between the members of a stack.
+
+    That are lists, integers and what a learning rule has for all; of an optimiser all that is no single number. False
+    for a setting that does not exist.
+    """
+    if not path.startswith("hyper."):
+        key = path.removeprefix("train.optimizer.").partition(".")[0]
+        return key in ("betas", "clip", "name", "schedule", *optimizer_config.SWITCHES)
+    known, field, name = hyperparameters.fields(module), None, ""
+    for name in path.removeprefix("hyper.").split("."):
+        field = known.get(name)
+        if field is None:
+            return False
+        known = field.group.fields if field.group else {}
+    single = any(t.kind == "float" for t in field.types) and not any(t.repeated for t in field.types)
+    return not single or name in hyperparameters.constants(module)["one_for_all"]
 
 
 def grid_problems(vary: Mapping[str, Any], searched: Mapping[str, Any]) -> Iterator[str]:

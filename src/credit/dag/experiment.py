@@ -185,6 +185,9 @@ class Cell:
         parts = {key: _layered(key, layers) for key in RUN_KEYS}
         rule = own.get("rule", method)
         hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
+        if "name" in hyper:
+            place = f"{where}: methods.{method}.hyper.name = {hyper['name']!r}"
+            raise ConfigError(f"{place}: no such hyperparameter; `rule` names the learning rule of a method")
         checker = PartChecker(where)
         resolved = {
             "rule": checker.part(

@@ -83,7 +83,7 @@ def check(config: Mapping[str, Any], where: str = "optimizer") -> dict[str, Any]
     """
     given = dict(config)
     kind = given.pop("name", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(one_of(f"{where}.name", kind, KINDS))
     allowed = {"lr": None, **COMMON, **KINDS[kind]}
     for key in given:
@@ -105,6 +105,8 @@ def check(config: Mapping[str, Any], where: str = "optimizer") -> dict[str, Any]
 
 def check_schedule(schedule: Mapping[str, Any] | None, where: str = "schedule") -> Schedule:
     """The schedule that a mapping describes, constant for None. Raises ConfigError naming the key."""
+    if schedule is not None and not isinstance(schedule, Mapping):
+        raise ConfigError(f"{where} = {schedule!r}; must be a mapping, such as {{milestones: [60, 90], factor: 0.1}}")
     given = dict(schedule or {})
     name = given.pop("name", "steps" if "milestones" in given else "constant")
     if name not in SCHEDULES:
