@@ -27,7 +27,7 @@ def controller_answers() -> bool:
     return "is UP" in subprocess.run(["scontrol", "ping"], capture_output=True, text=True).stdout
 
 
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = 120) -> T:
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = 300) -> T:
     """The first true value of ``look()``, asked ten times a second.
 
     Raises AssertionError that names ``what`` when none comes in time.
