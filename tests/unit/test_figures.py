@@ -19,10 +19,13 @@ from matplotlib.colors import to_rgb
 
 from credit.analysis import names
 from credit.analysis.tables import mean_ci, write_table
+from credit.config.files import read_yaml
+from credit.dag.targets import Workflow
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.cross import fig1, fig2, fig3
 from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
+from tests.conftest import REPOSITORY
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["dataset", "method", "seed", "epoch", "metric", "layer", "value"]
@@ -82,6 +85,14 @@ def points(axes):
 
 
 # ---- looks
+
+
+def test_no_two_methods_of_an_experiment_look_the_same():
+    workflow = Workflow(read_yaml(REPOSITORY / "config" / "config.yaml"), REPOSITORY)
+    for key, experiment in workflow.experiments.items():
+        rules = {name: (own or {}).get("rule", name) for name, own in experiment.body["methods"].items()}
+        looks = [look[1:] for look in names.method_styles(rules, rules).values()]
+        assert len(set(looks)) == len(looks), key
 
 
 def test_no_two_rules_look_the_same():

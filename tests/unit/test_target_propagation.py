@@ -12,6 +12,7 @@ from credit.errors import ConfigError
 from credit.methods.base import forward
 from credit.methods.targets.chain import links
 from credit.methods.targets.losses import difference_reconstruction, reconstruction
+from credit.nets.base import init_block
 from credit.nets.feedback import FeedbackBlock
 from tests.conftest import small_batch
 
@@ -157,7 +158,7 @@ def test_a_stack_learns_what_its_members_learn_alone(kind, name):
 
 def test_feedback_of_a_dense_layer_has_the_shape_and_the_fans_of_a_linear_layer_of_torch():
     block = FeedbackBlock(credit.dense([512, 10]).block(0))
-    drawn = block.init("torch_default", credit.Rand(3), "feedback.1")
+    drawn = init_block(block, credit.Rand(3), "torch_default", "feedback.1")
     assert drawn["weight"].shape == (512, 10)
     assert drawn["bias"].shape == (512,)
     for tensor in drawn.values():
@@ -206,6 +207,13 @@ def test_lists_that_do_not_fit_the_net_are_refused(feedback, said):
     params = net.init(3, "torch_default")
     with pytest.raises(ConfigError, match=said):
         credit.method("ldrl", feedback=feedback).init(net, params, 3)
+
+
+@pytest.mark.parametrize(("key", "value"), [("iterations", -1), ("sigma", -0.1), ("lr", 0.0), ("momentum", 1.0)])
+def test_numbers_of_the_feedback_are_bounded_as_in_a_list(key, value):
+    for given in (value, [value]) if key != "momentum" else (value,):
+        with pytest.raises(ConfigError, match=rf"ldrl.feedback.{key} = .*; must be "):
+            credit.method("ldrl", feedback={key: given})
 
 
 def test_schemes_and_optimisers_that_do_not_fit_are_refused():

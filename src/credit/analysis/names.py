@@ -70,6 +70,9 @@ METHOD_STYLES = {
     "pc": Style("PC", INDIGO, "x", SOLID),
 }
 
+# lines of variants that would get the one of another variant in the same experiment
+VARIANT_LINES = {"dfc-fast": DOTTED, "dfc_ss-fixed_fast": SOLID, "pepita-conv_inferred": DASHED}
+
 DATASETS = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -133,7 +136,7 @@ def method_style(name: str, rule: str | None = None) -> Style:
         label = f"{known.label} ({suffix.replace('_', ' ')})" if known else name
         label = f"{(known or style).label}-{suffix}" if suffix.isdigit() else label
         others = [line for line in LINES if line != style.line]
-        return style._replace(label=label, line=others[_hash(name) % len(others)])
+        return style._replace(label=label, line=VARIANT_LINES.get(name, others[_hash(name) % len(others)]))
     h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
     return Style(name, colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
 

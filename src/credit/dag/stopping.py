@@ -12,10 +12,12 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from credit.training.copies import MARK
+
 
 def mark_call() -> None:
     """Mark this call, so that a job knows the result of another copy of itself; jobs inherit the mark."""
-    os.environ["CREDIT_CALL"] = uuid.uuid4().hex  # read in `credit.training.copies`
+    os.environ[MARK] = uuid.uuid4().hex
 
 
 class Stop:

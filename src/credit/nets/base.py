@@ -21,20 +21,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.nets import losses
-from credit.nets.init import init
+from credit.nets.init import Scheme, init
 from credit.nets.losses import Loss
 from credit.numerics.rand import Rand, Replay, as_rand
 from credit.numerics.trees import Params
 
 ROOM = 2**21  # values before pooling that `predict` holds at once: more leave the cache, and take three times as long
-Scheme = str | Mapping[str, Any]  # of `credit.nets.init`
 
 
 @dataclass

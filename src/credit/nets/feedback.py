@@ -17,8 +17,6 @@ from typing import Literal
 from torch import Tensor
 
 from credit.nets.base import BlockTrace, Layer
-from credit.nets.init import Scheme, init
-from credit.numerics.rand import Rand
 
 Collisions = Literal["overwrite", "add"]
 NOT_ZERO_AT_ZERO = ("sigmoid", "softmax")  # activations that do not commute with unpooling
@@ -29,7 +27,8 @@ class FeedbackBlock:
     """The feedback block of a layer.
 
     Weights are shaped as torch's Linear and ConvTranspose2d have them: (M, n_in, n_out) or, as those of the layer,
-    (M, C_out, C_in, k, k); biases (M, n_in) or (M, C_in), where the layer has one.
+    (M, C_out, C_in, k, k), so that `credit.nets.base.init_block` draws them with torch's fans; biases (M, n_in) or
+    (M, C_in), where the layer has one.
     collisions: what unpooling does where overlapping windows have the same largest activity: "overwrite", the last
     window's value stays (torch's MaxUnpool2d on the CPU); "add", the adjoint of pooling.
     """
@@ -47,11 +46,6 @@ class FeedbackBlock:
         weight = self.layer.shapes()["weight"]
         bias = {"bias": (weight[1],)} if self.layer.bias else {}
         return {"weight": weight[::-1] if self.dense else weight, **bias}
-
-    def init(self, scheme: Scheme, rand: Rand, stream: str) -> dict[str, Tensor]:
-        """Parameters drawn by a scheme of `credit.nets.init` with torch's fans, (M, ...) each."""
-        shapes = self.shapes()
-        return {n: init(scheme, s, rand, f"{stream}.{n}", fan_from=shapes["weight"]) for n, s in shapes.items()}
 
     def transposed(self, weight: Tensor) -> Tensor:
         """The layer's weight (M, ...) in the shape of the feedback weight, a view: with it T is the layer's adjoint."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from torch import Tensor
 from credit.nets.names import layer_options
 from credit.numerics.rand import Rand
 
-Scheme = str | Mapping[str, object]  # of the module's table
+Scheme = str | Mapping[str, Any]  # of the module's table
 
 
 def init(

@@ -17,7 +17,7 @@ from typing import Any
 from credit.provenance.snapshot import versions
 from credit.provenance.spec import canonical_json
 
-MARK = "CREDIT_CALL"  # set in the Snakefile
+MARK = "CREDIT_CALL"  # set by `credit.dag.stopping`
 DONE = "another copy of this job has finished; its result stays as it is"
 
 

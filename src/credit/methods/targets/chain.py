@@ -11,7 +11,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from credit.nets.base import BlockTrace, Net, Trace
+from credit.nets.base import BlockTrace, Layer, Net, Trace
 from credit.nets.feedback import Collisions, FeedbackBlock
 from credit.numerics.trees import Params
 
@@ -20,7 +20,7 @@ from credit.numerics.trees import Params
 class Link:
     """Block i with its feedback block, at the clean activities of a mini-batch."""
 
-    layer: object
+    layer: Layer
     params: dict[str, Tensor]
     feedback: FeedbackBlock
     trace: BlockTrace

@@ -19,7 +19,7 @@ from credit.methods.targets.chain import Link, links
 from credit.methods.targets.losses import FeedbackStep
 from credit.methods.targets.names import SYMMETRIC, options
 from credit.methods.targets.settings import Feedback
-from credit.nets.base import Net
+from credit.nets.base import Net, init_block
 from credit.nets.feedback import FeedbackBlock
 from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
@@ -60,7 +60,7 @@ class TargetPropagation(Method):
                 drawn = {n: torch.zeros(*net.lead(params), *s) for n, s in block.shapes().items()}
                 drawn["weight"] = block.transposed(own["weight"])
             else:
-                drawn = block.init(self.feedback.init, rand, f"feedback.{i}")
+                drawn = init_block(block, rand, self.feedback.init, f"feedback.{i}")
             state[str(i)] = {n: p.to(net.like(params)).contiguous().clone() for n, p in drawn.items()}
         return {"feedback": state}
 

@@ -24,12 +24,12 @@ class Feedback:
 
     init: Annotated[str | dict, "credit.methods.targets.names.options"] = "torch_default"
     tied: bool = False
-    iterations: int | tuple[Annotated[int, ">= 0"], ...] = 20
-    sigma: float | tuple[Annotated[float, "> 0"], ...] = 0.1
-    lr: float | tuple[Annotated[float, "> 0"], ...] = 0.01
+    iterations: Annotated[int, ">= 0"] | tuple[Annotated[int, ">= 0"], ...] = 20
+    sigma: Annotated[float, "> 0"] | tuple[Annotated[float, "> 0"], ...] = 0.1
+    lr: Annotated[float, "> 0"] | tuple[Annotated[float, "> 0"], ...] = 0.01
     samples: Annotated[int, "> 0"] = 1
     optimizer: Literal["sgd", "adam"] = "sgd"
-    momentum: Annotated[float, "[0, 1]"] = 0.9
+    momentum: Annotated[float, "[0, 1)"] = 0.9
     decay: Annotated[float, ">= 0"] = 0.0
     collisions: Literal["overwrite", "add"] = "overwrite"
 
