@@ -17,6 +17,7 @@ SOURCES = Sources()
 DFC = {"dfc", "dfc_ss", "dfc_ssa"}
 INVERSION = {"di", "di_bp", "di_fa", "ndi", "pbp", "sdi"}
 TARGETS = {"dtp", "ldrl", "pldrl", "tp"}
+RECONSTRUCTION = {"ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl"}
 PEPITA = {"pepita", "pepita_conv", "pepita_conv_corrected", "pepita_numpy", "pepita_sign", "pepita_torch"}
 
 # {wing: (rules, probes)}; a new wing, rule or probe that uses one is written down here.
@@ -27,6 +28,7 @@ DEPENDENTS = {
     "inversion": (INVERSION, {"feedback_stability", "inversion_angles"}),
     "modulation": (PEPITA, set()),
     "targets": (TARGETS, set()),
+    "reconstruction": (RECONSTRUCTION, set()),
     "online": (INVERSION, {"inversion_angles"}),
 }
 NUMERICS = {  # of the numerics, those that not all rules need

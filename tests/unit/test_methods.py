@@ -221,9 +221,9 @@ def test_a_hyperparameter_out_of_bounds_is_named():
 
 
 def named(known, before=()):
-    """Paths of the fields that name something, also within groups."""
+    """Paths of the fields that name an initialisation, also within groups."""
     for field in known.values():
-        if any(t.names for t in field.types):
+        if any(t.names and t.names.endswith("options") for t in field.types):
             yield (*before, field.name)
         yield from named(field.group.fields, (*before, field.name)) if field.group else ()
 

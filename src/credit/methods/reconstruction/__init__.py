@@ -1,0 +1,1 @@
+"""Target propagation whose feedback weights minimise a difference reconstruction loss, layer-wise or direct."""
