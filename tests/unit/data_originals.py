@@ -87,7 +87,8 @@ def mnist(mirror: Path, name: str = "mnist") -> Entry:
     for split, seed, n in (("train", 0, TRAIN), ("t10k", 1, TEST)):
         files[f"{split}-images-idx3-ubyte.gz"] = idx(images(seed, n, (1, 4, 4))[:, 0])
         files[f"{split}-labels-idx1-ubyte.gz"] = idx(labels(n, 10))
-    return Entry(name, "torchvision", write_mirror(mirror, name, files), 10, (1, 4, 4), TRAIN, TEST)
+    known = "MNIST" if name == "mnist" else "FashionMNIST"
+    return Entry(name, "torchvision", write_mirror(mirror, name, files), 10, (1, 4, 4), TRAIN, TEST, "idx", known)
 
 
 def cifar(mirror: Path, name: str = "cifar10", edit=lambda members: None) -> Entry:
@@ -108,7 +109,8 @@ def cifar(mirror: Path, name: str = "cifar10", edit=lambda members: None) -> Ent
     file = f"{name[:5]}-{10 if ten else 100}-python.tar.gz"
     (copy,) = write_mirror(mirror, name, {file: archive({f"{folder}/{n}": b for n, b in members.items()})})
     published = replace(copy, bytes=170_000_000, sha256="0" * 64)
-    return Entry(name, "torchvision", (published,), classes, (3, 32, 32), TRAIN, TEST, allowed={file: copy.sha256})
+    facts = (classes, (3, 32, 32), TRAIN, TEST, "cifar", name.upper())
+    return Entry(name, "torchvision", (published,), *facts, allowed={file: copy.sha256})
 
 
 def imagenet32(mirror: Path, edit=lambda batch: batch) -> Entry:
@@ -127,4 +129,4 @@ def imagenet32(mirror: Path, edit=lambda batch: batch) -> Entry:
         "val_data": pickle.dumps(test_batch, protocol=2),
     }
     declared = tuple(File(f.name, "https://image-net.org") for f in write_mirror(mirror, "imagenet32", files))
-    return Entry("imagenet32", "user", declared, 1000, (3, 32, 32), TRAIN, TEST)
+    return Entry("imagenet32", "user", declared, 1000, (3, 32, 32), TRAIN, TEST, "imagenet")

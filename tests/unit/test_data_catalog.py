@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from credit.data import _torchvision, catalog
+from credit.data import _published, catalog
 from credit.data.entry import Entry
 from credit.errors import ConfigError
 
@@ -37,7 +37,7 @@ def test_reading_the_catalogue_loads_no_torch():
 def test_urls_and_md5_are_those_that_torchvision_downloads_from(name):
     entry = catalog.dataset(name)
     for file in entry.files:
-        urls, md5 = _torchvision.addresses(entry, file.name)
+        urls, md5 = _published.addresses(entry, file.name)
         assert file.url == urls[0]
         assert file.md5 in (None, md5)
 
@@ -84,6 +84,13 @@ def test_a_wrong_permission_is_refused_whichever_data_set_is_asked_for(allowed, 
         ("bytes: 9912422", "md5: c58f30108f718f92721af3b95e74349a", "'bytes' is a required property"),
         ("image: [1, 28, 28]", "image: [28, 28]", r"mnist\.image"),
         ("mnist:\n", "mnist: [\n", "cannot be read"),
+        (
+            "format: imagenet\n",
+            "format: imgenet\n",
+            r"datasets\.yaml, line 1\d\d: imagenet32\.format = 'imgenet'.*imagenet",
+        ),
+        ("  torchvision: CIFAR100\n", "", r"line 9\d: cifar100\.torchvision = None; must be the class"),
+        ("torchvision: CIFAR100", "torchvision: CIFAR1000", r"cifar100\.torchvision: 'CIFAR1000' is not one of"),
     ],
 )
 def test_a_wrong_catalogue_names_the_file_and_the_key(tmp_path, old, new, message):

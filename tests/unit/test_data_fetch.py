@@ -21,7 +21,7 @@ import data_originals as originals
 import pytest
 import yaml
 
-from credit.data import _torchvision, catalog
+from credit.data import _published, _torchvision, catalog
 from credit.data._sources import Patience
 from credit.data.fetch import fetch
 from credit.data.prepare import prepare
@@ -251,11 +251,11 @@ def test_a_cifar_archive_that_was_packed_again_is_known_by_its_files(tmp_path, m
     path = tmp_path / "mirror/cifar10/cifar-10-python.tar.gz"
     with tarfile.open(path) as archive:
         held = {m.name: hashlib.md5(archive.extractfile(m).read()).hexdigest() for m in archive}
-    monkeypatch.setattr(_torchvision, "members", lambda entry: held)
+    monkeypatch.setattr(_published, "members", lambda entry: held)
     assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))["verified"]
     path.write_bytes(gzip.decompress(path.read_bytes()))
     assert fetch(entry, tmp_path / "other", str(tmp_path / "mirror"))["verified"]
-    monkeypatch.setattr(_torchvision, "members", lambda entry: {**held, "cifar-10-batches-py/test_batch": "0"})
+    monkeypatch.setattr(_published, "members", lambda entry: {**held, "cifar-10-batches-py/test_batch": "0"})
     refused(entry, tmp_path / "third", str(tmp_path / "mirror"), "if you trust this copy")
 
 

@@ -82,7 +82,9 @@ EDITS = {
     "training/loop.py": ALL_IMAGES | ALL_TEACHER | AFTER,
     # data: its preparation, and its reading. Downloads are held against checksums, whatever code fetches them
     "data/prepare.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
-    "data/readers.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
+    "data/formats/digits.py": PREPARED | ALL_IMAGES | AFTER_IMAGES,
+    "data/formats/_images.py": NOTHING,
+    "data/_torchvision.py": NOTHING,
     "data/load.py": ALL_IMAGES | AFTER_IMAGES,
     "data/fetch.py": NOTHING,
     # figures and tables
@@ -124,6 +126,20 @@ def test_a_new_module_that_nothing_imports_reruns_nothing(project: Checkout):
     new = project.root / "src" / "credit" / "methods" / "newrule.py"
     shutil.copy(new.with_name("fa.py"), new)
     assert project.planned() == NOTHING
+
+
+def test_a_new_data_set_in_a_new_format_reruns_nothing(project: Checkout):
+    formats = project.root / "src/credit/data/formats"
+    shutil.copy(formats / "idx.py", formats / "another.py")
+    path = project.root / "config/datasets.yaml"
+    text = path.read_text(encoding="utf-8")
+    known = text[text.index("\nmnist:") : text.index("\nfashion_mnist:")]
+    new = known.replace("mnist:", "kmnist:").replace("format: idx", "format: another").replace(": MNIST", ": KMNIST")
+    path.write_text(text + new, encoding="utf-8")
+    assert project.planned() == NOTHING
+    project.configure("images", lambda content: content["datasets"].update(new={"data": "kmnist"}))
+    runs = {name.replace("/digits/", "/new/") for name in ALL_IMAGES}
+    assert project.planned() == {"data/raw/kmnist.json", "data/kmnist.npz"} | runs | AFTER_IMAGES
 
 
 def test_a_syntax_error_in_a_module_stops_before_any_job_and_names_its_line(project: Checkout):

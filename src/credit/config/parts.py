@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config import hyperparameters
+from credit.config.formats import FORMATS
 from credit.config.registry import Registry
 from credit.errors import ConfigError
 
@@ -48,7 +49,9 @@ def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
 
 def code_roots(spec: Mapping[str, Any], script: str | Path) -> tuple[str, ...]:
     """Roots of a job's code digest: its script, the parts, and the preparation of the data that it reads."""
-    return (*_scripts(str(script), bool(spec.get("data"))), *part_modules(spec))
+    data = spec.get("data") or {}
+    readers = (FORMATS.module(data["format"]),) if "format" in data else ()
+    return (*_scripts(str(script), bool(data)), *readers, *part_modules(spec))
 
 
 @functools.cache  # links are followed once, not for every job

@@ -256,7 +256,7 @@ def _declared(accepted: Entry) -> dict[str, Any]:
     """What a spec says of the original data that its run uses."""
     return {
         "name": accepted.name, "sha256": accepted.raw_hash(), "verified": accepted.verified,
-        "declared": digest(accepted.spec(urls=False)),
+        "format": accepted.format, "declared": digest(accepted.spec(urls=False)),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.settings import Settings, settings
@@ -350,7 +351,8 @@ class Workflow:
     def prepare_spec(self, dataset: str) -> dict[str, Any]:
         """Spec of a data set's preparation."""
         spec = catalog.prepare_spec(dataset, self.settings.allow_unverified)
-        return {**spec, **self.digests("fetch", str(self.script("prepare")))}
+        reader = FORMATS.module(spec["dataset"]["format"])
+        return {**spec, **self.digests("fetch", str(self.script("prepare")), reader)}
 
     def run_spec(self, path: str) -> dict[str, Any]:
         """The present spec of a result file, from its path. Raises ConfigError for other paths."""

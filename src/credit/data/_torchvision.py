@@ -17,7 +17,6 @@ from credit.data.entry import Entry
 _MISSING = "operator torchvision::nms does not exist"
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _library = None  # the schemas live as long as this object
-_CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
 @cache
@@ -51,25 +50,9 @@ def _declare_operators() -> None:
 
 def reader(entry: Entry) -> type:
     """The torchvision class of a data set."""
-    return getattr(datasets(), _CLASSES[entry.name])
+    return getattr(datasets(), entry.torchvision)
 
 
 def raw_folder(entry: Entry) -> str:
     """Where, below its root, torchvision expects the original files of a data set."""
-    name = _CLASSES.get(entry.name, "")
-    return f"{name}/raw" if name.endswith("MNIST") else "."
-
-
-def addresses(entry: Entry, filename: str) -> tuple[list[str], str]:
-    """Where torchvision gets an original file, first choice first, and the md5 that it expects."""
-    source = reader(entry)
-    if hasattr(source, "resources"):
-        return [mirror + filename for mirror in source.mirrors], dict(source.resources)[filename]
-    return [source.url], source.tgz_md5
-
-
-def members(entry: Entry) -> dict[str, str]:
-    """{path in the archive of a CIFAR data set: md5} of the files that torchvision reads."""
-    source = reader(entry)
-    listed = [*source.train_list, *source.test_list, [source.meta["filename"], source.meta["md5"]]]
-    return {f"{source.base_folder}/{name}": md5 for name, md5 in listed}
+    return f"{entry.torchvision}/raw" if entry.format == "idx" else "."

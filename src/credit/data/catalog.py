@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.files import check_schema, read_yaml
+from credit.config.formats import FORMATS
 from credit.data.entry import ANY, Entry, File
 from credit.errors import ConfigError, one_of
 
 ROOT = Path(__file__).parents[3]
 CATALOG = ROOT / "config" / "datasets.yaml"
 SCHEMA = ROOT / "workflow" / "schemas" / "datasets.schema.yaml"
-_FACTS = ("source", "classes", "train", "test")
+_FACTS = ("source", "classes", "train", "test", "format", "torchvision")
 
 
 @cache
@@ -24,12 +25,33 @@ def load(path: Path = CATALOG, schema: Path = SCHEMA) -> dict[str, Entry]:
     """All data sets, by name. Raises ConfigError naming the file, the key, and what is wrong with it."""
     declared = read_yaml(path)
     check_schema(declared, schema, str(path))
+    for name, facts in declared.items():
+        _check_code(path, name, facts)
     return {name: _entry(name, facts) for name, facts in declared.items()}
+
+
+def _check_code(path: Path, name: str, facts: Mapping) -> None:
+    """Raise ConfigError for a data set that no code fetches or reads."""
+    problem = ""
+    if facts["format"] not in FORMATS.names():
+        problem = one_of("format", facts["format"], FORMATS.names())
+    elif (facts["source"] == "torchvision") != ("torchvision" in facts):
+        needed = "must be the class that downloads it where source is torchvision, and only there"
+        problem = f"torchvision = {facts.get('torchvision')}; {needed}"
+    if problem:
+        raise ConfigError(f"{path}, line {_line(path, name)}: {name}.{problem}")
+
+
+def _line(path: Path, name: str) -> int:
+    """Line of the file where a data set begins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((n for n, line in enumerate(lines, 1) if line.split(":")[0].strip("\"' ") == name), 1)
 
 
 def _entry(name: str, facts: Mapping) -> Entry:
     files = tuple(File(**file) for file in facts["files"])
-    return Entry(name=name, files=files, image=tuple(facts["image"]), **{key: facts[key] for key in _FACTS})
+    given = {key: facts[key] for key in _FACTS if key in facts}
+    return Entry(name=name, files=files, image=tuple(facts["image"]), **given)
 
 
 def dataset(name: str, allow_unverified: Mapping[str, Any] | None = None, path: Path = CATALOG) -> Entry:

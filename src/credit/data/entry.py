@@ -41,6 +41,8 @@ class File:
 class Entry:
     """One data set. image: (channels, height, width); train, test: numbers of images.
 
+    format: module of `credit.data.formats` that reads it. torchvision: its class in torchvision.datasets.
+
     allowed: {file: sha256} of the copies that the user accepts although they are not the published files; under ANY
     stands that of one copy, whichever file it is.
     """
@@ -52,6 +54,8 @@ class Entry:
     image: tuple[int, int, int]
     train: int
     test: int
+    format: str
+    torchvision: str | None = None
     allowed: dict[str, str] = field(default_factory=dict, hash=False)  # a dict has no hash; entries are keys of caches
 
     @property
@@ -75,12 +79,13 @@ class Entry:
         return sha256 in (self.allowed.get(file.name), self.allowed.get(ANY))
 
     def spec(self, urls: bool) -> dict:
-        """This entry as plain JSON values; `from_spec` inverts it.
+        """This entry as plain JSON values, without what is not said; `from_spec` inverts it.
 
         urls: with where the files come from, which matters for fetching and for nothing later.
         """
-        entry = asdict(self) | {"image": list(self.image)}
-        entry["files"] = [{k: v for k, v in asdict(f).items() if urls or k != "url"} for f in self.files]
+        entry = {k: v for k, v in asdict(self).items() if v not in (None, {})} | {"image": list(self.image)}
+        said = ({k: v for k, v in asdict(f).items() if v is not None} for f in self.files)
+        entry["files"] = [{k: v for k, v in file.items() if urls or k != "url"} for file in said]
         return entry
 
     @classmethod

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from credit.config.paths import MIRROR_VARIABLE, expanded, mirror_of_environment
-from credit.data import _sources, _torchvision, content
+from credit.data import _published, _sources, _torchvision, content
 from credit.data._sources import Patience, Unavailable
 from credit.data.content import Differs, Foreign
 from credit.data.entry import Entry, File
@@ -117,7 +117,7 @@ def _places(
         location = _sources.in_mirror(mirror, entry, file.name)
         yield location, lambda part, mirror=mirror: _sources.from_mirror(mirror, entry, file, part, patience)
     if entry.source == "torchvision":
-        urls, md5 = _torchvision.addresses(entry, file.name)
+        urls, md5 = _published.addresses(entry, file.name)
         for url in urls:
             yield f"official download from {url}", partial(_sources.official, url, md5, patience=patience)
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from credit.config.formats import FORMATS
 from credit.data.entry import Entry
-from credit.data.readers import Batches, read
+from credit.data.formats._reading import Batches
 from credit.errors import DataError
 from credit.provenance.files import alone, checksum, whole_file, writing
 
@@ -37,7 +38,7 @@ def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)  # by a job that was killed
         scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".unpacked"))
         try:
-            batches = read(entry, folder, scratch, manifest["verified"])
+            batches = FORMATS.load(entry.format).read(entry, folder, scratch, manifest["verified"])
             with whole_file(out, size) as part:
                 _write(part, entry, batches, _meta(entry, manifest))
         finally:
@@ -63,7 +64,7 @@ def _meta(entry: Entry, manifest: dict) -> str:
         {
             "name": entry.name,
             "classes": entry.classes,
-            "scale": 16 if entry.name == "digits" else 255,
+            "scale": getattr(FORMATS.load(entry.format), "SCALE", 255),
             "verified": manifest["verified"],
             "raw": {file["name"]: _checksum(entry, file) for file in manifest["files"]},
         },
