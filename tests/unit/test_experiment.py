@@ -145,7 +145,7 @@ def test_an_accepted_copy_enters_with_its_own_hash_and_as_unverified(tmp_path):
     workflow = Checkout(tmp_path, {"toy/fit": body}).workflow(data={"allow_unverified": {"cifar10": "ab" * 32}})
     data = workflow.cell("toy/fit", "small", "bp").run["data"]
     assert data.pop("declared")
-    assert data == {"name": "cifar10", "sha256": "ab" * 32, "verified": False}
+    assert data == {"name": "cifar10", "sha256": "ab" * 32, "verified": False, "format": "cifar"}
 
 
 # ---- scale and narrowing
