@@ -52,3 +52,9 @@ onstart:
 
 onerror:
     print(STOP.last_words(LOGS))
+
+
+# A space more in a rule's command is no other command: what is run stays as written, what is remembered has one form.
+for each in workflow.rules:
+    if each.shellcmd:
+        each.shellcmd = plain(each.shellcmd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -120,6 +121,28 @@ SCRIPTS = {
 def test_an_edit_of_a_script_reruns_exactly_its_jobs(project: Checkout, script: str):
     project.change_code(f"workflow/scripts/{script}")
     assert project.planned() == SCRIPTS[script]
+
+
+SPACED = {
+    "more spaces": lambda command: command.replace(" ", "  "),
+    "fewer spaces": lambda command: command.replace("> ", ">"),
+    "several lines": lambda command: command.replace('"', '"""').replace(" {input", " \\\\\n    {input"),
+}
+
+
+@pytest.mark.parametrize("change", SPACED)
+def test_spaces_in_the_commands_of_rules_rerun_nothing(project: Checkout, change: str):
+    for path in project.root.glob("workflow/rules/*.smk"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub('"credit_script .*"', lambda found: SPACED[change](found[0]), text), encoding="utf-8")
+        assert "shell:" not in text or text != path.read_text(encoding="utf-8")
+    assert project.planned() == NOTHING
+    project.make("--force", "results/data/digits.npz", cores=1)
+
+
+def test_another_command_of_a_rule_reruns_its_jobs(project: Checkout):
+    project.edit("workflow/rules/tables.smk", "{output:q} {input:q} >", "{output:q} --quiet {input:q} >")
+    assert project.planned() == AFTER
 
 
 def test_a_new_module_that_nothing_imports_reruns_nothing(project: Checkout):

@@ -17,6 +17,7 @@ atexit.register(gc.freeze)
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from credit.dag.cost import banner
+from credit.dag.shell import plain
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
