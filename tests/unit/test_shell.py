@@ -1,10 +1,11 @@
-"""Shell lines of the rules: which spaces mean nothing."""
+"""Shell lines of the rules: which spaces mean nothing. Texts for people: no wildcards in them."""
 
 from __future__ import annotations
 
 import pytest
+from snakemake.io import get_wildcard_names
 
-from credit.dag.shell import plain
+from credit.dag.shell import plain, shown
 
 LINE = "credit_script train {params.spec:q} {input:q} --device {resources.device} > {log:q} 2>&1"
 
@@ -42,3 +43,9 @@ def test_another_command_stays_another_one(written):
 @pytest.mark.parametrize("written", ["echo 'a  b'", 'echo "a  b"', "echo 'a\n\n  b' c"])
 def test_spaces_within_quotes_stay(written):
     assert plain(written) == written
+
+
+@pytest.mark.parametrize("text", ["angle of $W_{l}$", "{{l}}", "{ method }", "{", "plain"])
+def test_a_text_for_people_has_no_wildcards_and_looks_the_same(text):
+    assert get_wildcard_names(shown(text)) == set()
+    assert shown(text).replace("\u2060", "") == text

@@ -17,7 +17,7 @@ atexit.register(gc.freeze)
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from credit.dag.cost import banner
-from credit.dag.shell import plain
+from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
@@ -124,6 +124,18 @@ def collect_inputs(wildcards):
 
 def collect_spec(wildcards):
     return as_param(WORKFLOW.collect_spec(f"{wildcards.paper}/{wildcards.experiment}"))
+
+
+def artefact_spec(kind, name):
+    # A function, since Snakemake looks for wildcards in a text, and titles may have braces.
+    def spec(wildcards):
+        return as_param(WORKFLOW.artefact_spec(kind, name))
+
+    return spec
+
+
+def fidelity_spec(wildcards):
+    return as_param(WORKFLOW.fidelity_spec())
 
 
 def experiment_of(wildcards):

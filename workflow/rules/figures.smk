@@ -14,7 +14,7 @@ for name, artefact in WORKFLOW.figures.items():
                 caption=f"../report/{artefact.caption}",
                 category="Figures",
                 subcategory=artefact.paper,
-                labels={"figure": name, "title": artefact.entry.get("title", name)},
+                labels={"figure": name, "title": shown(artefact.entry.get("title", name))},
             ),
         log:
             f"{LOGS}/plot_figure/{name}.log",
@@ -29,6 +29,6 @@ for name, artefact in WORKFLOW.figures.items():
             runtime=10,
             gpu=0,
         params:
-            spec=as_param(WORKFLOW.artefact_spec("figure", name)),
+            spec=artefact_spec("figure", name),
         shell:
             "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"

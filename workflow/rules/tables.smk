@@ -38,7 +38,7 @@ for name, artefact in WORKFLOW.tables.items():
                 caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
-                labels={"table": name, "title": artefact.entry.get("title", name)},
+                labels={"table": name, "title": shown(artefact.entry.get("title", name))},
             ),
             md=f"{RESULTS}/tables/{name}.md",
         log:
@@ -54,7 +54,7 @@ for name, artefact in WORKFLOW.tables.items():
             runtime=10,
             gpu=0,
         params:
-            spec=as_param(WORKFLOW.artefact_spec("table", name)),
+            spec=artefact_spec("table", name),
         shell:
             "credit_script summarise {params.spec:q} {output.csv:q} {output.md:q} {input:q} > {log:q} 2>&1"
 
@@ -83,6 +83,6 @@ rule judge_fidelity:
         runtime=10,
         gpu=0,
     params:
-        spec=as_param(WORKFLOW.fidelity_spec()),
+        spec=fidelity_spec,
     shell:
         "credit_script fidelity {params.spec:q} {output:q} {input.published:q} -- {input.tables:q} > {log:q} 2>&1"

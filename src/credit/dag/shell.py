@@ -1,4 +1,4 @@
-"""The shell lines of the rules, in the form in which Snakemake remembers them."""
+"""Texts that Snakemake reads: shell lines in the form in which it remembers them, and what it must not read into."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def _words(line: str) -> list[str]:
     found.whitespace_split, found.commenters = True, ""
     # `>FILE` is `> FILE`, but `2>&1` is one word
     return [re.sub(r"^(\d*(?:>>|[<>]))(?=[^<>&])", r"\1 ", word) for word in found]
+
+
+def shown(text: str) -> str:
+    """A text for people, in which Snakemake finds no wildcards: an invisible word joiner follows every brace."""
+    return text.replace("{", "{\u2060")
