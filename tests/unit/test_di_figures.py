@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from credit.analysis.fidelity import compare, read_published
-from credit.analysis.names import METHOD_STYLES
 from credit.analysis.summaries import summarise
 from credit.analysis.tables import read_tables
 from credit.dag.commands import configuration
@@ -19,6 +18,7 @@ from credit.dag.settings import settings
 from credit.errors import ConfigError
 from credit.figures.di import fig3a, fig3g, fig4a, fig4b
 from credit.figures.di._models import model_styles
+from credit.figures.looks import METHOD_STYLES
 from tests.conftest import REPOSITORY
 from tests.unit.test_figures import points, texts
 

@@ -190,7 +190,7 @@ def test_the_table_of_names_has_every_learning_rule_and_its_state():
     implemented = {name for name, state in rows if state == "implemented"}
     assert implemented == set(METHODS.names())
     assert {state for _, state in rows} <= {"implemented", "to come"}
-    assert {name for name, _ in rows} <= set(names.METHOD_STYLES)
+    assert {name for name, _ in rows} <= set(names.METHODS)
 
 
 def test_readme_and_contributing_stay_short():

@@ -22,7 +22,7 @@ from credit.analysis.tables import mean_ci, write_table
 from credit.config.files import read_yaml
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError
-from credit.figures import style
+from credit.figures import looks, style
 from credit.figures.cross import fig1, fig2, fig3
 from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
 from tests.conftest import REPOSITORY
@@ -91,15 +91,16 @@ def test_no_two_methods_of_an_experiment_look_the_same():
     workflow = Workflow(read_yaml(REPOSITORY / "config" / "config.yaml"), REPOSITORY)
     for key, experiment in workflow.experiments.items():
         rules = {name: (own or {}).get("rule", name) for name, own in experiment.body["methods"].items()}
-        looks = [look[1:] for look in names.method_styles(rules, rules).values()]
-        assert len(set(looks)) == len(looks), key
+        found = [look[1:] for look in looks.method_styles(rules, rules).values()]
+        assert len(set(found)) == len(found), key
 
 
 def test_no_two_rules_look_the_same():
-    looks = list(names.METHOD_STYLES.values())
-    assert len({s.marker for s in looks}) == len(looks)
-    assert len({(s.colour, s.line) for s in looks}) >= len(looks) - 1
-    assert len({s.label for s in looks}) == len(looks)
+    found = list(looks.METHOD_STYLES.values())
+    assert list(names.METHODS) == list(looks.METHOD_STYLES)
+    assert len({s.marker for s in found}) == len(found)
+    assert len({(s.colour, s.line) for s in found}) >= len(found) - 1
+    assert len({s.label for s in found}) == len(found)
 
 
 def seen_with(colour, matrix):
@@ -116,27 +117,27 @@ def seen_with(colour, matrix):
     ids=["protanopia", "deuteranopia"],
 )
 def test_the_five_baselines_differ_for_colour_blind_readers(matrix):
-    seen = [seen_with(names.METHOD_STYLES[m].colour, matrix) for m in FIVE]
+    seen = [seen_with(looks.METHOD_STYLES[m].colour, matrix) for m in FIVE]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert min(distances) > 0.1
 
 
 def test_a_variant_keeps_its_rule_and_an_unknown_name_is_the_same_everywhere():
-    variant, named = names.method_style("di-2"), names.method_style("tmax20", "dfc")
+    variant, named = looks.method_style("di-2"), looks.method_style("tmax20", "dfc")
     assert variant.label == "DI-2"
-    assert variant[1:3] == names.METHOD_STYLES["di"][1:3]
-    assert variant.line != names.METHOD_STYLES["di"].line
-    assert names.method_style("dfc-fixed").label == "DFC (fixed)"
-    assert (named.label, named.colour) == ("tmax20", names.METHOD_STYLES["dfc"].colour)
-    command = "from credit.analysis.names import method_style; print(method_style('novel'))"
+    assert variant[1:3] == looks.METHOD_STYLES["di"][1:3]
+    assert variant.line != looks.METHOD_STYLES["di"].line
+    assert looks.method_style("dfc-fixed").label == "DFC (fixed)"
+    assert (named.label, named.colour) == ("tmax20", looks.METHOD_STYLES["dfc"].colour)
+    command = "from credit.figures.looks import method_style; print(method_style('novel'))"
     env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT / "src")}
     other = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == str(names.method_style("novel"))
+    assert other.stdout.strip() == str(looks.method_style("novel"))
 
 
 def test_methods_are_listed_in_a_fixed_order():
     given = ["novel", "dfa", "dfc-fixed", "bp", "tmax20", "dfc"]
-    assert list(names.method_styles(given, {"tmax20": "dfa"})) == ["bp", "dfa", "tmax20", "dfc", "dfc-fixed", "novel"]
+    assert list(looks.method_styles(given, {"tmax20": "dfa"})) == ["bp", "dfa", "tmax20", "dfc", "dfc-fixed", "novel"]
 
 
 # ---- curves

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from credit.analysis.names import METHOD_STYLES
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
+from credit.figures.looks import METHOD_STYLES
 from tests.unit.test_figures import points, texts, tidy
 
 CURVES = ("dfc", "dfc-fixed", "dfa")

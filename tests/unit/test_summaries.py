@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis.readable import matrix, mean_and_sd
 from credit.analysis.selection import SELECT, Value, member_values, values
 from credit.analysis.slowness import fit_slowness
-from credit.analysis.summaries import matrix, mean_and_sd, summarise
+from credit.analysis.summaries import read_summary, summarise
+from credit.analysis.tables import write_table
 from credit.config.files import read_yaml
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError
@@ -216,7 +218,7 @@ def test_means_are_written_with_two_digits_of_their_spread(mean, sd, text):
     assert mean_and_sd(mean, sd) == text
 
 
-def test_the_readable_table_names_what_is_missing_and_what_is_unverified():
+def test_the_readable_table_names_what_is_missing_and_what_is_unverified(tmp_path):
     rows = [("bp", s, 1, "test_error", 0.02 + 0.001 * s) for s in range(3)]
     table = pd.concat([tidy(rows), tidy(rows, dataset="cifar10", data_verified=False)])
     table = pd.concat([table, tidy([("novel", 0, 1, "test_error", 0.3)])])
@@ -226,6 +228,8 @@ def test_the_readable_table_names_what_is_missing_and_what_is_unverified():
     assert "| BP | 2.10 ± 0.10 (3) | 2.10 ± 0.10 (3) |" in text
     assert "| novel | 30 (1) | not run |" in text
     assert "checksum is not the published one" in text
+    write_table(tmp_path / "table1.csv", summarise(table, "cross/table1", options))
+    assert matrix(read_summary(tmp_path / "table1.csv"), "Test error", options, {"novel": "dfa"}) == text
     turned = matrix(summarise(table, "t", options), "t", {**options, "rows": "dataset", "columns": "method"}, {})
     assert "| CIFAR-10 † | 2.10 ± 0.10 (3) | not run |" in turned
 

@@ -188,7 +188,8 @@ def test_the_scripts_make_the_same_bytes_again_and_fail_in_one_line(tmp_path):
     for run in ("one", "two"):
         tidy_csv, out = tmp_path / run / "tidy.csv", tmp_path / run / "table"
         assert script("collect", json.dumps(spec), tidy_csv, a).stderr == ""
-        assert script("summarise", json.dumps(spec), f"{out}.csv", f"{out}.md", tidy_csv).stderr == ""
+        assert script("summarise", json.dumps(spec), f"{out}.csv", tidy_csv).stderr == ""
+        assert script("typeset", json.dumps({**spec, "title": "t"}), f"{out}.md", f"{out}.csv").stderr == ""
         texts.append([p.read_bytes() for p in (tidy_csv, Path(f"{out}.csv"), Path(f"{out}.md"))])
     assert texts[0] == texts[1]
     a.write_text(a.read_text()[:-5])

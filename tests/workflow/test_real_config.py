@@ -28,7 +28,7 @@ def own(template: Checkout, tmp_path: Path) -> Checkout:
 
 def jobs(text: str) -> Counter[str]:
     """{rule: number of jobs} of a dry run."""
-    return Counter(re.sub("^(plot|summarise)_.*", r"\1", name) for name, _ in JOB.findall(text))
+    return Counter(re.sub("^(plot|summarise|typeset)_.*", r"\1", name) for name, _ in JOB.findall(text))
 
 
 def workflow(checkout: Checkout, **config: str) -> Workflow:
@@ -91,7 +91,8 @@ def test_everything_is_planned_at_paper_scale(own: Checkout):
         "fetch_dataset": len(data), "prepare_dataset": len(data),
         "search_settings": sum(cell.search is not None for cell in cells),
         "train": sum(len(list(e.jobs())) for e in experiments), "collect_runs": len(experiments),
-        "summarise": len(whole.tables), "plot": len(whole.figures), "judge_fidelity": 1, "all": 1,
+        "summarise": len(whole.tables), "typeset": len(whole.tables), "plot": len(whole.figures),
+        "judge_fidelity": 1, "all": 1,
     }  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: 
     assert {p for p in planned if p.startswith("data/")} == {"data/raw/mnist.json", "data/mnist.npz"}
     assert {p for p in planned if p.startswith(("figures/", "tables/"))} == {
         "figures/fig1.pdf", "figures/fig2.pdf",
-        "tables/cross/images.csv", "tables/cross/table1.csv", "tables/fidelity.csv",
+        "tables/cross/images.csv", "tables/cross/table1.csv", "tables/cross/table1.md", "tables/fidelity.csv",
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from tests.workflow.checkout import (
     ALL_TEACHER,
     EVERYTHING,
     PREPARED,
+    READABLE,
     Checkout,
     images,
     teacher,
@@ -92,6 +93,9 @@ EDITS = {
     "figures/cross/fig1.py": {"figures/fig1.pdf"},
     "figures/cross/fig2.py": NOTHING,
     "figures/style.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
+    "figures/looks.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
+    "analysis/names.py": {"figures/fig1.pdf", "figures/fig3.pdf"} | READABLE,
+    "analysis/readable.py": READABLE,
     "analysis/tables.py": AFTER,
     "analysis/fidelity.py": {"tables/fidelity.csv"},
     # what only people ask
@@ -112,6 +116,8 @@ SCRIPTS = {
     "train.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
     "plot.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "collect.py": AFTER,
+    "summarise.py": {"tables/cross/table1.csv", "tables/fidelity.csv"} | READABLE,
+    "typeset.py": READABLE,
     "fidelity.py": {"tables/fidelity.csv"},
     "_src.py": PREPARED | ALL_IMAGES | ALL_TEACHER | AFTER,
 }

@@ -16,6 +16,7 @@ from tests.workflow.checkout import (
     ALL_TEACHER,
     PREPARED,
     RAW,
+    READABLE,
     Checkout,
     images,
     teacher,
@@ -66,9 +67,11 @@ CHANGES = {
     "the title of a figure": ("images", merge(figures={"fig1": {"title": "New"}}), {"figures/fig1.pdf"}),
     "an option of a figure": ("teacher", merge(figures={"fig3": {"options": {"window": 1}}}), {"figures/fig3.pdf"}),
     "the caption of a figure": ("images", merge(figures={"fig1": {"caption": "fig2.rst"}}), NOTHING),
-    "the title of a table": (
-        "images", merge(tables={"table1": {"title": "New"}}), {"tables/cross/table1.csv", "tables/fidelity.csv"}
+    "the title of a table": ("images", merge(tables={"table1": {"title": "New"}}), READABLE),
+    "the layout of a table": (
+        "images", merge(tables={"table1": {"options": {"rows": "dataset", "columns": "method"}}}), READABLE
     ),
+    "the caption of a table": ("images", merge(tables={"table1": {"caption": "fig2.rst"}}), NOTHING),
     "memory and time": ("images", merge(resources={"mem_mb": 900, "runtime": 90}), NOTHING),
     "what the quick scale does": ("images", merge(quick={"train": {"epochs": 7}}), NOTHING),
 }  # fmt: skip

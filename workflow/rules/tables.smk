@@ -24,7 +24,8 @@ rule collect_runs:
         "credit_script collect {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
 
 
-# One rule for each summary, since captions take no wildcards.
+# One rule for each summary, since captions take no wildcards; and one for the same as a table for people, which alone
+# depends on how things are called.
 for name, artefact in WORKFLOW.tables.items():
 
     rule:
@@ -33,14 +34,13 @@ for name, artefact in WORKFLOW.tables.items():
         input:
             [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
         output:
-            csv=report(
+            report(
                 f"{RESULTS}/tables/{name}.csv",
                 caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
                 labels={"table": name, "title": shown(artefact.entry.get("title", name))},
             ),
-            md=f"{RESULTS}/tables/{name}.md",
         log:
             f"{LOGS}/summarise/{name}.log",
         benchmark:
@@ -56,7 +56,31 @@ for name, artefact in WORKFLOW.tables.items():
         params:
             spec=artefact_spec("table", name),
         shell:
-            "credit_script summarise {params.spec:q} {output.csv:q} {output.md:q} {input:q} > {log:q} 2>&1"
+            "credit_script summarise {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
+
+    rule:
+        name:
+            "_".join(["typeset", *Path(name).parts])
+        input:
+            f"{RESULTS}/tables/{name}.csv",
+        output:
+            f"{RESULTS}/tables/{name}.md",
+        log:
+            f"{LOGS}/typeset/{name}.log",
+        benchmark:
+            f"{TIMES}/typeset/{name}.tsv"
+        localrule: True
+        conda:
+            "../../envs/analyse.yaml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            spec=as_param(WORKFLOW.readable_spec(name)),
+        shell:
+            "credit_script typeset {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
 
 
 rule judge_fidelity:

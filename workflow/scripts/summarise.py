@@ -1,13 +1,12 @@
-"""Summarise tidy tables over seeds: one long CSV and one readable Markdown table."""
+"""Summarise tidy tables over seeds: one long CSV."""
 
 import argparse
 
 import _src  # noqa: F401
 
-from credit.analysis.summaries import matrix, summarise
+from credit.analysis.summaries import summarise
 from credit.analysis.tables import read_tables, write_table
 from credit.errors import ConfigError, one_line
-from credit.provenance.files import write_text
 from credit.provenance.spec import read_spec
 
 
@@ -15,17 +14,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("spec", help="JSON text; holds artefact and options (see credit.analysis.summaries.summarise)")
     parser.add_argument("csv", help="summary to write, one row per method and data set")
-    parser.add_argument("md", help="the same as a readable table")
     parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
     args = parser.parse_args()
     spec = read_spec(args.spec)
     if "artefact" not in spec:
         raise ConfigError("spec.artefact is missing; it names the table, for example 'dfc/table1'")
-    artefact, options = spec["artefact"], spec.get("options", {})
-    summary = summarise(read_tables(args.tables), artefact, options)
-    text = matrix(summary, spec.get("title", artefact), options, spec.get("rules", {}))
-    write_table(args.csv, summary)
-    write_text(args.md, text)
+    write_table(args.csv, summarise(read_tables(args.tables), spec["artefact"], spec.get("options", {})))
 
 
 if __name__ == "__main__":

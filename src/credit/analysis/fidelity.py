@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit.analysis.summaries import SUMMARY
+from credit.analysis.summaries import SUMMARY, read_summary
 from credit.analysis.tables import VERIFIED, read_csv
 from credit.errors import DataError
 
@@ -65,15 +65,12 @@ def read_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Tables that `credit.analysis.summaries.summarise` made. Raises DataError for others and for repeated rows."""
     tables = []
     for path in paths:
-        table = read_csv(path)
-        if missing := [c for c in SUMMARY if c not in table]:
-            raise DataError(f"{path}: lacks {', '.join(missing)}; expected a table that summarise.py wrote")
-        tables.append(table[SUMMARY])
+        tables.append(read_summary(path))
     summaries = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SUMMARY)
     repeated = summaries[summaries.duplicated(KEY)]
     if len(repeated):
         raise DataError(f"tables: {' '.join(repeated.iloc[0][KEY])} is given twice; give every table once")
-    return summaries.fillna({"unit": ""})
+    return summaries
 
 
 def compare(published: pd.DataFrame, summaries: pd.DataFrame, scale: str = "paper") -> pd.DataFrame:

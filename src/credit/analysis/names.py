@@ -1,79 +1,44 @@
-"""How things are called and drawn, the same in every figure and table. Imports neither matplotlib nor torch.
-
-Every learning rule has a colour, a marker and a line style of its own, for all papers at once, so that it
-looks the same wherever it appears. Colours are from the palettes of Okabe & Ito and of Paul Tol, made for
-colour-blind readers; with this many rules colours recur, hence the markers, one for each rule.
-"""
+"""How things are called, the same in every figure and readable table. How they are drawn: `credit.figures.looks`."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
-SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2))
-
-LINES = (SOLID, DASHED, DOTTED, DASHDOT)
-BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
-BLUE, VERMILION, PINK = "#0072b2", "#d55e00", "#cc79a7"
-INDIGO, WINE, OLIVE, TEAL, ROSE, PURPLE, BROWN = (
-    "#332288",
-    "#882255",
-    "#999933",
-    "#44aa99",
-    "#cc6677",
-    "#aa4499",
-    "#7a4b1e",
-)
-
-
-class Style(NamedTuple):
-    """Name as papers print it, and how curves and points of this method look."""
-
-    label: str
-    colour: str
-    marker: str
-    line: str | tuple
-
-
-# in the order in which legends and tables list them
-METHOD_STYLES = {
-    "bp": Style("BP", BLACK, "o", SOLID),
-    "shallow": Style("shallow", GREY, "s", DOTTED),
-    "fa": Style("FA", ORANGE, "^", SOLID),
-    "dfa": Style("DFA", VERMILION, "v", DASHED),
-    "drtp": Style("DRTP", PINK, "D", DASHDOT),
-    "dfc": Style("DFC", BLUE, "P", SOLID),
-    "dfc_ss": Style("DFC-SS", GREEN, "X", DASHED),
-    "dfc_ssa": Style("DFC-SSA", PURPLE, "d", DASHDOT),
-    "mn": Style("MN", BROWN, ">", DASHED),
-    "gn": Style("GN", BROWN, "<", DOTTED),
-    "pbp": Style("PBP", OLIVE, "p", SOLID),
-    "ndi": Style("NDI", TEAL, "h", DASHED),
-    "di": Style("DI", TEAL, "H", SOLID),
-    "sdi": Style("SDI", TEAL, "8", DOTTED),
-    "di_bp": Style("BP (DI code)", BLACK, "$\\bullet$", DASHED),
-    "di_fa": Style("FA (DI code)", ORANGE, "$\\triangle$", DASHED),
-    "ldrl": Style("L-DRL", WINE, "*", SOLID),
-    "pldrl": Style("L-DRL parallel", WINE, "$\\parallel$", DASHED),
-    "dtp": Style("DTP", ROSE, "1", SOLID),
-    "tp": Style("TP", ROSE, "2", DASHED),
-    "drl_dtp": Style("DTP (DRL code)", ROSE, "3", DOTTED),
-    "dtpdrl": Style("DTPDRL", INDIGO, "4", DASHED),
-    "ddtp_linear": Style("DDTP-linear", INDIGO, "+", DASHDOT),
-    "ddtp_rhl": Style("DDTP-RHL", INDIGO, "$\\dagger$", DOTTED),
-    "ddtp_control": Style("DDTP-control", BROWN, "$\\ddagger$", DASHDOT),
-    "pepita": Style("PEPITA", SKY, "$\\circ$", SOLID),
-    "pepita_numpy": Style("PEPITA (numpy code)", SKY, "$\\oplus$", SOLID),
-    "pepita_torch": Style("PEPITA (notebook)", SKY, "$\\otimes$", DASHED),
-    "pepita_sign": Style("PEPITA, sign", SKY, "$\\pm$", DOTTED),
-    "pepita_conv": Style("PEPITA (conv, as released)", SKY, "$\\ominus$", DASHDOT),
-    "pepita_conv_corrected": Style("PEPITA (conv, corrected)", BLUE, "$\\odot$", DASHED),
-    "pc": Style("PC", INDIGO, "x", SOLID),
+# as papers print them, in the order in which legends and tables list them
+METHODS = {
+    "bp": "BP",
+    "shallow": "shallow",
+    "fa": "FA",
+    "dfa": "DFA",
+    "drtp": "DRTP",
+    "dfc": "DFC",
+    "dfc_ss": "DFC-SS",
+    "dfc_ssa": "DFC-SSA",
+    "mn": "MN",
+    "gn": "GN",
+    "pbp": "PBP",
+    "ndi": "NDI",
+    "di": "DI",
+    "sdi": "SDI",
+    "di_bp": "BP (DI code)",
+    "di_fa": "FA (DI code)",
+    "ldrl": "L-DRL",
+    "pldrl": "L-DRL parallel",
+    "dtp": "DTP",
+    "tp": "TP",
+    "drl_dtp": "DTP (DRL code)",
+    "dtpdrl": "DTPDRL",
+    "ddtp_linear": "DDTP-linear",
+    "ddtp_rhl": "DDTP-RHL",
+    "ddtp_control": "DDTP-control",
+    "pepita": "PEPITA",
+    "pepita_numpy": "PEPITA (numpy code)",
+    "pepita_torch": "PEPITA (notebook)",
+    "pepita_sign": "PEPITA, sign",
+    "pepita_conv": "PEPITA (conv, as released)",
+    "pepita_conv_corrected": "PEPITA (conv, corrected)",
+    "pc": "PC",
 }
-
-# lines of variants that would get the one of another variant in the same experiment
-VARIANT_LINES = {"dfc-fast": DOTTED, "dfc_ss-fixed_fast": SOLID, "pepita-conv_inferred": DASHED}
 
 DATASETS = {
     "mnist": "MNIST",
@@ -122,41 +87,37 @@ METRICS = {
 }
 
 
-def method_style(name: str, rule: str | None = None) -> Style:
-    """Style of a method, which may be a variant of a learning rule under a name of its own.
-
-    A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and marker, with another line. An
-    unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
-    """
-    if name in METHOD_STYLES:
-        return METHOD_STYLES[name]
-    base = rule if rule in METHOD_STYLES else name.partition("-")[0]
-    if base in METHOD_STYLES:
-        style, (family, _, suffix) = METHOD_STYLES[base], name.partition("-")
-        known = METHOD_STYLES.get(family, style if name.startswith(base) else None)
-        suffix = suffix or name.removeprefix(base).strip("_")
-        label = f"{known.label} ({suffix.replace('_', ' ')})" if known else name
-        label = f"{(known or style).label}-{suffix}" if suffix.isdigit() else label
-        others = [line for line in LINES if line != style.line]
-        return style._replace(label=label, line=VARIANT_LINES.get(name, others[_hash(name) % len(others)]))
-    h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
-    return Style(name, colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
+def family(name: str, rule: str | None = None) -> str | None:
+    """The rule of METHODS of which a method is a variant (`di-2`, or any name with `rule` given), or itself."""
+    return next((n for n in (name, rule, name.partition("-")[0]) if n in METHODS), None)
 
 
-def method_styles(names: Iterable[str], rules: Mapping[str, str] | None = None) -> dict[str, Style]:
-    """Styles of methods in the order in which they are always listed: that of METHOD_STYLES, each learning rule before
-    its variants, unknown ones last.
+def method_label(name: str, rule: str | None = None) -> str:
+    """Name of a method as papers print it; of a variant, that of its learning rule with what the name adds."""
+    base = family(name, rule)
+    if base is None or name == base:
+        return METHODS.get(name, name)
+    before, _, suffix = name.partition("-")
+    known = METHODS.get(before, METHODS[base] if name.startswith(base) else None)
+    suffix = suffix or name.removeprefix(base).strip("_")
+    if suffix.isdigit():
+        return f"{known or METHODS[base]}-{suffix}"
+    return f"{known} ({suffix.replace('_', ' ')})" if known else name
+
+
+def method_order(names: Iterable[str], rules: Mapping[str, str] | None = None) -> list[str]:
+    """Methods in the order in which they are always listed: that of METHODS, each learning rule before its variants,
+    unknown ones last.
 
     rules: {method: learning rule} of methods whose name does not say their rule.
     """
-    rules, known = rules or {}, list(METHOD_STYLES)
+    rules, known = rules or {}, list(METHODS)
 
     def place(name: str) -> tuple:
-        candidates = (name, rules.get(name), name.partition("-")[0])
-        rule = next((c for c in candidates if c in METHOD_STYLES), None)
+        rule = family(name, rules.get(name))
         return (known.index(rule) if rule else len(known), name != rule, name)
 
-    return {name: method_style(name, rules.get(name)) for name in sorted(set(names), key=place)}
+    return sorted(set(names), key=place)
 
 
 def dataset_title(name: str) -> str:
@@ -173,7 +134,3 @@ def dataset_order(names) -> list[str]:
 def metric_label(name: str, unit: str = "") -> str:
     """Axis label of a metric, its unit in brackets."""
     return METRICS.get(name, name.replace("_", " ")) + (f" [{unit}]" if unit else "")
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")  # `hash` differs between processes

@@ -25,6 +25,7 @@ from credit.errors import ConfigError, one_of
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import VERSION, canonical_json, digest
 
+LAYOUT = ("rows", "columns")  # options of a table that its numbers do not depend on
 CURVES = "config/published/curves"
 SHARD = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+)\.(?:jsonl|safetensors)|choice\.json)$")
 
@@ -164,7 +165,8 @@ class Workflow:
     def artefact_paths(self, paper: str | None = None) -> list[str]:
         """Files of all figures and tables, of one paper or of all."""
         figures = [f"{self.results}/figures/{a.name}.pdf" for a in self.figures.values() if paper in (None, a.paper)]
-        tables = [f"{self.results}/tables/{a.name}.csv" for a in self.tables.values() if paper in (None, a.paper)]
+        mine = [a.name for a in self.tables.values() if paper in (None, a.paper)]
+        tables = [f"{self.results}/tables/{name}.{end}" for name in mine for end in ("csv", "md")]
         raw = [f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)]
         return figures + tables + raw
 
@@ -312,17 +314,30 @@ class Workflow:
         script, modules = "summarise", ()
         spec = {
             "version": VERSION, "kind": kind, "paper": artefact.paper, "name": name,
-            "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
+            "options": artefact.entry.get("options", {}),
             "experiments": list(artefact.experiments), "artefact": name,
             "inputs": digest([self.collect_spec(key) for key in artefact.experiments]),
             "methods": list(dict.fromkeys(m for e in artefact.experiments for m in self.experiments[e].methods)),
-            "rules": self._rules(artefact), "scale": self.settings.scale,
+            "scale": self.settings.scale,
         }  # fmt: skip
-        if kind == "figure":
+        if kind == "table":  # what numbers it holds, not how it is called and laid out
+            spec["options"] = {k: v for k, v in spec["options"].items() if k not in LAYOUT}
+        else:
+            spec |= {"title": artefact.entry.get("title", name), "rules": self._rules(artefact)}
             spec["references"] = {name: file_digest(self.root / name) for name in artefact.references}
             spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
             script, modules = "plot", (spec["module"],)
         return {**spec, **self.digests("analyse", str(self.script(script)), *modules)}
+
+    def readable_spec(self, name: str) -> dict[str, Any]:
+        """Spec of a summary table as a table for people."""
+        artefact = self.tables[name]
+        return {
+            "version": VERSION, "kind": "readable", "paper": artefact.paper, "name": name,
+            "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
+            "rules": self._rules(artefact), "inputs": digest(self.artefact_spec("table", name)),
+            **self.digests("analyse", str(self.script("typeset"))),
+        }  # fmt: skip
 
     def _rules(self, artefact: Artefact) -> dict[str, str]:
         """{method: learning rule}, by which figures choose colours."""

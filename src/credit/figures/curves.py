@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from credit.analysis.names import Style
 from credit.analysis.tables import CONFIDENCE
+from credit.figures.looks import Style
 from credit.figures.style import log_axis
 
 FEW = 5  # the t interval of fewer runs is so wide that it hides the curves

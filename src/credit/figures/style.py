@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from credit.analysis.names import Style, dataset_title
+from credit.analysis.names import dataset_title
 from credit.analysis.tables import VERIFIED, one_setting, where
 from credit.errors import ConfigError, one_of
+from credit.figures.looks import Style
 from credit.provenance.files import whole_file
 
 SETTINGS = {

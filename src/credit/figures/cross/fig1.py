@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from credit.analysis.names import Style, dataset_order, method_styles, metric_label
+from credit.analysis.names import dataset_order, metric_label
 from credit.analysis.selection import member_values
 from credit.analysis.tables import mean_ci
 from credit.figures import style
+from credit.figures.looks import Style, method_styles
 
 LOG_RATIO = 8.0
 

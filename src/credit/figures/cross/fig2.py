@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import dataset_order, method_styles, metric_label
+from credit.analysis.names import dataset_order, metric_label
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, mean_curve
+from credit.figures.looks import method_styles
 
 FIRST_EPOCH = 1  # before training every method is at chance, which would only squeeze the curves
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import METHOD_STYLES, Style, method_styles, metric_label
+from credit.analysis.names import metric_label
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, median_curve
+from credit.figures.looks import METHOD_STYLES, Style, method_styles
 
 
 @style.styled

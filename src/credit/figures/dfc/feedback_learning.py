@@ -9,11 +9,12 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import SOLID, Style, dataset_order, metric_label
+from credit.analysis.names import dataset_order, metric_label
 from credit.analysis.tables import where
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
+from credit.figures.looks import SOLID, Style
 
 PSEUDOINVERSE = "angle_feedback_pinv_"
 SYMBOLS = {"feedback_alpha": "α", "feedback_k_p": "$k_p$"}

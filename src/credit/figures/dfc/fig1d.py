@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import BLUE, VERMILION
 from credit.errors import ConfigError
 from credit.figures import style
+from credit.figures.looks import BLUE, VERMILION
 
 
 @style.styled

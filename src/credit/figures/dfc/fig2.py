@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
-from credit.analysis.names import GREEN, ORANGE, VERMILION
 from credit.errors import ConfigError
 from credit.figures import style
+from credit.figures.looks import GREEN, ORANGE, VERMILION
 
 LEVELS, GRID = 5, 120
 MARKED = {"damped": ("damped pseudoinverses", ORANGE, "x"), "pseudoinverse": ("pseudoinverse", GREEN, "P")}

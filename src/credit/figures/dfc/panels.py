@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import DASHED, METHOD_STYLES, SOLID, Style, method_styles, metric_label
+from credit.analysis.names import metric_label
 from credit.errors import ConfigError, one_of
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
+from credit.figures.looks import DASHED, METHOD_STYLES, SOLID, Style, method_styles
 
 AXES = {"epoch": "epoch", "step": "mini-batches"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from credit.analysis.names import BLUE, METHOD_STYLES, PURPLE, VERMILION, Style, method_styles
+from credit.figures.looks import BLUE, METHOD_STYLES, PURPLE, VERMILION, Style, method_styles
 
 SETTINGS = {"2": VERMILION, "3": BLUE, "undamped": PURPLE}
 INVERSIONS = ("ndi", "di", "sdi")

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from credit.analysis.names import Style
 from credit.errors import ConfigError
 from credit.figures.curves import Curve, draw_curve, median_curve
+from credit.figures.looks import Style
 
 ERROR = "nse"  # made of log10_nse
 SINGLE = {"linewidth": 0.5, "alpha": 0.8, "zorder": 2.5}

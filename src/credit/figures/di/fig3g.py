@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from credit.analysis.names import DASHED, SOLID, Style
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import fit_y
 from credit.figures.di import _regression as regression
 from credit.figures.di._models import model_styles
+from credit.figures.looks import DASHED, SOLID, Style
 
 LAYERS = {"1": SOLID, "2": DASHED}
 PANELS = (  # metric, rule, label

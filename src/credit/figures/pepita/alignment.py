@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.names import dataset_order, method_styles, metric_label
+from credit.analysis.names import dataset_order, metric_label
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
+from credit.figures.looks import method_styles
 
 PANELS = (("angle_projection", "", "°"), ("weight_norm", "1", ""))
 

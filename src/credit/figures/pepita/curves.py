@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from credit.analysis.names import Style, dataset_order, method_styles
+from credit.analysis.names import dataset_order
 from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
 from credit.figures import style
 from credit.figures.curves import draw_curve, mean_curve
+from credit.figures.looks import Style, method_styles
 
 FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
 

@@ -1,0 +1,104 @@
+"""Summaries as tables for people, with names as papers print them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from credit.analysis.names import dataset_order, dataset_title, method_label, method_order, metric_label
+from credit.analysis.selection import Value, values
+from credit.analysis.tables import VERIFIED
+from credit.errors import ConfigError
+
+
+def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
+    """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes.
+
+    options: rows and columns, two of "method" (default: rows), "dataset" (default: columns) and "metric"; those of
+    `summarise`. Where there are several of the third, each column stands for one of them.
+    rules: {method: learning rule}, of those whose name does not say it.
+    """
+    down, across = options.get("rows", "method"), options.get("columns", "dataset")
+    kinds = ("method", "dataset", "metric")
+    if down == across or not {down, across} <= set(kinds):
+        raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be two of: {', '.join(kinds)}")
+    (third,) = set(kinds) - {down, across}
+    if summary.empty:
+        return f"# {title}\n\nNo run has these values.\n"
+    names = {
+        "method": {m: method_label(m, rules.get(m)) for m in method_order(summary["method"], rules)},
+        "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
+        "metric": {m: metric_label(m) for m in dict.fromkeys(summary["metric"])},
+    }
+    unverified = set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
+    for dataset in unverified:
+        names["dataset"][dataset] += " †"
+    cells = {(row[down], row[across], row[third]): _cell(row) for row in summary.to_dict("records")}
+    columns = [(c, t) for c in names[across] for t in names[third] if any((r, c, t) in cells for r in names[down])]
+    heads = [names[across][c] + (f": {names[third][t]}" if len(names[third]) > 1 else "") for c, t in columns]
+    lines = [f"# {title}", "", "| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(columns)]
+    lines += [
+        f"| {label} | " + " | ".join(cells.get((r, c, t), "not run") for c, t in columns) + " |"
+        for r, label in names[down].items()
+    ]
+    return "\n".join([*lines, "", *_footnotes(summary, values(options), bool(unverified))]) + "\n"
+
+
+def mean_and_sd(mean: float, sd: float) -> str:
+    """`2.08 ± 0.15`: two significant digits of the standard deviation; powers of ten where shorter."""
+    if not np.isfinite(mean):
+        return "–"
+    if not np.isfinite(sd):
+        return f"{mean:.4g}"
+    power = int(np.floor(np.log10(abs(mean)))) if mean else 0
+    if mean and not -3 <= power < 5:
+        inner = mean_and_sd(mean / 10.0**power, sd / 10.0**power)
+        return f"({inner})·10^{power}"
+    digits = 1 - int(np.floor(np.log10(float(f"{sd:.1e}")))) if sd > 0 else 2
+    digits = min(max(digits, 0), 6)
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    value = mean_and_sd(row["mean"], row["sd"])
+    lost = f", {row['diverged']} diverged" if row["diverged"] else ""
+    return f"{value} ({row['n']}{lost})"
+
+
+def _of_diverged(value: Value) -> str:
+    if value.diverged is None:
+        return "Runs that diverged are counted and left out of mean and standard deviation."
+    return f"Runs that diverged count with {value.diverged:g}."
+
+
+def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> list[str]:
+    notes = [
+        *dict.fromkeys(_describe(value) for value in wanted if value.label in set(summary["metric"])),
+        "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
+    ]
+    if summary["diverged"].any():
+        notes += dict.fromkeys(map(_of_diverged, wanted))
+    if unverified:
+        notes.append("† made from a copy of the data whose checksum is not the published one.")
+    return [f"- {note}" for note in notes]
+
+
+def _describe(value: Value) -> str:
+    """What a value is, as a sentence."""
+    label = metric_label(value.metric, "%" if value.percent else value.unit)
+    label += f" of layer {value.layer}" if value.layer else ""
+    if value.select == "slowness":
+        of = "the mean curve" if value.average else "single runs"
+        return f"Slowness of {of}: fit to the first {value.points} points of 1 - {value.metric}."
+    when = {
+        "final": "after the last epoch",
+        "at": f"after epoch {value.epoch}",
+        "lowest": "lowest of all epochs",
+    }.get(value.select, f"at the epoch of lowest {metric_label(value.chooser)}")
+    when += f", mean of the last {value.window} records" if value.window > 1 else ""
+    name = f"{metric_label(value.name)}: " if value.name else ""
+    text = f"{name}{label}, {when}" + (", of the mean curve." if value.average else ".")
+    return text[:1].upper() + text[1:]

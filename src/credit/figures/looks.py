@@ -1,0 +1,117 @@
+"""How methods are drawn, the same in every figure. Imports neither matplotlib nor torch.
+
+Every learning rule has a colour, a marker and a line style of its own, for all papers at once, so that it
+looks the same wherever it appears. Colours are from the palettes of Okabe & Ito and of Paul Tol, made for
+colour-blind readers; with this many rules colours recur, hence the markers, one for each rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from credit.analysis.names import family, method_label, method_order
+
+SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2))
+
+LINES = (SOLID, DASHED, DOTTED, DASHDOT)
+BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
+BLUE, VERMILION, PINK = "#0072b2", "#d55e00", "#cc79a7"
+INDIGO, WINE, OLIVE, TEAL, ROSE, PURPLE, BROWN = (
+    "#332288",
+    "#882255",
+    "#999933",
+    "#44aa99",
+    "#cc6677",
+    "#aa4499",
+    "#7a4b1e",
+)
+
+
+class Look(NamedTuple):
+    """How curves and points of a method look."""
+
+    colour: str
+    marker: str
+    line: str | tuple
+
+
+class Style(NamedTuple):
+    """Name as papers print it, and how curves and points of this method look."""
+
+    label: str
+    colour: str
+    marker: str
+    line: str | tuple
+
+
+LOOKS = {
+    "bp": Look(BLACK, "o", SOLID),
+    "shallow": Look(GREY, "s", DOTTED),
+    "fa": Look(ORANGE, "^", SOLID),
+    "dfa": Look(VERMILION, "v", DASHED),
+    "drtp": Look(PINK, "D", DASHDOT),
+    "dfc": Look(BLUE, "P", SOLID),
+    "dfc_ss": Look(GREEN, "X", DASHED),
+    "dfc_ssa": Look(PURPLE, "d", DASHDOT),
+    "mn": Look(BROWN, ">", DASHED),
+    "gn": Look(BROWN, "<", DOTTED),
+    "pbp": Look(OLIVE, "p", SOLID),
+    "ndi": Look(TEAL, "h", DASHED),
+    "di": Look(TEAL, "H", SOLID),
+    "sdi": Look(TEAL, "8", DOTTED),
+    "di_bp": Look(BLACK, "$\\bullet$", DASHED),
+    "di_fa": Look(ORANGE, "$\\triangle$", DASHED),
+    "ldrl": Look(WINE, "*", SOLID),
+    "pldrl": Look(WINE, "$\\parallel$", DASHED),
+    "dtp": Look(ROSE, "1", SOLID),
+    "tp": Look(ROSE, "2", DASHED),
+    "drl_dtp": Look(ROSE, "3", DOTTED),
+    "dtpdrl": Look(INDIGO, "4", DASHED),
+    "ddtp_linear": Look(INDIGO, "+", DASHDOT),
+    "ddtp_rhl": Look(INDIGO, "$\\dagger$", DOTTED),
+    "ddtp_control": Look(BROWN, "$\\ddagger$", DASHDOT),
+    "pepita": Look(SKY, "$\\circ$", SOLID),
+    "pepita_numpy": Look(SKY, "$\\oplus$", SOLID),
+    "pepita_torch": Look(SKY, "$\\otimes$", DASHED),
+    "pepita_sign": Look(SKY, "$\\pm$", DOTTED),
+    "pepita_conv": Look(SKY, "$\\ominus$", DASHDOT),
+    "pepita_conv_corrected": Look(BLUE, "$\\odot$", DASHED),
+    "pc": Look(INDIGO, "x", SOLID),
+}
+
+METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.items()}
+
+# lines of variants that would get the one of another variant in the same experiment
+VARIANT_LINES = {"dfc-fast": DOTTED, "dfc_ss-fixed_fast": SOLID, "pepita-conv_inferred": DASHED}
+
+
+def method_style(name: str, rule: str | None = None) -> Style:
+    """Style of a method, which may be a variant of a learning rule under a name of its own.
+
+    A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and marker, with another line. An
+    unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
+    """
+    if name in METHOD_STYLES:
+        return METHOD_STYLES[name]
+    label, base = method_label(name, rule), family(name, rule)
+    if base in METHOD_STYLES:
+        style = METHOD_STYLES[base]
+        others = [line for line in LINES if line != style.line]
+        return style._replace(label=label, line=VARIANT_LINES.get(name, others[_hash(name) % len(others)]))
+    h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
+    return Style(label, colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
+
+
+def method_styles(names: Iterable[str], rules: Mapping[str, str] | None = None) -> dict[str, Style]:
+    """Styles of methods in the order in which they are always listed, see `credit.analysis.names.method_order`.
+
+    rules: {method: learning rule} of methods whose name does not say their rule.
+    """
+    rules = rules or {}
+    return {name: method_style(name, rules.get(name)) for name in method_order(names, rules)}
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")  # `hash` differs between processes
