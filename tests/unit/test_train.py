@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from credit.errors import CheckpointError, ConfigError
+from credit.methods.base import DIVERGED
 from credit.provenance.spec import VERSION
 from credit.training import checkpoint
 from credit.training.job import apply_choice, score
-from credit.training.loop import DIVERGED, Training
+from credit.training.loop import Training
 
 TASK = {"name": "teacher", "n_in": 4, "n_out": 2, "hidden_sizes": [8], "hidden": "relu", "init": "teacher"}
 

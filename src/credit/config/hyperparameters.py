@@ -12,6 +12,8 @@ hyperparameters; their annotations say what is allowed:
                                                            names that this function knows (free of torch, see `Type`)
     controller: Dynamics = Dynamics(k_p=1.5)               a group: the fields of a frozen dataclass of this package
 
+What excludes each other across fields, a part leaves to a function, see `exclusions`.
+
 A group is written as a mapping. Where its class has `main: ClassVar[str] = NAME`, a bare value is that of NAME.
 
 The Snakefile checks the configuration with this module, and parts check themselves with it, so that both agree.
@@ -68,9 +70,26 @@ def check(
     """
     problems: list[str] = []
     result = _check(fields(module, package_root), values, where, stacked, problems)
+    if not problems:
+        problems = [f"{where}.{problem}" for problem in exclusions(module, result, package_root=package_root)]
     if problems:
         raise ConfigError("\n".join(problems))
     return result
+
+
+def exclusions(
+    module: str, values: Mapping[str, Any], net: Mapping[str, Any] | None = None, package_root: Path = PACKAGE
+) -> list[str]:
+    """Which of the complete hyperparameters `values` of a part exclude each other, or the settings `net` of a net.
+
+    A part names the function that knows as `excludes: ClassVar[str] = "credit.PACKAGE.MODULE.FUNCTION"`, free of torch:
+    f(values, net), net None where only the values are to be checked, yields "KEY = VALUE; needs ...".
+    """
+    name = constants(module, package_root).get("excludes")
+    if name is None:
+        return []
+    owner, _, function = name.rpartition(".")
+    return list(getattr(importlib.import_module(owner), function)(values, net))
 
 
 def _check(

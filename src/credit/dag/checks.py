@@ -84,15 +84,16 @@ class PartChecker:
                     "do not have: leave `on` out"
                 )
 
-    def capable(self, rule: str, kind: str | None, key: str) -> None:
-        """A learning rule must be defined for the kind of net."""
+    def capable(self, rule: Mapping[str, Any], net: Mapping[str, Any], key: str) -> None:
+        """A learning rule with its settings must be defined for the net."""
         if self.problems:
             return
-        allowed = hyperparameters.constants(METHODS.module(rule)).get("nets", ("dense",))
+        module, kind = METHODS.module(rule["name"]), net.get("kind")
+        allowed = hyperparameters.constants(module).get("nets", ("dense",))
         if kind not in allowed:
-            self.problems.append(
-                f"{self.where}: {key}: {rule} is not defined for a {kind} net; it takes: {', '.join(allowed)}"
-            )
+            self._note([f"{rule['name']} is not defined for a {kind} net; it takes: {', '.join(allowed)}"], f"{key}: ")
+        else:
+            self._note(hyperparameters.exclusions(module, rule, net), f"{key}.hyper.")
 
     def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
         """A learning rate is either given or searched, not both and not neither."""

@@ -208,7 +208,7 @@ class Cell:
             resolved["train"] = train | {"optimizer": by_layer(train["optimizer"], resolved["net"], grids)}
         search = _search(parts["search"], resolved, checker)
         checker.cadence(resolved, "probes")
-        checker.capable(rule, resolved["net"].get("kind"), f"methods.{method}")
+        checker.capable(resolved["rule"], resolved["net"], f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
         checker.criterion(resolved, search, f"methods.{method}")
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):

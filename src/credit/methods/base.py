@@ -25,6 +25,7 @@ from credit.optim import optimizer
 from credit.optim.base import OptimizerLike
 
 State = dict[str, Any]
+DIVERGED = 1e12  # a loss, a weight or an unclipped gradient beyond is taken for infinite
 
 
 @dataclass
@@ -94,7 +95,8 @@ class Method:
     def update(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, rand: Rand) -> Result:
         """What the loop calls: `gradients`, then the optimiser. Owns params, opt and state, may change them.
 
-        Of info the loop reads "loss" (M,), and "sums" and "means": {metric: (M,)}, recorded once an epoch.
+        Of info the loop reads "loss" (M,), "diverged" (M,), which members to give up, and "sums" and "means": {metric:
+        (M,)}, recorded once an epoch.
         """
         if self.passes_products() and opt.takes_products:
             net = net.with_products

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -27,15 +27,13 @@ class DFC(Dynamic):
 
     form: "simulation", as published; "linearised": the dynamics to first order around the feedforward state. It
     differs from the simulation by the order of the output error, is compared with it on the first mini-batch of every
-    epoch (simulation_difference, relative), and needs instant transmission, no apical filter and no noise.
+    epoch (simulation_difference, relative), and needs instant transmission, no apical filter, no noise, and
+    not `efficient`.
     """
 
-    form: Literal["simulation", "linearised"] = "simulation"
+    excludes: ClassVar[str] = "credit.methods.control.exclusive.of_dfc"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.form != "simulation":
-            self.check_linear()
+    form: Literal["simulation", "linearised"] = "simulation"
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         if self.form != "simulation":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -24,18 +24,15 @@ class DFCSS(Dynamic):
 
     form: "simulation", as published; "newton": the steady state itself, by newton_steps iterations from the linear
     solution. It equals the simulation once that has settled, and is compared with it on the first mini-batch of every
-    epoch (simulation_difference, relative).
+    epoch (simulation_difference, relative); it has no noise.
     "linearised": the dynamics to first order around the feedforward state, compared in the same way, for the same
     dynamics as in `credit.methods.dfc`; it need not have settled.
     """
 
+    excludes: ClassVar[str] = "credit.methods.control.exclusive.of_dfc_ss"
+
     form: Literal["simulation", "newton", "linearised"] = "simulation"
     newton_steps: Annotated[int, ">= 0"] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.form == "linearised":
-            self.check_linear()
 
     def _respond(self, params: Params, frame: Deviation, feedback: list[Tensor], delta: Tensor, rand: Rand) -> Step:
         state, good, sums = self._state(frame, feedback, delta, rand)

@@ -65,6 +65,7 @@ class Learner:
     measured: list[tuple[int, Rows]] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)
     means: dict[str, list[Tensor]] = field(default_factory=dict)
+    diverged: Tensor | None = None  # (M,) bool: whom the rule gave up in this epoch
     fast: dict[Any, Fast] = field(default_factory=dict)
     phase: str = ""
     epoch: int = 0  # of the phase
@@ -86,6 +87,7 @@ class Learner:
         if phase != self.phase:
             self.fast.clear()
         self.phase, self.epoch = phase, epoch
+        self.diverged = None
         for container in (self.losses, self.measured, self.sums, self.means):
             container.clear()
 
@@ -179,6 +181,8 @@ class Learner:
     def _count(self, info: dict[str, Any], count: int) -> None:
         if self.function == "update" and "loss" in info:
             self.losses += _one_by_one(info["loss"])
+        if "diverged" in info:
+            self.diverged = info["diverged"] if self.diverged is None else self.diverged | info["diverged"]
         for name, value in info.get("sums", {}).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         for name, value in info.get("means", {}).items():

@@ -16,7 +16,7 @@ from torch import Tensor
 from credit.config import hyperparameters
 from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.errors import ConfigError
-from credit.methods.base import Phase
+from credit.methods.base import DIVERGED, Phase
 from credit.methods.base import method as make_method
 from credit.numerics.rand import Rand
 from credit.numerics.trees import assign, to_device
@@ -29,7 +29,6 @@ from credit.training.copies import DONE, Copies
 from credit.training.learner import Learner, ProbeSlot
 from credit.training.stopping import StopRequest
 
-DIVERGED = 1e12  # a loss or a weight beyond is taken for infinite
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -194,9 +193,12 @@ class Training:
                     self.records.append({**columns[m], **place, "value": finite(value)})
 
     def _note_divergence(self, first_step: int) -> None:
-        """Freeze members with a loss or a parameter that is not finite or beyond `DIVERGED`; the others go on."""
+        """Freeze members with a loss or a parameter that is not finite or beyond `DIVERGED`, or of which the rule says
+        so; the others go on."""
         flat_params = [p for block in self.learner.params.values() for p in block.values()]
         sound = torch.stack([_sound(p).flatten(1).all(1) for p in flat_params]).all(0)
+        if self.learner.diverged is not None:
+            sound = sound & ~self.learner.diverged
         losses = _sound(torch.stack(self.learner.losses)) if self.learner.losses else None
         if losses is not None:
             sound = sound & losses.all(0)

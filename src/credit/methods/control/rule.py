@@ -1,8 +1,8 @@
 """What DFC, DFC-SS and DFC-SSA share: the output target, the feedback weights and their learning.
 
 Source: Meulemans, Tristany Farinha, Garcia Ordonez, Vilimelis Aceituno, Sacramento & Grewe (NeurIPS 2021), "Credit
-Assignment in Neural Networks through Deep Feedback Control", and its official code. Defaults are the settings of
-its Figure 3.
+Assignment in Neural Networks through Deep Feedback Control", and its official code. The defaults suit small nets;
+they are those of no published experiment, each of which states its own.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import Batch, Method, Pass, Phase, Result, State, Step, forward
+from credit.methods.base import DIVERGED, Batch, Method, Pass, Phase, Result, State, Step, forward
 from credit.methods.control import feedback as learning
 from credit.methods.control import names
+from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Absolute, Deviation
+from credit.methods.control.linearised import layer_gains, spectral_radius
 from credit.methods.control.noise import draw_projected, full
 from credit.methods.control.settings import Feedback
 from credit.nets.base import Net, check_input
 from credit.nets.init import init
 from credit.numerics.rand import Rand
-from credit.numerics.stack import member, scaled
+from credit.numerics.stack import combine, member, scaled
 from credit.numerics.trees import Params
 from credit.optim.clipping import clip_each, clip_jointly, norms
 from credit.optim.config import check
 from credit.optim.group import OptimizerGroup
 from credit.optim.optimizers import Optimizer
+
+INSPECTED = 4  # samples whose spectral radius is computed, once an epoch
+FINE = 1e-3  # of dt: a step so fine that instability is no longer the step's fault
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class DeepFeedbackControl(Method):
 
     target_stepsize: lambda. It scales the gradients; published runs divide the learning rate by it. alpha: leak of
     the controller. learning_rule: how a change of voltage teaches. clip_norm: largest norm of the gradient of each
-    tensor. solver: of the linear steady state. absolute:
-    compute in absolute values (for comparisons; less precise).
+    tensor. solver: of the linear steady state; "woodbury" needs a linear output. absolute: compute in absolute values
+    (for comparisons; less precise).
 
     feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in
     pretrain_epochs passes before (at the rate pretrain_lr; None: feedback.lr), one pass before and
@@ -51,6 +56,7 @@ class DeepFeedbackControl(Method):
     exact_output: ClassVar[bool] = False
     pass_functions: ClassVar[tuple[str, ...]] = ("update", "pretrain", "feedback_pass", "feedback_extra")
     keeps_state: ClassVar[bool] = True
+    excludes: ClassVar[str] = "credit.methods.control.exclusive.shared"
 
     target_stepsize: Annotated[float, "> 0"] = 0.05
     alpha: Annotated[float, ">= 0"] = 0.0015
@@ -64,15 +70,6 @@ class DeepFeedbackControl(Method):
     pretrain_epochs: Annotated[int, ">= 0"] = 10
     pretrain_lr: Annotated[float, "> 0"] | None = 0.1
     extra_feedback_passes: Annotated[int, ">= 0"] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        learns, plain = self.feedback, self.feedback.constants().instant and not self.absolute
-        if learns.form != "simulation" and not (plain and learns.rule == "controller"):
-            raise ConfigError(
-                f"{self.name}.feedback.form = {learns.form!r}; needs feedback.rule 'controller', "
-                "feedback.instant_transmission and absolute false"
-            )
 
     # ---- what the rule keeps
 
@@ -120,6 +117,8 @@ class DeepFeedbackControl(Method):
         super().check_net(net)
         if net.keep < 1:
             raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
+        if self.solver == "woodbury" and not (len(net) > 1 and net.blocks[-1].activation == "linear"):
+            raise ConfigError(f"{self.name}.solver = 'woodbury'; needs a net with hidden layers and a linear output")
 
     # ---- forward weights
 
@@ -179,20 +178,23 @@ class DeepFeedbackControl(Method):
     def feedback_gradients(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """({layer: gradient of Q (M, n_i, n_L), clipped}, info); noise from the streams feedback_noise.0, ..."""
+        """({layer: gradient of Q (M, n_i, n_L), clipped}, info); noise from the streams feedback_noise.0, ...
+        info: diverged (M,) bool, of the gradients before clipping."""
         self.check_net(net)
         check_input(net, params, batch.x)
         trace = net.forward(params, batch.x)
         frame = self._frame(net, params, trace)
         feedback = self.feedback_weights(net, params, state)
         gradients = self._raw_feedback_gradients(frame, feedback, net.rand(params, rand))
+        diverged = ~(norms(gradients, net.stacked(params)) <= DIVERGED)  # clipping would hide it
         if self.feedback.homeostatic:
             excess = learning.squared_norm(feedback) - state["homeostatic"]
             pull = scaled(excess, self.feedback.decay).reshape(*excess.shape, 1, 1)
             gradients = [g + pull * q for g, q in zip(gradients, feedback, strict=True)]
         # Published: the joint norm includes the output's gradient even where Q_L is frozen.
         gradients = clip_jointly(gradients, self.feedback.clip_norm, net.stacked(params))
-        return {str(i): g for i, g in enumerate(gradients)}, {"output": trace.output, "trace": trace}
+        info = {"output": trace.output, "trace": trace, "diverged": diverged}
+        return {str(i): g for i, g in enumerate(gradients)}, info
 
     def _raw_feedback_gradients(self, frame: Deviation, feedback: Sequence[Tensor], rand: Rand) -> list[Tensor]:
         learns, name = self.feedback, "feedback_noise"
@@ -212,10 +214,39 @@ class DeepFeedbackControl(Method):
     def inspect(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int
     ) -> dict[str, Tensor]:
-        """feedback_difference (M,) before `feedback_pass`, where another form than the simulation is used."""
-        if function != "feedback_pass" or self.feedback.form == "simulation":
-            return {}
-        return self.compare_feedback(net, params, state, batch, rand)
+        """(M,) each, before passes of Q: feedback_spectral_radius, where it learns by the controller, and before
+        `feedback_pass` feedback_difference, where another form than the simulation is used.
+
+        Raises ConfigError in the first epoch where dt is too long for all.
+        """
+        found: dict[str, Tensor] = {}
+        if function in ("pretrain", "feedback_pass") and self.feedback.rule == "controller":
+            found |= self.radius(net, params, state, batch, epoch, self.feedback.constants(), "feedback")
+        if function == "feedback_pass" and self.feedback.form != "simulation":
+            found |= self.compare_feedback(net, params, state, batch, rand)
+        return found
+
+    def radius(
+        self, net: Net, params: Params, state: State, batch: Batch, epoch: int, constants: Controller, group: str
+    ) -> dict[str, Tensor]:
+        """The largest spectral radius of the dynamics with `constants` among a few samples, {name: (M,)}.
+
+        group: of the hyperparameters. Raises ConfigError in epoch 0 where a shorter time step alone would be stable.
+        """
+        axis = len(net.lead(params))  # of the samples
+        x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
+        frame = Deviation(net, params, net.forward(params, x))
+        gains = layer_gains(frame, self.feedback_weights(net, params, state))
+        radius = spectral_radius(gains, constants).amax(-1)
+        if epoch == 0 and bool((radius > 1).all()):
+            fine = dataclasses.replace(constants, dt=combine(lambda dt: FINE * dt, constants.dt))
+            if bool((spectral_radius(gains, fine) <= 1).all()):
+                raise ConfigError(
+                    f"{self.name}.{group}.dt = {constants.dt} with tau = {constants.tau}, k_p = {constants.k_p}: the "
+                    f"simulated dynamics is unstable, its spectral radius is {float(radius.max()):.4g}; must be at "
+                    "most 1. A shorter time step is stable"
+                )
+        return {"spectral_radius" if group == "controller" else f"{group}_spectral_radius": radius}
 
     def compare_feedback(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
         """{"feedback_difference": relative difference of the raw feedback gradients from the simulation's, (M,)}."""

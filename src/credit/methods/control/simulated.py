@@ -9,12 +9,10 @@ from typing import Annotated
 import numpy as np
 from torch import Tensor
 
-from credit.errors import ConfigError
 from credit.methods.base import Batch, State
 from credit.methods.control import feedback as learning
 from credit.methods.control.controller import Controller, Snapshot, converged
 from credit.methods.control.frame import Deviation
-from credit.methods.control.linearised import layer_gains, spectral_radius
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.rule import DeepFeedbackControl
 from credit.methods.control.settings import Dynamics
@@ -22,12 +20,8 @@ from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import Settled
 from credit.nets.base import Net
 from credit.numerics.rand import Rand, as_rand
-from credit.numerics.stack import combine
 from credit.numerics.trees import Params
 from credit.optim.clipping import difference
-
-INSPECTED = 4  # samples whose spectral radius is computed, once an epoch
-FINE = 1e-3  # of dt: a step so fine that instability is no longer the step's fault
 
 
 @dataclass(frozen=True)
@@ -48,16 +42,6 @@ class Dynamic(DeepFeedbackControl):
     def constants(self) -> Controller:
         """The constants of the dynamics."""
         return self.controller.constants(self.alpha)
-
-    def check_linear(self) -> None:
-        """Raise ConfigError where the linear forms do not describe the dynamics."""
-        dynamics = self.controller
-        plain = dynamics.instant and dynamics.tau_apical is None and self.noise == 0 and not self.absolute
-        if not plain or dynamics.leak != "control":
-            raise ConfigError(
-                f"{type(self).__module__.rpartition('.')[2]}.form = {self.form!r}; needs noise 0, absolute "
-                "false, and of the controller instant_transmission, tau_apical null and leak 'control'"
-            )
 
     def draw_noise(self, frame: Deviation, rand: Rand) -> Noise | None:
         """Noise of the apical voltages, from the streams apical_noise.0, ...; None without noise."""
@@ -101,33 +85,13 @@ class Dynamic(DeepFeedbackControl):
         """
         found = super().inspect(net, params, state, batch, rand, function, epoch)
         if function == "update" and self.form != "newton":
-            found |= self._radius(net, params, state, batch, epoch)
+            found |= self.radius(net, params, state, batch, epoch, self.constants(), "controller")
         if function == "update" and self.form != "simulation":
             found |= self.compare(net, params, state, batch, rand)
         return found
-
-    def _radius(self, net: Net, params: Params, state: State, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        axis = len(net.lead(params))  # of the samples
-        x = batch.x.narrow(axis, 0, min(INSPECTED, batch.x.shape[axis]))
-        frame = Deviation(net, params, net.forward(params, x))
-        gains = layer_gains(frame, self.feedback_weights(net, params, state))
-        radius = spectral_radius(gains, self.constants()).amax(-1)
-        if epoch == 0 and bool((radius > 1).all()):
-            fine = dataclasses.replace(self.constants(), dt=combine(lambda dt: FINE * dt, self.controller.dt))
-            if bool((spectral_radius(gains, fine) <= 1).all()):
-                raise ConfigError(self._too_long(radius))
-        return {"spectral_radius": radius}
 
     def compare(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> dict[str, Tensor]:
         """{"simulation_difference": relative difference of the gradients from those of the simulation, (M,)}."""
         simulation = dataclasses.replace(self, form="simulation")
         pair = [rule.gradients(net, params, state, batch, rand).gradients for rule in (self, simulation)]
         return {"simulation_difference": difference(*pair, net.stacked(params))}
-
-    def _too_long(self, radius: Tensor) -> str:
-        at = self.controller
-        largest = float(radius.max())
-        return (
-            f"{self.name}.controller.dt = {at.dt} with tau = {at.tau}, k_p = {at.k_p}: the simulated dynamics is "
-            f"unstable, its spectral radius is {largest:.4g}; must be at most 1. A shorter time step is stable"
-        )
