@@ -34,7 +34,7 @@ def gradient(name, output, **settings):
     params = net.init(rand)
     rule = credit.method(name, **dfc_hyper(clip_norm=None, target_stepsize=1e-3, **SETTLED, **settings))
     rule.check_net(net)
-    net_settings = {"output": output, "hidden_sizes": [7, 5]}
+    net_settings = {"output": output, "hidden_sizes": [7, 5], "keep": 1.0}
     given = hyperparameters.check(METHODS.module(name), dfc_hyper(**settings), name)
     assert not hyperparameters.exclusions(METHODS.module(name), given, net_settings)
     step = rule.gradients(net, params, rule.init(net, params, rand), small_batch(net, SEEDS), 0)
@@ -74,7 +74,9 @@ def test_what_excludes_each_other_is_named(name, settings, said):
 
 
 @pytest.mark.parametrize("name", ["dfc", "dfc_ss", "dfc_ssa"])
-@pytest.mark.parametrize("net", [{"output": "tanh", "hidden_sizes": [7]}, {"output": "linear", "hidden_sizes": []}])
+@pytest.mark.parametrize(
+    "net", [{"output": "tanh", "hidden_sizes": [7], "keep": 1.0}, {"output": "linear", "hidden_sizes": [], "keep": 1.0}]
+)
 def test_woodbury_needs_a_linear_output_above_a_hidden_layer(name, net):
     built = credit.dense([6, *net["hidden_sizes"], 4], "tanh", net["output"], "half_squared_error")
     rule = credit.method(name, solver="woodbury")

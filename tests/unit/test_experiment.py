@@ -417,6 +417,35 @@ def images(tmp_path, net=None, task=None, **changes):
     return Checkout(tmp_path, {"toy/fit": body}).workflow()
 
 
+DENSE = {"kind": "dense", "hidden_sizes": [4, 3]}
+ALONE = {"kind": "dense", "hidden_sizes": []}
+
+
+@pytest.mark.parametrize(
+    ("net", "method", "hyper", "message"),
+    [
+        (DENSE, "dfc", {"form": "linearised", "efficient": True}, r"methods.m.hyper.form = 'linearised'; needs eff"),
+        (DENSE, "dfc_ss", {"form": "newton", "noise": 0.1}, r"methods.m.hyper.form = 'newton'; needs noise 0"),
+        ({**DENSE, "output": "tanh"}, "dfc_ssa", {"solver": "woodbury"}, r"methods.m.hyper.solver = 'woodbury'; needs"),
+        ({**DENSE, "keep": 0.5}, "dfc_ssa", {}, r"methods.m: net.keep = 0.5; needs 1, the rule"),
+        ({**DENSE, "keep": 0.5}, "dtpdrl", {}, r"methods.m: net.keep = 0.5; needs 1, the rule"),
+        (ALONE, "ldrl", {}, r"methods.m: net.hidden_sizes = \[\]; needs hidden layers"),
+        (ALONE, "sdi", {}, r"methods.m: net.hidden_sizes = \[\]; needs hidden layers"),
+        ({**DENSE, "hidden": "relu"}, "sdi", {"dynamics": "linearized"}, r"dynamics = 'linearized'; divides .* relu"),
+        (DENSE, "ldrl", {"feedback": {"sigma": [0.1]}}, r"feedback.sigma = \[0.1\]; needs .* each of 2 layers"),
+        (DENSE, "ddtp_linear", {"feedback": {"iterations": [1]}}, r"feedback.iterations = \[1\]; needs .* of 2 layers"),
+        (DENSE, "pldrl", {"feedback": {"iterations": 2}}, r"methods.m.hyper.feedback.iterations = 2; must be 1"),
+        (DENSE, "ndi", {"feedback": {"name": "optimized", "leak": [0.1]}}, r"feedback.leak = \[0.1\]; must hold one"),
+    ],
+)  # fmt: skip
+def test_settings_that_exclude_each_other_or_the_net_are_refused_before_any_job(checkout, net, method, hyper, message):
+    body = {**FIT, "net": net, "methods": {"m": {"rule": method, "hyper": hyper}}}
+    checkout.write("toy/fit", body)
+    with pytest.raises(ConfigError, match=r"config/experiments/toy/fit.yaml: .*" + message) as caught:
+        checkout.workflow()
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -93,7 +93,8 @@ class PartChecker:
         if kind not in allowed:
             self._note([f"{rule['name']} is not defined for a {kind} net; it takes: {', '.join(allowed)}"], f"{key}: ")
         else:
-            self._note(hyperparameters.exclusions(module, rule, net), f"{key}.hyper.")
+            for problem in hyperparameters.exclusions(module, rule, net):
+                self._note([problem], f"{key}: " if problem.startswith("net.") else f"{key}.hyper.")
 
     def optimizer(self, resolved: dict, search: dict | None, key: str) -> None:
         """A learning rate is either given or searched, not both and not neither."""

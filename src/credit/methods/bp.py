@@ -21,6 +21,7 @@ class BP(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    excludes: ClassVar[str] = "credit.nets.suited.layer_masks"
 
     masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
 

@@ -24,6 +24,7 @@ class FA(Method):
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    excludes: ClassVar[str] = "credit.nets.suited.layer_masks"
     keeps_state: ClassVar[bool] = True
 
     feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from credit.errors import ConfigError
 from credit.methods.targets.chain import Link
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
 from credit.methods.targets.rule import TargetPropagation
@@ -22,12 +22,9 @@ class ParallelLocalDifferenceReconstruction(TargetPropagation):
     Adam also decays the biases of the feedback blocks, which have no gradient of their own; nothing depends on them.
     """
 
-    feedback: Feedback = Feedback(iterations=1, samples=10, optimizer="adam", lr=3e-4, decay=1e-4)
+    excludes: ClassVar[str] = "credit.methods.targets.names.parallel"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.feedback.iterations != 1:
-            raise ConfigError(f"{self.name}.feedback.iterations = {self.feedback.iterations}; must be 1, see samples")
+    feedback: Feedback = Feedback(iterations=1, samples=10, optimizer="adam", lr=3e-4, decay=1e-4)
 
     def feedback_step(
         self, link: Link, params: dict[str, Tensor], sigma: float, rand: Rand, stream: str

@@ -13,14 +13,12 @@ from torch import Tensor
 
 from credit.methods.base import State
 from credit.methods.inversion.dynamics import run_chain
-from credit.methods.inversion.names import options
+from credit.methods.inversion.names import FLAT, options
 from credit.methods.inversion.rule import WithFeedback
 from credit.methods.inversion.stability import check_growth, step_radius
 from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
-
-FLAT = ("relu", "relu_closed")  # activations with slope 0 over a whole range
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class SDI(WithFeedback):
     or "linearized": division by phi'. No delta is multiplied by phi'. The published method has two hidden layers.
     """
 
+    excludes: ClassVar[str] = "credit.methods.inversion.names.of_sdi"
     one_for_all: ClassVar[tuple[str, ...]] = ("dt", "ssa_lr")
 
     leak: Annotated[float, ">= 0"] = 0.01

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from credit.nets.suited import no_dropout
+
 Values = Mapping[str, Any]
 
 
 def shared(values: Values, net: Values | None) -> Iterator[str]:
     """Of all rules: forms of the feedback phase, and the solver for the output of the net."""
+    yield from no_dropout(net)
     learns = values["feedback"]
     plain = (learns["instant_transmission"] or learns["instant_system"]) and not values["absolute"]
     if learns["form"] != "simulation" and not (plain and learns["rule"] == "controller"):

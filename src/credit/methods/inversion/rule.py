@@ -178,6 +178,7 @@ class WithFeedback(Inversion):
     the nonlinear one has 0.5, 2000, 100).
     """
 
+    excludes: ClassVar[str] = "credit.methods.inversion.names.exclusive"
     one_for_all: ClassVar[tuple[str, ...]] = ("ssa_lr",)
 
     feedback: Annotated[str | dict, "credit.methods.inversion.names.options"] = "neg_transpose"

@@ -45,6 +45,7 @@ class DifferenceReconstruction(Method):
     pass_functions: ClassVar[tuple[str, ...]] = ("update", "feedback_pass")
     keeps_state: ClassVar[bool] = True
     single_step: ClassVar[bool] = False
+    excludes: ClassVar[str] = "credit.methods.reconstruction.names.exclusive"
 
     target_stepsize: Annotated[float, "> 0"] = 0.06
     feedback: Feedback = Feedback()

@@ -1,11 +1,11 @@
-"""Names of initial feedback of target propagation; free of torch, for the configuration."""
+"""Names of initial feedback of target propagation, and what excludes each other; free of torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from credit.nets import names
+from credit.nets import names, suited
 
 SYMMETRIC = "symmetric"  # a copy of the forward weights, transposed; biases 0
 
@@ -13,3 +13,17 @@ SYMMETRIC = "symmetric"  # a copy of the forward weights, transposed; biases 0
 def options(scheme: str | Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:
     """Name and complete options of a scheme. Raises ConfigError beginning with `where` for one that is wrong."""
     return names.options(scheme, where, {SYMMETRIC: {}})
+
+
+def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Settings that do not fit the net."""
+    yield from suited.no_dropout(net)
+    yield from suited.hidden(net)
+    yield from suited.lists(values["feedback"], "feedback", ("iterations", "sigma", "lr"), net)
+
+
+def parallel(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """The same of the parallel form, which takes one step."""
+    yield from exclusive(values, net)
+    if values["feedback"]["iterations"] != 1:
+        yield f"feedback.iterations = {values['feedback']['iterations']}; must be 1, see samples"

@@ -43,6 +43,7 @@ class TargetPropagation(Method):
     exact_output: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True
     single_step: ClassVar[bool] = False
+    excludes: ClassVar[str] = "credit.methods.targets.names.exclusive"
 
     beta: Annotated[float, "> 0"] = 0.7
     feedback: Feedback = Feedback()

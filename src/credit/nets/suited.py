@@ -1,0 +1,35 @@
+"""What the settings of a net can lack for a learning rule; free of torch, for the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from credit.nets.names import n_blocks
+
+
+def hidden(net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Hidden layers, where the settings of a net are given."""
+    if net is not None and n_blocks(net) < 2:
+        yield f"net.hidden_sizes = {list(net['hidden_sizes'])}; needs hidden layers"
+
+
+def no_dropout(net: Mapping[str, Any] | None) -> Iterator[str]:
+    """keep = 1, where the settings of a net are given."""
+    if net is not None and net["keep"] != 1:
+        yield f"net.keep = {net['keep']}; needs 1, the rule is not defined with dropout"
+
+
+def lists(group: Mapping[str, Any], place: str, keys: Sequence[str], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """One value for each block but one, where a hyperparameter of `keys` is a list. place: name of their group."""
+    blocks = 0 if net is None else n_blocks(net) - 1
+    for key in keys if blocks else ():
+        value = group[key]
+        if isinstance(value, (list, tuple)) and len(value) != blocks:
+            yield f"{place}.{key} = {list(value)}; needs one value, or one for each of {blocks} layers with feedback"
+
+
+def layer_masks(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """A dense net for dropout masks that are multiplied onto the deltas of units."""
+    if net is not None and values["masks"] == "after_sweep" and net["kind"] != "dense" and net["keep"] < 1:
+        yield "masks = 'after_sweep'; needs a dense net, or net.keep 1"
