@@ -264,9 +264,15 @@ def test_sizes_are_short(count, text):
 
 
 def test_a_run_announces_what_takes_longer_than_an_hour(checkout):
-    assert plan.banner(checkout.workflow(), "this environment").splitlines() == [
+    def banner(workflow, mode, count=8):
+        specs = [spec for _, spec in plan.experiment_jobs(workflow, "toy/fit")]
+        return plan.banner(workflow, mode, specs[:count])
+
+    assert banner(checkout.workflow(), "this environment").splitlines() == [
         "credit: scale paper, device auto, jobs run in this environment, results in results/"
     ]
-    text = plan.banner(checkout.change(train={"epochs": 10_000_000}).workflow(), "conda")
-    assert "missing for `all`: 8 jobs, 16 networks trained, about" in text
+    longer = checkout.change(train={"epochs": 10_000_000}).workflow()
+    assert "to be trained in this call: 8 jobs, 16 networks trained, about" in banner(longer, "conda")
+    assert "in this call: 6 jobs, 12 networks trained, about" in banner(longer, "conda", 6)
+    text = banner(longer, "conda")
     assert "python -m credit plan TARGET" in text

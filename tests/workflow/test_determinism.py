@@ -109,3 +109,13 @@ def test_a_diverged_run_is_counted_in_the_table_and_left_out_of_its_mean(project
     assert [line for line in now.splitlines() if b",bp," in line] == [
         line for line in before.splitlines() if b",bp," in line
     ]
+
+
+def test_the_first_lines_say_what_the_targets_of_the_call_cost(pristine: Checkout, tmp_path: Path):
+    project = pristine.copy(tmp_path / "project")
+    project.edit("src/credit/dag/cost.py", "ANNOUNCE = 3600.0", "ANNOUNCE = 0.0")
+    one, both = min(teacher("fa")), sorted(f"results/{name}" for name in teacher("bp", "fa"))
+    assert "to be trained in this call: 1 job, 2 networks trained" in project.make(f"results/{one}")
+    assert "to be trained in this call: 1 job, 2 networks trained" in project.make(*both)
+    text = project.make("results/data/digits.npz")
+    assert "credit: scale paper" in text and "to be trained" not in text

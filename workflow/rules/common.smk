@@ -3,6 +3,7 @@ import atexit
 import functools
 import gc
 import inspect
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
+TRAINING = ("search_settings", "train", "train_keeping_weights")
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
 # keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job. `exec`, so
@@ -68,7 +70,8 @@ def collect_garbage_again():
 
 def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    print(banner(WORKFLOW, mode), file=sys.stderr)
+    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in TRAINING]
+    print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
 
 
 def cell_of(wildcards):

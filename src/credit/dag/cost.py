@@ -8,7 +8,7 @@ thread of a server; nothing is measured here, so that a plan says the same on ev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -289,13 +289,13 @@ def size(count: float) -> str:
     return f"{math.ceil(count / 1e3)} kB"
 
 
-def banner(workflow: Workflow, mode: str) -> str:
-    """What is said before a run starts."""
+def banner(workflow: Workflow, mode: str, specs: Iterable[Mapping[str, Any]]) -> str:
+    """What is said before a run starts. specs: of the trainings and searches that it is about to do."""
     s = workflow.settings
     lines = [f"credit: scale {s.scale}, device {s.device}, jobs run in {mode}, results in {workflow.results}/"]
-    missing = plan(workflow, "all").missing
-    if missing.seconds > ANNOUNCE:
-        lines.append(f"everything that is missing for `all`: {missing.text()}")
+    ahead = sum(map(job_cost, specs), Cost())
+    if ahead.seconds > ANNOUNCE:
+        lines.append(f"to be trained in this call: {ahead.text()}")
         lines.append(
             "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=…"
         )
