@@ -32,7 +32,7 @@ def targets(task: Mapping[str, Any]) -> str:
 
 
 def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Modules of the learning rule, net, task and probes of a run, and of the parts that those name in turn."""
+    """Modules of the learning rule, net, task and probes of a run, and what those name in turn."""
     parts = [
         (METHODS.module(spec["rule"]["name"]), spec["rule"]),
         (NETS.module(spec["net"]["kind"]), spec["net"]),
@@ -41,8 +41,10 @@ def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     found = {module for module, _ in parts}
     for module, settings in parts:
-        known = hyperparameters.fields(module)
-        for field, kind in hyperparameters.constants(module).get("uses", {}).items():
+        known, constants = hyperparameters.fields(module), hyperparameters.constants(module)
+        if "excludes" in constants:
+            found.add(constants["excludes"].rpartition(".")[0])
+        for field, kind in constants.get("uses", {}).items():
             found.add(REGISTRIES[kind].module(settings.get(field, known[field].default)))
     return tuple(sorted(found))
 
