@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class ConfigError(ValueError):
@@ -26,10 +26,21 @@ class ProvenanceError(ValueError):
 LISTED = 40  # names that a message lists
 
 
-def one_of(where: str, value: object, allowed) -> str:
+def nearest(value: object, allowed: Iterable[object], n: int = 1) -> list[str]:
+    """Up to n allowed names that are spelled like `value`, capitals or not, the nearest first."""
+    names: dict[str, list[str]] = {}
+    for name in map(str, allowed):
+        names.setdefault(name.lower(), []).append(name)
+    close = difflib.get_close_matches(str(value).lower(), names, n=n)
+    return [name for key in close for name in names[key]][:n]
+
+
+def one_of(where: str, value: object, allowed: Iterable[object]) -> str:
     """Message for a value outside a closed set, with the nearest allowed spelling first."""
     allowed = sorted(str(a) for a in allowed)
-    close = difflib.get_close_matches(str(value), allowed, n=5)
+    if not allowed:
+        return f"{where} = {value!r}; there is nothing that it could name"
+    close = nearest(value, allowed, n=5)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     if len(allowed) <= LISTED:
         return f"{where} = {value!r}{hint}; must be one of: {', '.join(allowed)}"

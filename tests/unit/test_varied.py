@@ -32,7 +32,7 @@ def test_the_rate_of_one_layer_may_vary(checkout, given):
     [
         ("train.optimizer.lr.2", [0.1], r"vary: train.optimizer.lr names the layers 0, 1, 2; must name all of 0, 1"),
         ("train.optimizer.lr.1", [-0.1], r"vary: train.optimizer.lr = -0.1; must be a finite number >= 0"),
-        ("train.optimizer.name.0", [1], r"vary: train.optimizer.name.0 = \[1\]; cannot be varied, make it 1 methods"),
+        ("train.optimizer.name.0", [1], r"vary: train.optimizer.name.0 = \[1.0\]; cannot be varied, make it 1 methods"),
         ("train.optimizer.schedule", [0.1], r"vary: train.optimizer.schedule = \[0.1\]; cannot be varied"),
         (
             "train.optimizer.betas",

@@ -87,7 +87,7 @@ class Type:
         return f"a list of {many}{limits}" if self.repeated else f"{one}{limits}"
 
     def convert(self, value: Any) -> Any:
-        """The value as this type has it (floats widened, lists as tuples), or `MISSING` if it does not fit."""
+        """The value as this type has it (numbers of its kind, lists as tuples), or `MISSING` if it does not fit."""
         if not self.repeated:
             return self.convert_one(value)
         if not isinstance(value, (list, tuple)):
@@ -98,17 +98,21 @@ class Type:
     def convert_one(self, value: Any) -> Any:
         """A single value converted, or `MISSING`."""
         if self.kind == "choice":
-            fits = any(value == c and type(value) is type(c) for c in self.choices)
-            return value if fits else MISSING
+            value = _whole(value)
+            fits = any(value == c and type(value) is type(_whole(c)) for c in self.choices)
+            return next((c for c in self.choices if c == value), MISSING) if fits else MISSING
         if self.kind in ("float", "int"):
             return self._number(value)
         if not isinstance(value, _CLASSES[self.kind]):
             return MISSING
-        return copy.deepcopy(dict(value)) if self.kind == "dict" else value
+        if self.kind != "dict":
+            return value
+        return {k: _widened(v) if self.names else copy.deepcopy(v) for k, v in value.items()}
 
     def _number(self, value: Any) -> Any:
-        allowed = (int, float) if self.kind == "float" else int
-        if not isinstance(value, allowed) or isinstance(value, bool):
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return MISSING
+        if self.kind == "int" and not isinstance(value := _whole(value), int):
             return MISSING
         try:
             value = float(value) if self.kind == "float" else value
@@ -117,6 +121,18 @@ class Type:
         if self.kind == "float" and not math.isfinite(value):
             return MISSING
         return value if self.bounds is None or self.bounds.contain(value) else MISSING
+
+
+def _whole(value: Any) -> Any:
+    """A whole float as an integer, anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _widened(option: Any) -> Any:
+    """An option of a named scheme, which is a number, as a float."""
+    if isinstance(option, (list, tuple)):
+        return [_widened(one) for one in option]
+    return float(option) if type(option) is int and abs(option) < 2**53 else copy.deepcopy(option)
 
 
 _NOUNS = {

@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from credit.config.schema import Check, Unsupported, compiled
-from credit.errors import ConfigError
+from credit.config.schema import Check, Unsupported, compiled, typed
+from credit.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     import jsonschema
 
 
 @cache
-def _is_valid(schema: Path) -> Check:
+def _read_schema(path: Path) -> tuple[Any, Check]:
+    schema = read_yaml(path)
     try:
-        return compiled(read_yaml(schema))
+        return schema, compiled(schema)
     except Unsupported:
-        return lambda content: False  # the validator below decides
+        return schema, lambda content: False  # the validator below decides
 
 
-def check_schema(content: Any, schema: Path, where: str) -> None:
-    """Raise ConfigError listing every violation as `WHERE: KEY: what is wrong`."""
-    if _is_valid(schema)(content):
-        return
+def check_schema(content: Any, path: Path, where: str, nothing: Collection[str] = ()) -> Any:
+    """The content with its values of the types that the schema declares, see `typed`.
+
+    nothing: texts that mean null where null is allowed. Raises ConfigError listing every violation as
+    `WHERE: KEY: what is wrong`.
+    """
+    schema, valid = _read_schema(path)
+    content = typed(content, schema, nothing)
+    if valid(content):
+        return content
     import jsonschema  # slow, and needed for its messages only
 
-    validator = jsonschema.Draft202012Validator(read_yaml(schema))
+    validator = jsonschema.Draft202012Validator(schema)
     problems = [
         f"{where}: {_describe(jsonschema.exceptions.best_match([error]) or error)}"
         for error in sorted(validator.iter_errors(content), key=lambda e: e.json_path)
     ]
     if problems:
         raise ConfigError("\n".join(problems))
+    return content
 
 
 def _describe(error: jsonschema.ValidationError) -> str:
@@ -46,7 +53,7 @@ def _describe(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         allowed = error.schema.get("properties", {})
         unknown = [k for k in error.instance if k not in allowed]
-        hints = [m for k in unknown for m in difflib.get_close_matches(str(k), allowed, n=1)]
+        hints = [m for k in unknown for m in nearest(k, allowed)]
         hint = f" (did you mean {hints[0]!r}?)" if hints else ""
         names = ", ".join(repr(k) for k in unknown)
         return f"{key}: unknown key {names}{hint}; allowed: {', '.join(sorted(allowed))}"

@@ -25,7 +25,6 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
-import difflib
 import functools
 import importlib
 import re
@@ -35,7 +34,7 @@ from types import MappingProxyType
 from typing import Any
 
 from credit.config.fields import MISSING, REQUIRED, Field, Group, PerMember, Type, parse_bounds, written_as
-from credit.errors import ConfigError
+from credit.errors import ConfigError, nearest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _PLAIN = ("float", "int", "bool", "str", "dict")
@@ -116,7 +115,7 @@ def _check(
             else:
                 if isinstance(result[name], PerMember):
                     result[name].option = place
-                problems += _misnamed(field, result[name], place)
+                problems += _misnamed(field, values[name], place)
     return result
 
 
@@ -154,7 +153,7 @@ def _misnamed(field: Field, value: Any, place: str) -> list[str]:
     """What is wrong with the names in a value of the right type."""
     names = next((t.names for t in field.types if t.names), None)
     problems = []
-    for one in () if names is None or value is None else value if isinstance(value, tuple) else (value,):
+    for one in () if names is None or value is None else value if isinstance(value, (tuple, list)) else (value,):
         try:
             _function(names)(one, place)
         except ConfigError as error:
@@ -169,7 +168,7 @@ def _function(name: str) -> Callable[[Any, str], Any]:
 
 
 def _unknown(place: str, key: str, value: Any, known: Mapping[str, Field]) -> str:
-    close = difflib.get_close_matches(str(key), known, n=1)
+    close = nearest(key, known)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     names = f"must be one of: {', '.join(sorted(known))}" if known else "this part has none"
     return f"{place} = {value!r}: no such hyperparameter{hint}; {names}"

@@ -1,4 +1,4 @@
-"""JSON Schema, as far as the workflow's own schemas use it: whether a content is valid, quickly, without a reason.
+"""JSON Schema, as far as the workflow's own schemas use it: types of values, and whether a content is valid, quickly.
 
 Most files are valid, and the validator that can say what is wrong takes ten times as long, its import included. It is
 asked only about what this module does not accept (`credit.config.files`), so that every message is its own.
@@ -7,13 +7,14 @@ asked only about what this module does not accept (`credit.config.files`), so th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
 from typing import Any
 
 Check = Callable[[Any], bool]
 
 _SILENT = {"$schema", "$defs", "title", "description", "format", "else"}  # `else` is read with its `if`
+_DEFINED = "#/$defs/"
 _TYPES: dict[str, Check] = {
     "object": lambda x: isinstance(x, dict),
     "array": lambda x: isinstance(x, list),
@@ -43,6 +44,35 @@ def compiled(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -
             raise Unsupported(keyword)
         checks.append(_KEYWORDS[keyword](value, schema, root))
     return checks[0] if len(checks) == 1 else lambda x: all(check(x) for check in checks)
+
+
+def typed(content: Any, schema: Mapping[str, Any], nothing: Collection[str] = (), root: Any = None) -> Any:
+    """A content with every value of the type that the schema declares, as far as that loses nothing.
+
+    2.0 is the integer 2, 1 the number 1.0; a text of `nothing` is null where null is allowed. A copy; what does not fit
+    stays as it is.
+    """
+    root = schema if root is None else root
+    if schema.get("$ref", "").startswith(_DEFINED):
+        content = typed(content, _defined(schema["$ref"], root), nothing, root)
+    for below in (part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key, ())):
+        content = typed(content, below, nothing, root)
+    if isinstance(content, dict):
+        known, more = schema.get("properties", {}), schema.get("additionalProperties")
+        more = more if isinstance(more, dict) else {}
+        return {k: typed(v, known.get(k, more), nothing, root) for k, v in content.items()}
+    if isinstance(content, list) and "items" in schema:
+        return [typed(item, schema["items"], nothing, root) for item in content]
+    return _scalar(content, schema.get("type", ()), nothing)
+
+
+def _scalar(value: Any, kinds: Any, nothing: Collection[str]) -> Any:
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
+    if isinstance(value, float) and "integer" in kinds and value.is_integer():
+        return int(value)
+    if "number" in kinds and _TYPES["integer"](value):
+        return float(value)
+    return None if "null" in kinds and isinstance(value, str) and value.strip() in nothing else value
 
 
 def _type(names, schema, root) -> Check:
@@ -94,9 +124,13 @@ def _conditional(condition, schema, root) -> Check:
 
 
 def _reference(place, schema, root) -> Check:
-    if not place.startswith("#/$defs/"):
+    return compiled(_defined(place, root), root)
+
+
+def _defined(place: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not place.startswith(_DEFINED):
         raise Unsupported(f"$ref: {place}")
-    return compiled(root["$defs"][place.removeprefix("#/$defs/")], root)
+    return root["$defs"][place.removeprefix(_DEFINED)]
 
 
 def _some(alternatives, schema, root) -> Check:

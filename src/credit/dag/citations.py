@@ -65,8 +65,7 @@ def declared(path: Path = CITATIONS, datasets: Path = CATALOG) -> dict[str, dict
 
     Raises ConfigError naming file and key.
     """
-    found = read_yaml(path)
-    check_schema(found, SCHEMA, str(path))
+    found = check_schema(read_yaml(path), SCHEMA, str(path))
     found["datasets"] = {name: facts["cite"] for name, facts in read_yaml(datasets).items()}
     entries = read_entries()
     for kind, names in found.items():

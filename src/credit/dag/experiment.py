@@ -22,6 +22,7 @@ from credit.dag.start import Source, source
 from credit.data import catalog
 from credit.data.entry import Entry
 from credit.errors import ConfigError, one_of
+from credit.optim import config as optimizer_config
 from credit.provenance.spec import VERSION, digest
 
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
@@ -48,16 +49,14 @@ class Experiment:
     """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings."""
 
     def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
-        content = read_yaml(path)
-        check_schema(content, schema, str(path))
+        content = check_schema(read_yaml(path), schema, str(path))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
         quick = content.get("quick") or {} if settings.scale == "quick" else {}
         spelling = Spelling(body, quick)
         body = spelling.layer(body)
         if quick:
-            body = overlay(body, spelling.layer(quick))
-            check_schema(body, schema, f"{path}: with its quick section")
+            body = check_schema(overlay(body, spelling.layer(quick)), schema, f"{path}: with its quick section")
         self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
 
@@ -221,6 +220,7 @@ class Cell:
         origins = experiment.origins(dataset, method) if checker.problems else {}
         checker.problems = [with_origin(problem, origins) for problem in checker.problems]
         checker.finish()
+        resolved["train"] |= {"optimizer": optimizer_config.typed(resolved["train"]["optimizer"])}
         accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.files import check_schema
-from credit.config.paths import expanded, folder, mirror_of_environment
+from credit.config.paths import NOTHING, expanded, folder, mirror_of_environment
 
 SCALES = ("paper", "quick")
 
@@ -37,11 +37,11 @@ class Settings:
 
 
 def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:
-    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`).
+    """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`); `null` may be text.
 
     Paths are expanded; the environment's mirror stands in where none is configured.
     """
-    check_schema(dict(config), schema, where)
+    config = check_schema(dict(config), schema, where, NOTHING)
     data = config.get("data", {})
     return Settings(
         scale=config["scale"],

@@ -23,8 +23,7 @@ _FACTS = ("source", "classes", "train", "test", "format", "torchvision")
 @cache
 def load(path: Path = CATALOG, schema: Path = SCHEMA) -> dict[str, Entry]:
     """All data sets, by name. Raises ConfigError naming the file, the key, and what is wrong with it."""
-    declared = read_yaml(path)
-    check_schema(declared, schema, str(path))
+    declared = check_schema(read_yaml(path), schema, str(path))
     for name, facts in declared.items():
         _check_code(path, name, facts)
     return {name: _entry(name, facts) for name, facts in declared.items()}

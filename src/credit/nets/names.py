@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from credit.errors import ConfigError, one_of
+from credit.errors import ConfigError, nearest, one_of
 
 ACTIVATIONS = (
     "elu",
@@ -69,7 +68,7 @@ def options(
     allowed = own[name] if name in own else {**SCHEMES[name], **shared}
     for key, value in given.items():
         if key not in allowed:
-            close = get_close_matches(str(key), allowed, n=1)
+            close = nearest(key, allowed)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             known = ", ".join(allowed) or "none"
             raise ConfigError(f"{where}.{key} = {value!r}{hint}; scheme {name!r} has the options: {known}")

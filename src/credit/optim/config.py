@@ -42,6 +42,7 @@ KINDS: dict[str, dict[str, Any]] = {
 CLIPS = ("per_tensor", "per_layer", "global")
 SWITCHES = ("decoupled", "nesterov", "lr_in_velocity", "centered")
 FRACTIONS = ("momentum", "alpha", "beta1", "beta2")
+_EXACT = 2**53  # integers below are floats of the same value
 
 Value = float | Sequence[float] | Mapping[str, Any]  # scalar, per member, or per layer
 
@@ -103,11 +104,35 @@ def check(config: Mapping[str, Any], where: str = "optimizer") -> dict[str, Any]
     return {"name": kind, **hyper}
 
 
+def typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as written, in one form: numbers as floats, epochs as integers. What is wrong stays for `check`."""
+    schedule = config.get("schedule")
+    found = {key: _as_floats(value) for key, value in config.items() if key != "schedule"}
+    if isinstance(schedule, Mapping):
+        counts = {key: _as_counts(schedule[key]) for key in ("milestones", "epochs") if key in schedule}
+        schedule = {key: _as_floats(value) for key, value in schedule.items()} | counts
+    return {key: schedule if key == "schedule" else found[key] for key in config}
+
+
+def _as_floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_floats(below) for key, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_floats(below) for below in value]
+    return float(value) if type(value) is int and abs(value) < _EXACT else value
+
+
+def _as_counts(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_as_counts(below) for below in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def check_schedule(schedule: Mapping[str, Any] | None, where: str = "schedule") -> Schedule:
     """The schedule that a mapping describes, constant for None. Raises ConfigError naming the key."""
     if schedule is not None and not isinstance(schedule, Mapping):
         raise ConfigError(f"{where} = {schedule!r}; must be a mapping, such as {{milestones: [60, 90], factor: 0.1}}")
-    given = dict(schedule or {})
+    given = typed({"schedule": schedule})["schedule"] or {}
     name = given.pop("name", "steps" if "milestones" in given else "constant")
     if name not in SCHEDULES:
         raise ConfigError(one_of(f"{where}.name", name, SCHEDULES))
