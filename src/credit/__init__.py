@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "dense": "credit.nets.dense",
     "conv": "credit.nets.conv",
+    "resnet": "credit.nets.resnet",
     "method": "credit.methods.base",
     "Batch": "credit.methods.base",
     "Rand": "credit.numerics.rand",

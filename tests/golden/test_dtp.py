@@ -23,10 +23,14 @@ RULES = {"ldrl": "ldrl", "vanilla": "dtp", "tp": "tp"}
 NAMES = {
     "lenet": ["conv_0.conv", "conv_1.conv", "fc1.linear1", "fc2.linear1"],
     "vgg": ["conv_0.conv", "conv_1.conv", "conv_2.conv", "fc.linear"],
+    "res": ["layer_0.conv", "layer_1", "layer_2", "fc.linear"],
 }
+STAGE = {f"0.{name}.weight": f"0.{there}.weight" for name, there in
+         {"conv1": "conv1", "conv2": "conv2", "shortcut": "shortcut.conv"}.items()}  # fmt: skip
 BLOCKS = (1, 2, 3)
 sources = pytest.mark.parametrize("source", ["slices", "complete"])
 every_net = pytest.mark.parametrize("which", ["lenet", "vgg"])
+with_residual = pytest.mark.parametrize("which", ["lenet", "vgg", "res"])
 
 
 @cache
@@ -39,14 +43,29 @@ def load(source: str, name: str) -> dict[str, np.ndarray]:
 
 
 def net_of(which: str, bias: bool = True):
+    if which == "res":
+        return credit.resnet([3, 8, 8], [4, 6], [1, 1], 5)
     if which == "lenet":
         return credit.conv([3, 12, 12], [4, 6], [16], 5, kernel=(5, 1, 2), pool=(3, 2, 1), hidden="elu", bias=bias)
     return credit.conv([3, 16, 16], [4, 6, 8], [], 5, kernel=(3, 1, 1), pool=(2, 2, 0), hidden="elu", bias=bias)
 
 
 def params_of(file, which, prefix, first=0):
-    names = [(str(i), name) for i, name in enumerate(NAMES[which]) if i >= first]
-    return {i: {k: torch.tensor(file[f"{prefix}{name}.{k}"]) for k in ("weight", "bias")} for i, name in names}
+    names = {"weight": "weight", "bias": "bias", **STAGE}
+    pairs = ((i, block, ours, f"{prefix}{block}.{theirs}") for i, block in enumerate(NAMES[which]) if i >= first
+             for ours, theirs in names.items())  # fmt: skip
+    found = {}
+    for i, _, ours, key in pairs:
+        if key in file:
+            found.setdefault(str(i), {})[ours] = torch.tensor(file[key])
+    return found
+
+
+def gradients_of(file, key):
+    """By our names of the parameters, of one feedback block."""
+    names = {theirs: ours for ours, theirs in STAGE.items()}
+    found = {k.removeprefix(f"{key}/grad/"): file[k] for k in file if k.startswith(f"{key}/grad/")}
+    return {names.get(k, k.rpartition(".")[2]): g for k, g in found.items()}
 
 
 def batch_of(file, prefix=""):
@@ -76,7 +95,7 @@ def sequential_draws(file, key, samples):
 
 
 @sources
-@every_net
+@with_residual
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(("kind", "samples"), [("ldrl", 1), ("ldrl_3s", 3), ("ldrl_par3", 3)])
 def test_the_local_difference_reconstruction_loss(source, which, block, kind, samples):
@@ -89,17 +108,18 @@ def test_the_local_difference_reconstruction_loss(source, which, block, kind, sa
     else:
         dx, dy = sequential_draws(file, key, samples)
     own, sigma = params_of(file, which, "G/", 1)[str(block)], float(file["cfg/noise_per_layer"][block])
-    rand = as_rand({"s_input": dx, "s_output": dy}, own["weight"], 0)
+    rand = as_rand({"s_input": dx, "s_output": dy}, next(iter(own.values())), 0)
     step = difference_reconstruction(chain_of(file, which)[block], own, sigma, rand, "s", samples)
     agree(step.loss, file[f"{key}/loss"])
-    gradients = {k.rpartition(".")[2]: file[k] for k in file if k.startswith(f"{key}/grad/")}
-    agree(step.gradients["weight"], gradients["weight"])
-    assert np.abs(gradients["bias"]).max() < 1e-14  # the rule gives none
-    assert set(step.gradients) == {"weight"}
+    recorded = gradients_of(file, key)
+    assert np.abs(recorded.pop("bias", 0.0)).max() < 1e-14  # the rule gives none
+    assert set(step.gradients) == set(recorded)
+    for name, gradient in recorded.items():
+        agree(step.gradients[name], gradient)
 
 
 @sources
-@every_net
+@with_residual
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(("kind", "samples"), [("vanilla", 1), ("vanilla_par3", 3)])
 def test_the_denoising_reconstruction_loss(source, which, block, kind, samples):
@@ -108,16 +128,18 @@ def test_the_denoising_reconstruction_loss(source, which, block, kind, samples):
     if f"{key}/loss" not in file:
         pytest.skip("not in the slice")
     own, sigma = params_of(file, which, "G/", 1)[str(block)], float(file["cfg/noise_per_layer"][block])
-    rand = as_rand({"s_input": torch.tensor(file[f"{key}/unit_noise_0"])}, own["weight"], 0)
+    rand = as_rand({"s_input": torch.tensor(file[f"{key}/unit_noise_0"])}, next(iter(own.values())), 0)
     link = chain_of(file, which)[block]
     step = reconstruction(link, own, sigma, rand, "s", samples, clean=kind == "vanilla_par3")
     agree(step.loss, file[f"{key}/loss"])
-    for path in (k for k in file if k.startswith(f"{key}/grad/")):
-        agree(step.gradients[path.rpartition(".")[2]], file[path])
+    recorded = gradients_of(file, key)
+    assert set(step.gradients) == set(recorded)
+    for name, gradient in recorded.items():
+        agree(step.gradients[name], gradient)
 
 
 @sources
-@every_net
+@with_residual
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_feedback_block_maps_clean_activities_back(source, which, block):
     file = load(source, f"fbloss_{which}")
@@ -132,7 +154,7 @@ def test_a_feedback_block_maps_clean_activities_back(source, which, block):
 
 
 @sources
-@every_net
+@with_residual
 @pytest.mark.parametrize("feedback", ["rand", "sym"])
 @pytest.mark.parametrize("kind", RULES)
 @pytest.mark.parametrize("beta", ["0.7", "0.005"])
@@ -143,13 +165,19 @@ def test_targets_local_losses_and_forward_gradients(source, which, feedback, kin
     net, params = net_of(which), params_of(file, which, "F/")
     rule = credit.method(RULES[kind], beta=float(beta))
     step = rule.gradients(net, params, {"feedback": params_of(file, which, "G/", 1)}, batch_of(file), 0)
-    for i, name in enumerate(NAMES[which]):
+    for i in range(len(net)):
         agree(step.info["targets"][i], file[f"{key}/target/{i}"])
         agree(step.info["local_losses"][i], file[f"{key}/layer_loss/{i}"], 1e-11)
-        for part in ("weight", "bias"):
-            recorded = torch.as_tensor(file[f"{key}/grad/{name}.{part}"])
-            torch.testing.assert_close(step.gradients[str(i)][part], recorded, rtol=TOLERANCE, atol=1e-14)
+    recorded = params_of(file, which, f"{key}/grad/")
+    assert {i: set(block) for i, block in recorded.items()} == {i: set(b) for i, b in step.gradients.items()}
+    for i, block in recorded.items():
+        for part, gradient in block.items():
+            torch.testing.assert_close(step.gradients[i][part], gradient, rtol=TOLERANCE, atol=1e-14)
     agree(sum(step.info["local_losses"].values()), file[f"{key}/loss"], 1e-11)
+    exact = credit.method("bp").gradients(net, params, {}, batch_of(file), 0).gradients
+    for i, block in params_of(file, which, "bp_grad/").items():
+        for part, gradient in block.items():
+            torch.testing.assert_close(exact[i][part], gradient, rtol=TOLERANCE, atol=1e-14)
 
 
 @sources

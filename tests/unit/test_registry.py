@@ -56,7 +56,7 @@ def test_a_closed_list_is_all_there_is():
 def test_the_parts_of_the_package_are_all_there():
     assert {"bp", "dfa", "drtp", "fa", "shallow"} <= set(METHODS.names())
     assert {"images", "teacher"} <= set(TASKS.names())
-    assert set(NETS.names()) == {"conv", "dense"}
+    assert set(NETS.names()) == {"conv", "dense", "resnet"}
     assert "angles" in PROBES.names()
     assert benchmarks.names()
 

@@ -20,7 +20,7 @@ class BP(Method):
     does; from two hidden layers on that is no longer the gradient.
     """
 
-    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv", "resnet")
     excludes: ClassVar[str] = "credit.nets.suited.layer_masks"
 
     masks: Literal["in_sweep", "after_sweep"] = "in_sweep"

@@ -15,7 +15,7 @@ from credit.numerics.trees import Params
 class Shallow(Method):
     """The floor of every comparison: what a readout of random features reaches (BP-shallow in the DFC paper)."""
 
-    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv", "resnet")
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
         """Gradient of the mean loss for the last block; other blocks have no entry."""

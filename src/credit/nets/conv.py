@@ -119,10 +119,11 @@ class Conv:
         """Gradient at the output (M, B, C, H, W), flattened or not -> of parameters; at the input (M, B, C_in, ...)."""
         return in_pieces(self, trace, grad, below)
 
-    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace | None = None) -> Tensor:
         """Transposed convolution of delta with `weight`: the gradient at the input, (M, B, C_in, H, W)."""
         if delta.ndim == 4:
-            return torch.nn.grad.conv2d_input(trace.input.shape, weight, delta, self.stride, self.padding)
+            shape = (delta.shape[0], *self.shape_in)
+            return torch.nn.grad.conv2d_input(shape, weight, delta, self.stride, self.padding)
         m, b = delta.shape[:2]
         c, h, w = self.shape_in
         flat = torch.nn.grad.conv2d_input(

@@ -12,7 +12,7 @@ its official code, which makes a ConvTranspose2d of a Conv2d, a Linear of a Line
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -33,6 +33,8 @@ class FeedbackBlock:
     window's value stays (torch's MaxUnpool2d on the CPU); "add", the adjoint of pooling.
     """
 
+    affine: ClassVar[bool] = True  # in its parameters
+
     layer: Layer
     collisions: Collisions = "overwrite"
 
@@ -50,6 +52,10 @@ class FeedbackBlock:
     def transposed(self, weight: Tensor) -> Tensor:
         """The layer's weight (M, ...) in the shape of the feedback weight, a view: with it T is the layer's adjoint."""
         return weight.mT if self.dense else weight
+
+    def copied(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The layer's weight (M, ...) as feedback weight, see `transposed`; no bias."""
+        return {"weight": self.transposed(params["weight"])}
 
     def route(self, trace: BlockTrace) -> Tensor | None:
         """Where pooled activities came from, (M, B, C, h, w), flat over height x width; None without pooling."""
@@ -88,3 +94,34 @@ class FeedbackBlock:
         """
         gradient = self.layer.weight_gradient(replace(trace, input=output), rates)["weight"]
         return gradient.mT if self.dense else gradient
+
+
+@dataclass(frozen=True)
+class FeedbackReadout(FeedbackBlock):
+    """Of the mean over positions and a dense layer: Q y + c at every position; not divided by their number.
+
+    Weight (M, C, n_out), bias (M, C). With the transposed forward weight it is the adjoint times the number of
+    positions, as published.
+    """
+
+    @property
+    def dense(self) -> bool:
+        return False
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, without the stack axis."""
+        n_out, channels = self.layer.shapes()["weight"]
+        return {"weight": (channels, n_out)} | ({"bias": (channels,)} if self.layer.bias else {})
+
+    def transposed(self, weight: Tensor) -> Tensor:
+        """The layer's weight (M, n_out, C) in the shape of the feedback weight, a view."""
+        return weight.mT
+
+    def linear(self, weight: Tensor, rates: Tensor, trace: BlockTrace) -> Tensor:
+        """Q rates (M, B, C), at every position: (M, B, C, H, W)."""
+        spread = (rates @ weight.mT)[..., None, None]
+        return spread.expand(*spread.shape[:-2], *self.layer.shape_in[1:])
+
+    def correlation(self, output: Tensor, rates: Tensor, trace: BlockTrace) -> Tensor:
+        """Gradient of the sum of output * Q rates with respect to Q; output (M, B, C, H, W), rates (M, B, n_out)."""
+        return output.sum((-2, -1)).mT @ rates

@@ -102,7 +102,9 @@ def loss(name: str, where: str) -> str:
 
 
 def n_blocks(net: Mapping[str, Any]) -> int:
-    """Number of layers of weights of a net with these settings."""
+    """Number of blocks of a net with these settings: layers of weights, or stages of them."""
+    if net.get("kind") == "resnet":
+        return len(net["channels"]) + 2
     return len(net.get("channels", ())) + len(net["hidden_sizes"]) + 1
 
 
@@ -112,6 +114,8 @@ def check_lengths(net: Mapping[str, Any], where: str) -> None:
     net: checked settings, of a part of credit.nets or of a task that draws a net. Raises ConfigError naming the key.
     """
     blocks = n_blocks(net)
+    if net.get("kind") == "resnet" and len(net["blocks"]) != len(net["channels"]):
+        raise ConfigError(f"{where}.blocks = {list(net['blocks'])}; must be one number for each of net.channels")
     for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks)):
         value = net.get(key)
         if isinstance(value, (list, tuple)) and len(value) != n:

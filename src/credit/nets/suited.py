@@ -16,7 +16,7 @@ def hidden(net: Mapping[str, Any] | None) -> Iterator[str]:
 
 def no_dropout(net: Mapping[str, Any] | None) -> Iterator[str]:
     """keep = 1, where the settings of a net are given."""
-    if net is not None and net["keep"] != 1:
+    if net is not None and net.get("keep", 1) != 1:
         yield f"net.keep = {net['keep']}; needs 1, the rule is not defined with dropout"
 
 
@@ -31,5 +31,5 @@ def lists(group: Mapping[str, Any], place: str, keys: Sequence[str], net: Mappin
 
 def layer_masks(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
     """A dense net for dropout masks that are multiplied onto the deltas of units."""
-    if net is not None and values["masks"] == "after_sweep" and net["kind"] != "dense" and net["keep"] < 1:
+    if net is not None and values["masks"] == "after_sweep" and net["kind"] != "dense" and net.get("keep", 1) < 1:
         yield "masks = 'after_sweep'; needs a dense net, or net.keep 1"

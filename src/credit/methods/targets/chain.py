@@ -11,8 +11,9 @@ from functools import cached_property
 
 from torch import Tensor
 
-from credit.nets.base import BlockTrace, Layer, Net, Trace
+from credit.nets.base import Block, BlockTrace, Net, Trace
 from credit.nets.feedback import Collisions, FeedbackBlock
+from credit.nets.feedback_stage import FeedbackStage, feedback_of
 from credit.numerics.trees import Params
 
 
@@ -20,9 +21,9 @@ from credit.numerics.trees import Params
 class Link:
     """Block i with its feedback block, at the clean activities of a mini-batch."""
 
-    layer: Layer
+    layer: Block
     params: dict[str, Tensor]
-    feedback: FeedbackBlock
+    feedback: FeedbackBlock | FeedbackStage
     trace: BlockTrace
     below: Tensor  # s^{i-1} (M, B, ...), shaped as the block below gave it
 
@@ -43,10 +44,20 @@ class Link:
         route = self.feedback.route(trace)
         return self.feedback.rates(trace.out, route), route
 
+    def moved(self, params: dict[str, Tensor], above: Tensor) -> Tensor:
+        """G(above) - G(s^i), shaped as s^{i-1} (M, B, ...); params: of the feedback block."""
+        feedback, s = self.feedback, self.trace.out
+        if not feedback.affine:
+            moved = feedback(params, above, None, self.trace) - feedback(params, s, None, self.trace)
+        else:
+            moved = feedback.linear(params["weight"], feedback.rates(above, self.route) - self.rates, self.trace)
+        return moved.reshape(self.below.shape)
+
     @property
     def axis(self) -> int:
         """Of the samples."""
-        return self.params["weight"].ndim - len(self.layer.shapes()["weight"])
+        name, shape = next(iter(self.layer.shapes().items()))
+        return self.params[name].ndim - len(shape)
 
     def flat(self, x: Tensor) -> Tensor:
         """x (M, B, ...), shaped as s^{i-1}, as this block takes it."""
@@ -56,7 +67,7 @@ class Link:
 def links(net: Net, params: Params, trace: Trace, collisions: Collisions) -> dict[int, Link]:
     """Blocks 1 to N - 1 with their feedback blocks."""
     return {
-        i: Link(net.block(i), params[str(i)], FeedbackBlock(net.block(i), collisions), trace.blocks[i],
+        i: Link(net.block(i), params[str(i)], feedback_of(net.block(i), collisions), trace.blocks[i],
                 trace.blocks[i - 1].out)
         for i in range(1, len(net))
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """Losses of feedback blocks, with the gradients of their weights in closed form.
 
-A feedback block G(y) = T_Q rho(U y) + c of a dense or convolutional layer is affine in Q: no autograd is needed. Sums
+A feedback block G(y) = T_Q rho(U y) + c of a layer is affine in Q: no autograd is needed; of a stage see `staged`. Sums
 are over features, means over the batch. Source: Ernoult et al. (ICML 2022), and its official code.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from credit.methods.targets import staged
 from credit.methods.targets.chain import Link, repeated
 from credit.numerics.rand import Rand
 
@@ -32,10 +33,12 @@ def difference_reconstruction(
     STREAM_input and STREAM_output. The noisy reconstruction unpools with the noisy pass's indices, the others with the
     clean ones. samples: draws for every sample of the batch, averaged. The bias cancels.
     """
-    weight, axis, feedback = params["weight"], link.axis, link.feedback
+    axis, feedback = link.axis, link.feedback
     dx = sigma * rand.normal(f"{stream}_input", _rows(link.below, samples, axis))
     dy = sigma * rand.normal(f"{stream}_output", _rows(link.trace.out, samples, axis))
-    clean = repeated(link.rates, samples, axis)
+    if not feedback.affine:
+        return FeedbackStep(*staged.difference_reconstruction(link, params, dx, dy, samples))
+    weight, clean = params["weight"], repeated(link.rates, samples, axis)
     p = link.disturbed(dx, samples)[0] - clean
     route = None if link.route is None else repeated(link.route, samples, axis)
     v = feedback.rates(repeated(link.trace.out, samples, axis) + dy, route) - clean
@@ -55,8 +58,11 @@ def reconstruction(
 
     Arguments as above, params (M, ...). clean: the error is that of the clean x, as in a variant of the official code.
     """
-    weight, axis, feedback = params["weight"], link.axis, link.feedback
+    axis, feedback = link.axis, link.feedback
     dx = sigma * rand.normal(f"{stream}_input", _rows(link.below, samples, axis))
+    if not feedback.affine:
+        return FeedbackStep(*staged.reconstruction(link, params, dx, samples, clean))
+    weight = params["weight"]
     q, trace = link.disturbed(dx, samples)[0], _rows_of(link, samples)
     below = repeated(link.below, samples, axis)
     error = link.flat(below if clean else below + dx) - feedback.linear(weight, q, trace)

@@ -20,7 +20,7 @@ from credit.methods.targets.losses import FeedbackStep
 from credit.methods.targets.names import SYMMETRIC, options
 from credit.methods.targets.settings import Feedback
 from credit.nets.base import Net, init_block
-from credit.nets.feedback import FeedbackBlock
+from credit.nets.feedback_stage import feedback_of
 from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
 from credit.numerics.trees import Params
@@ -39,7 +39,7 @@ class TargetPropagation(Method):
     beta: nudging, t^{N-1} = s^{N-1} - beta dl/ds^{N-1} of every single sample. feedback: see `Feedback`.
     """
 
-    nets: ClassVar[tuple[str, ...]] = ("dense", "conv")
+    nets: ClassVar[tuple[str, ...]] = ("dense", "conv", "resnet")
     exact_output: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True
     single_step: ClassVar[bool] = False
@@ -51,15 +51,15 @@ class TargetPropagation(Method):
     # ---- what the rule keeps
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
-        """{"feedback": {block: {"weight": ..., "bias": ...}}} of blocks 1 to N - 1, shaped as `FeedbackBlock` says."""
+        """{"feedback": {block: {"weight": ..., "bias": ...}}} of blocks 1 to N - 1, shaped as `feedback_of` says."""
         self.check_net(net)
         rand, state = net.rand(params, rand), {}
         name, _ = options(self.feedback.init, "feedback.init")
         for i in range(1, len(net)):
-            block, own = FeedbackBlock(net.block(i)), params[str(i)]
+            block = feedback_of(net.block(i))
             if name == SYMMETRIC:
                 drawn = {n: torch.zeros(*net.lead(params), *s) for n, s in block.shapes().items()}
-                drawn["weight"] = block.transposed(own["weight"])
+                drawn |= block.copied(params[str(i)])
             else:
                 drawn = init_block(block, rand, self.feedback.init, f"feedback.{i}")
             state[str(i)] = {n: p.to(net.like(params)).contiguous().clone() for n, p in drawn.items()}
@@ -105,7 +105,8 @@ class TargetPropagation(Method):
         """
         if self.feedback.tied:
             for i, link in chain.items():
-                state["feedback"][str(i)]["weight"].copy_(link.feedback.transposed(link.params["weight"]))
+                for name, weight in link.feedback.copied(link.params).items():
+                    state["feedback"][str(i)][name].copy_(weight)
         iterations = self.feedback.by_block("iterations", len(chain), self.name)
         if any(iterations) and "feedback" not in getattr(opt, "others", ()):
             made = "make it by rule.optimizer(net, params, state, settings)"
@@ -152,6 +153,4 @@ class TargetPropagation(Method):
 
     def target(self, link: Link, params: dict[str, Tensor], above: Tensor) -> Tensor:
         """t^{i-1} (M, B, ...) from t^i, with the difference correction: s^{i-1} + G(t^i) - G(s^i)."""
-        rates = link.feedback.rates(above, link.route) - link.rates
-        moved = link.feedback.linear(params["weight"], rates, link.trace)
-        return link.below + moved.reshape(link.below.shape)
+        return link.below + link.moved(params, above)
