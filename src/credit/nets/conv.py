@@ -119,7 +119,7 @@ class Conv:
         """Gradient at the output (M, B, C, H, W), flattened or not -> of parameters; at the input (M, B, C_in, ...)."""
         return in_pieces(self, trace, grad, below)
 
-    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace | None = None) -> Tensor:
+    def pull(self, weight: Tensor, delta: Tensor, trace: BlockTrace) -> Tensor:
         """Transposed convolution of delta with `weight`: the gradient at the input, (M, B, C_in, H, W)."""
         if delta.ndim == 4:
             shape = (delta.shape[0], *self.shape_in)

@@ -53,11 +53,11 @@ class FeedbackStage:
         for i in reversed(range(self.layer.count)):
             weights, convs = self.layer.weights(params, i), self.layer.units[i].convolutions
             a = RELU.value(y)
-            u = convs["conv2"].pull(weights["conv2"], a)
+            u = _transposed(convs["conv2"], weights["conv2"], a)
             h = RELU.value(u)
-            out = convs["conv1"].pull(weights["conv1"], h)
+            out = _transposed(convs["conv1"], weights["conv1"], h)
             cache.append((y, a, u, h))
-            y = out + (convs["shortcut"].pull(weights["shortcut"], a) if "shortcut" in convs else a)
+            y = out + (_transposed(convs["shortcut"], weights["shortcut"], a) if "shortcut" in convs else a)
         return y, cache[::-1]
 
     def backward(self, params: dict[str, Tensor], cache: Cache, grad: Tensor) -> dict[str, Tensor]:
@@ -83,6 +83,11 @@ def feedback_of(block: Block, collisions: Collisions = "overwrite") -> FeedbackB
     if isinstance(block, Stage):
         return FeedbackStage(block)
     return (FeedbackReadout if isinstance(block, Readout) else FeedbackBlock)(block, collisions)
+
+
+def _transposed(conv: Conv, weight: Tensor, rates: Tensor) -> Tensor:
+    """T(rates), shaped as the convolution's input."""
+    return conv.pull(weight, rates, BlockTrace(rates, rates, rates, rates))
 
 
 def _correlation(conv: Conv, output: Tensor, rates: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from credit.data.load import load, split
 from credit.errors import ConfigError, DataError
 from credit.nets.losses import Loss
 from credit.nets.losses import get as get_loss
+from credit.tasks.augment import Augmentation
 from credit.tasks.base import Context
 from credit.tasks.supervised import Split, Supervised
 
@@ -32,7 +33,7 @@ class Images:
     mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
     target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
     drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch; ties: whether several largest
-    outputs are an error; see `Supervised`.
+    outputs are an error; see `Supervised`. flip, crop: random changes of the training images, see `Augmentation`.
     """
 
     targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
@@ -46,11 +47,15 @@ class Images:
     partial: Literal["own", "nominal", "carry"] = "own"
     train: Annotated[int, "> 0"] | None = None
     ties: Literal["first", "wrong"] = "first"
+    flip: Annotated[float, "[0, 1]"] = 0.0
+    crop: Annotated[int, ">= 0"] = 0
 
     def build(self, context: Context) -> Supervised:
         """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
         if self.drop_last and self.partial != "own":
             raise ConfigError(f"task.partial = {self.partial!r}; contradicts drop_last = true")
+        if self.target == "input" and (self.flip or self.crop):
+            raise ConfigError("task.target = 'input'; needs flip 0 and crop 0")
         if context.data is None:
             raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
         data = load(context.data)
@@ -71,7 +76,8 @@ class Images:
         }
         splits["test"] = self._split(data.test_x, data.test_y, data.scale, context)
         shape = tuple(data.train_x.shape[1:])
-        loop = (context.members, self.batch_size, self.drop_last, self.partial, self.ties)
+        changes = Augmentation(self.flip, self.crop) if self.flip or self.crop else None
+        loop = (context.members, self.batch_size, self.drop_last, self.partial, self.ties, changes)
         if self.target == "input":
             return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
         return Supervised(splits, shape, data.n_classes, *loop)

@@ -12,6 +12,7 @@ from credit.errors import ConfigError
 from credit.nets.base import Batch
 from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
+from credit.tasks.augment import Augmentation, Take
 from credit.tasks.base import Learner, Task
 
 EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
@@ -71,6 +72,7 @@ class Supervised(Task):
     drop_last: bool = False
     partial: str = "own"
     ties: str = "first"
+    augmentation: Augmentation | None = None  # of the training images
     waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
 
     def __post_init__(self) -> None:
@@ -87,15 +89,16 @@ class Supervised(Task):
         """One pass over the training data; every member visits it in its own order."""
         train, size = self.splits["train"], self.batch_size
         order = rand.permutation("order", len(train)).to(train.x.device)
+        take = train.take if self.augmentation is None else self.augmentation.of(train.take, train.x, rand)
         start, whole = 0, len(train) // size * size
         if self.partial == "carry":
-            order, start = self._carry(learner, order, whole)
+            order, start = self._carry(learner, take, order, whole)
         stop = whole if self.drop_last or self.partial == "nominal" else order.shape[1]
-        learner.visit(order[:, start:stop], train.take, size)
+        learner.visit(order[:, start:stop], take, size)
         if self.partial == "nominal" and stop < order.shape[1]:
-            learner.update(Batch(*train.take(order[:, stop:]), divisor=size))
+            learner.update(Batch(*take(order[:, stop:]), divisor=size))
 
-    def _carry(self, learner: Learner, order: Tensor, whole: int) -> tuple[Tensor, int]:
+    def _carry(self, learner: Learner, take: Take, order: Tensor, whole: int) -> tuple[Tensor, int]:
         """Set the last samples aside, after those that wait have joined the first mini-batch.
 
         Returns the order of this epoch and where in it to go on.
@@ -104,7 +107,7 @@ class Supervised(Task):
         if waiting is None or waiting.shape[1] == 0:
             return order[:, :whole], 0
         first = torch.cat([waiting, order[:, : self.batch_size]], 1)
-        learner.update(Batch(*self.splits["train"].take(first), divisor=self.batch_size))
+        learner.update(Batch(*take(first), divisor=self.batch_size))
         return order[:, :whole], self.batch_size
 
     def state_dict(self) -> dict:
