@@ -1,10 +1,12 @@
-"""What will it cost, is it still true, is it whole, whom to cite: python -m credit plan | why | verify | cite
+"""What will it cost, is it still true, is it whole, how to keep it, whom to cite: python -m credit COMMAND …
 
   plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
                      setting, the data set or the environment; for a table or figure, every stale run below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
                      would make; also for results from another machine, of which Snakemake knows nothing
+  export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on
+  import FILE        put them back as results, those that the present code and configuration would make
   cite [TARGET]      BibTeX of the papers, learning rules, data sets and software behind a target
 
 Run it in the root of the repository, with the --configfile and --config that snakemake gets:
@@ -14,6 +16,8 @@ Run it in the root of the repository, with the --configfile and --config that sn
   python -m credit plan dfc --config methods=bp,dfa seeds=2
   python -m credit why results/runs/cross/images/mnist/bp/shard0.jsonl
   python -m credit why results/quick/figures/fig3.pdf
+  python -m credit export results/figures/dfc/fig3.pdf fig3.tar.xz
+  python -m credit import fig3.tar.xz
   python -m credit cite results/figures/dfc/fig3.pdf > dfc.bib
 
 exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot be answered
@@ -43,6 +47,12 @@ VERIFY = """Re-check result files: whole (their closing line is there), plausibl
 the present code and configuration give. Snakemake's records are not used: this is the check for results that were
 copied from another machine, unpacked from an archive or checked out with git, which Snakemake trusts by their date.
 A line for every problem, then a summary. PATH is a file or a folder; default: results, which holds both scales."""
+EXPORT = """Pack the results that a target rests on into FILE: records, headers, choices of searches, and kept weights,
+with a list of their digests. TARGET is as for `plan`. The same results give the same bytes (a tar archive within xz).
+Refused while one of them is missing, damaged or stale."""
+IMPORT = """Put the results of an archive into their places below results/. Each is held against the present code and
+configuration, as by `verify`: one whose specification, code or data differ is refused, with the reason, while the
+others are taken. Snakemake then makes tables and figures of them, and trains nothing. What is there already stays."""
 CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
 sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
 
@@ -51,8 +61,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     form = argparse.RawDescriptionHelpFormatter
     name = "python -m credit"
-    top = argparse.ArgumentParser(name, f"{name} {{plan,why,verify,cite}} …", __doc__, formatter_class=form)
-    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,cite}", help=argparse.SUPPRESS)
+    top = argparse.ArgumentParser(
+        name, f"{name} {{plan,why,verify,export,import,cite}} …", __doc__, formatter_class=form
+    )
+    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,export,import,cite}", help=argparse.SUPPRESS)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
@@ -74,6 +86,21 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", VERIFY)
     verify.add_argument("paths", nargs="*", default=["results"], metavar="PATH")
     verify.set_defaults(run=lambda present, args: commands.show_verify(present, args.paths))
+    export = command("export", EXPORT)
+    export.add_argument("target", metavar="TARGET")
+    export.add_argument("file", metavar="FILE", help="to write, for example dfc.tar.xz")
+    export.add_argument("--stale", action="store_true", help="also results that would be made otherwise now")
+    export.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    export.set_defaults(
+        run=lambda present, args: commands.show_export(present, args.target, args.file, args.stale, args.overwrite)
+    )
+    take = command("import", IMPORT)
+    take.add_argument("file", metavar="FILE", help="written by `export`")
+    take.add_argument(
+        "--stale", action="store_true", help="take results that would be made otherwise now, too; they count as stale"
+    )
+    take.add_argument("--overwrite", action="store_true", help="replace other results that are there")
+    take.set_defaults(run=lambda present, args: commands.show_import(present, args.file, args.stale, args.overwrite))
     cite = command("cite", CITE)
     cite.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
     cite.set_defaults(run=lambda present, args: commands.show_cite(present, args.target))

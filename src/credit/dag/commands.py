@@ -1,4 +1,4 @@
-"""What `python -m credit` does: plan, why, verify, cite. Prints for people, returns the exit code. Loads no torch."""
+"""What `python -m credit` does, a function a command: prints for people, returns the exit code. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from credit.config.files import overlay, read_yaml
-from credit.dag import audit
+from credit.dag import audit, transport
 from credit.dag.citations import bibliography
 from credit.dag.cost import Cost, duration, needed_jobs, plan, size
 from credit.dag.settings import SCALES
@@ -177,7 +177,8 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            names = (p for pattern in ("*.json*", "*.safetensors") for p in path.rglob(pattern))
+            found = (p for pattern in ("*.json*", "*.safetensors") for p in path.rglob(pattern))
+            names = (p for p in found if transport.STAGE not in p.parts)
             files += sorted(p for p in names if SHARD.search(p.as_posix()))
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
@@ -188,6 +189,31 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     if not files:
         raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl)")
     return list(dict.fromkeys(files))
+
+
+# ---- export, import
+
+
+def show_export(present: Present, target: str, file: str, stale: bool, overwrite: bool) -> int:
+    """Pack the results that a target rests on."""
+    count = transport.export(present.of(target), target, Path(file), stale, overwrite)
+    print(f"{file}: {count} results below {target}, {size(Path(file).stat().st_size)}")
+    return GOOD
+
+
+def show_import(present: Present, file: str, stale: bool, overwrite: bool) -> int:
+    """Put the results of an archive into their places; a line for each that is not taken, and a summary."""
+    done = transport.take_in(present.at(transport.scale_of_archive(Path(file))), Path(file), stale, overwrite)
+    for place in done.kept:
+        print(f"{place}: another one is there, which stays (--overwrite replaces it)")
+    for place, reason in done.refused.items():
+        print(f"{place}: refused: {reason}")
+    print(
+        f"{file}: {len(done.placed)} results put back as up to date, {len(done.stale)} as stale, "
+        f"{len(done.there)} were there, {len(done.kept)} others stay, {len(done.refused)} refused"
+        + (" (--stale takes the stale ones)" if any(r.startswith("stale") for r in done.refused.values()) else "")
+    )
+    return STALE if done.kept or done.refused else GOOD
 
 
 # ---- cite
