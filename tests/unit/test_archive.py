@@ -116,7 +116,7 @@ def test_what_is_not_as_the_list_says_is_refused_in_one_line(case, tmp_path):
 
 def test_an_archive_of_something_else_is_refused(tmp_path):
     path = write(tmp_path / "other.tar.xz", listed({}), [], list_name="paper.tex")
-    with pytest.raises(DataError, match=r"does not begin with credit\.json"):
+    with pytest.raises(DataError, match=r"does not begin with contents\.json"):
         read_list(path, ALLOWED)
 
 

@@ -20,7 +20,7 @@ from credit.errors import DataError
 from credit.provenance.files import checksum, whole_file
 
 FORMAT = 1
-LIST = "credit.json"
+LIST = "contents.json"
 LONGEST_LIST = 64_000_000  # bytes
 _BLOCK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
