@@ -27,8 +27,8 @@ DEPENDENTS = {
     "control.loops": (DFC, {"controller_course"}),
     "inversion": (INVERSION, {"feedback_stability", "inversion_angles"}),
     "modulation": (PEPITA, set()),
-    "targets": (TARGETS, set()),
-    "reconstruction": (RECONSTRUCTION, set()),
+    "targets": (TARGETS, {"feedback_weights", "jacobian_mismatch"}),
+    "reconstruction": (RECONSTRUCTION, {"feedback_weights"}),
     "online": (INVERSION, {"inversion_angles"}),
 }
 NUMERICS = {  # of the numerics, those that not all rules need

@@ -82,6 +82,10 @@ METRICS = {
     "log10_nse": "log₁₀ normalised squared error",
     "lambda_max": "largest Re λ",
     "angle_feedback": "∠(B, −Wᵀ)",
+    "angle_weights": "∠(W, Qᵀ)",
+    "distance_weights": "‖W − Qᵀ‖ / ‖W‖",
+    "distance_bp": "relative distance to BP",
+    "jacobian_mismatch": "‖J_G − J_Fᵀ‖ / ‖J_F‖",
     "angle_ndi": "angle to NDI",
     "angle_pbp": "angle to PBP",
 }

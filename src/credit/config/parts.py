@@ -15,7 +15,7 @@ from credit.errors import ConfigError
 METHODS = Registry("credit.methods", "method", others=("base", "fast"))
 NETS = Registry("credit.nets", "net", parts=("conv", "dense", "resnet"))
 TASKS = Registry("credit.tasks", "task", others=("augment", "base", "supervised"))
-PROBES = Registry("credit.probes", "probe")
+PROBES = Registry("credit.probes", "probe", others=("base", "distances"))
 REGISTRIES: dict[str, Registry] = {"methods": METHODS, "nets": NETS, "tasks": TASKS, "probes": PROBES}
 
 

@@ -83,6 +83,18 @@ class FeedbackBlock:
         out = self.linear(params["weight"], self.rates(y, route), trace)
         return out + self.broadcast(params["bias"]) if "bias" in params else out
 
+    def differential(
+        self, params: dict[str, Tensor], y: Tensor, route: Tensor | None, trace: BlockTrace, v: Tensor
+    ) -> Tensor:
+        """J_G v, shaped as the layer's input: how G changes at y in the direction v, both (M, B, ...)."""
+        phi = self.layer.phi
+        if route is None:
+            spread, moved = y, v
+        else:
+            pool, sides, add = self.layer.pool, self.layer.shape_pre[1:], self.collisions == "add"
+            spread, moved = (pool.unpooled(x, route, sides, add) for x in (y, v))
+        return self.linear(params["weight"], phi.backward(moved, spread, phi.value(spread)), trace)
+
     def broadcast(self, bias: Tensor) -> Tensor:
         """The bias (M, n) with axes for samples and positions."""
         return bias.unsqueeze(-2) if self.dense else bias[..., None, :, None, None]

@@ -60,6 +60,18 @@ class FeedbackStage:
             y = out + (_transposed(convs["shortcut"], weights["shortcut"], a) if "shortcut" in convs else a)
         return y, cache[::-1]
 
+    def differential(self, params: dict[str, Tensor], y: Tensor, route: None, trace: BlockTrace, v: Tensor) -> Tensor:
+        """J_G v, shaped as the stage's input: how G changes at y in the direction v, both (M, B, C, H, W)."""
+        cache = self.run(params, y)[1]
+        for i in reversed(range(self.layer.count)):
+            weights, convs = self.layer.weights(params, i), self.layer.units[i].convolutions
+            below, a, u, h = cache[i]
+            moved = RELU.backward(v, below, a)
+            inner = RELU.backward(_transposed(convs["conv2"], weights["conv2"], moved), u, h)
+            side = _transposed(convs["shortcut"], weights["shortcut"], moved) if "shortcut" in convs else moved
+            v = _transposed(convs["conv1"], weights["conv1"], inner) + side
+        return v
+
     def backward(self, params: dict[str, Tensor], cache: Cache, grad: Tensor) -> dict[str, Tensor]:
         """Gradient at G(y) (M, B, C, H, W) -> of the parameters, summed over the batch."""
         gradients: dict[str, Tensor] = {}

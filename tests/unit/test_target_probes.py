@@ -1,0 +1,97 @@
+"""Probes of target propagation: Jacobians against autograd, feedback weights, updates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import credit
+from credit.probes import jacobian_mismatch
+from credit.probes.base import Moment
+from credit.probes.feedback_weights import FeedbackWeights
+from credit.probes.jacobian_mismatch import JacobianMismatch, mapped
+from credit.probes.update_distance import UpdateDistance
+from tests.conftest import small_batch
+from tests.unit.test_target_propagation import NETS, back, chain, start
+
+SEEDS = [3, 8]
+
+
+def moment(kind="tiles", hidden="elu", seeds=SEEDS, name="ldrl", **options):
+    net, rule, rand, params, state = start(kind, hidden, seeds, rule=name, **options)
+    batch = small_batch(net, seeds)
+    step = rule.gradients(net, params, state, batch, rand)
+    info = step.info | {"gradients": step.gradients}
+    return Moment(net, rule, params, state, batch, info, params, state, rand)
+
+
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("hidden", ["elu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("collisions", ["overwrite", "add"])
+def test_both_jacobians_are_those_of_autograd(kind, hidden, collisions):
+    net, _, rand, params, state = start(kind, hidden, collisions=collisions)
+    batch = small_batch(net, 3, 2)
+    for i, link in chain(net, params, batch, collisions).items():
+        own, y = state["feedback"][str(i)], link.trace.out
+        v = rand.normal(f"v{i}", tuple(y.shape))
+        there, exact = mapped(link, own, v)
+        leaf = y.clone().requires_grad_()
+        image = back(link, own, leaf, link.route)
+        dual = torch.zeros_like(image, requires_grad=True)  # the transposed product twice is the product
+        (pulled,) = torch.autograd.grad(image, leaf, dual, create_graph=True)
+        torch.testing.assert_close(there, torch.autograd.grad(pulled, dual, v)[0], rtol=1e-10, atol=1e-12)
+        x = link.below.clone().requires_grad_()
+        out = link.layer.forward(link.params, x).out
+        torch.testing.assert_close(exact, torch.autograd.grad(out, x, v)[0], rtol=1e-10, atol=1e-12)
+
+
+def test_the_mismatch_of_a_linear_net_with_symmetric_feedback_is_none_and_estimates_agree(monkeypatch):
+    linear = JacobianMismatch().measure(moment("dense", "linear", init="symmetric"))
+    assert [layer for _, layer, _ in linear] == ["2", "3"]
+    assert all((value < 1e-12).all() for _, _, value in linear)
+    seen = moment("tiles")
+    exact = {layer: value for _, layer, value in JacobianMismatch(samples=2).measure(seen)}
+    monkeypatch.setattr(jacobian_mismatch, "EXACT", 0)
+    for _, layer, value in JacobianMismatch(samples=2, draws=3000).measure(seen):
+        torch.testing.assert_close(value, exact[layer], rtol=0.05, atol=0)
+        assert value.shape == (2,)
+
+
+def test_feedback_weights_are_compared_in_their_own_shape():
+    symmetric = FeedbackWeights().measure(moment("overlaps", init="symmetric"))
+    assert {(metric, layer) for metric, layer, _ in symmetric} == {
+        (f"{what}_weights", layer) for what in ("angle", "distance") for layer in "234"
+    }
+    assert all((value < 1e-12).all() for _, _, value in symmetric)
+    drawn = {m: v for m, layer, v in FeedbackWeights().measure(moment("overlaps")) if layer == "4"}
+    assert (drawn["angle_weights"] > 60).all()
+    parts = {layer for _, layer, _ in FeedbackWeights().measure(moment("residual"))}
+    assert "3.0.conv1" in parts
+    assert "4" in parts
+
+
+def test_direct_feedback_is_compared_with_the_output_layer():
+    net = credit.dense([6, 7, 5, 4])
+    rand = credit.Rand(SEEDS, dtype=torch.float64)
+    params, rule = net.init(rand), credit.method("ddtp_linear")
+    state = rule.init(net, params, rand)
+    state["feedback"]["1"]["weight"] = 2 * params["2"]["weight"].mT
+    seen = Moment(net, rule, params, state, None, {}, params, state, rand)
+    (angle, distance) = FeedbackWeights().measure(seen)
+    assert angle[:2] == ("angle_weights", "3")
+    assert (angle[2] < 1e-6).all()
+    torch.testing.assert_close(distance[2], torch.ones(2, dtype=torch.float64))
+    bp = Moment(net, credit.method("bp"), params, {}, None, {}, params, {}, rand)
+    assert FeedbackWeights().measure(bp) == []
+
+
+@pytest.mark.parametrize("name", ["ldrl", "dtp", "tp"])
+def test_the_update_of_the_last_layer_is_backpropagations_times_beta(name):
+    seen = moment("tiles", name=name)
+    scaled = {(m, layer): v for m, layer, v in UpdateDistance(first="update", scaled=True).measure(seen)}
+    plain = {(m, layer): v for m, layer, v in UpdateDistance().measure(seen)}
+    last = str(len(seen.net))
+    assert (scaled["distance_bp", last] < 1e-12).all()
+    assert (plain["angle_bp", last] < 1e-6).all()
+    torch.testing.assert_close(plain["distance_bp", last], torch.full((2,), 0.3, dtype=torch.float64))
+    assert (plain["angle_bp", "1"] > 20).all()
