@@ -7,7 +7,6 @@ repository (marked slow).
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,23 +25,19 @@ from credit.probes.controller_stability import MATRICES, ControllerStability, st
 from credit.probes.feedback_alignment import FeedbackAlignment
 from credit.probes.null_space import NullSpace
 from credit.probes.ssa_angle import SSAAngle, analytic_state, ssa_reference
+from tests.golden.recordings import COMPLETE, HERE, Recording
+from tests.golden.recordings import agree as agree_to
 
-HERE = Path(__file__).parent
-ORACLES = HERE.parents[2] / "shared" / "oracles"
 EXACT = 1e-11  # relative to an array's largest entry
 EXACT_ANGLE = 1e-9  # absolute
 STEP, ALPHA = 0.5, 0.01  # of all recordings but the loops
 RULES = {"ss": "dfc_ss", "dfc": "dfc", "ssa": "dfc_ssa"}
 
 
-def slices(kind: str) -> dict[str, dict[str, np.ndarray]]:
+def slices(kind: str) -> dict[str, Recording]:
     """{case: arrays} of one kind of recording."""
-    with np.load(HERE / f"dfc_{kind}.npz") as file:
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for key in file.files:
-            case, _, name = key.partition("/")
-            found.setdefault(case, {})[name] = file[key]
-    return found
+    whole = Recording(HERE / f"dfc_{kind}.npz")
+    return {case: whole.under(f"{case}/") for case in dict.fromkeys(key.partition("/")[0] for key in whole)}
 
 
 SLICES = {kind: slices(kind) for kind in ("core", "feedback", "loop", "dfa")}
@@ -51,7 +46,7 @@ SLICES = {kind: slices(kind) for kind in ("core", "feedback", "loop", "dfa")}
 def cases(kind: str):
     """Parametrisation over the slices, and over the full recordings where they are."""
     params = [pytest.param(data, id=f"slice-{name}") for name, data in SLICES[kind].items()]
-    files = sorted(ORACLES.glob(f"dfc_{kind}_*.npz"))
+    files = sorted(COMPLETE.glob(f"dfc_{kind}_*.npz"))
     if not files:
         reason = "the full recordings are not beside this repository"
         params.append(pytest.param(None, id="full", marks=pytest.mark.skip(reason=reason)))
@@ -61,18 +56,13 @@ def cases(kind: str):
 
 
 @pytest.fixture
-def data(request) -> dict[str, np.ndarray]:
+def data(request) -> Recording:
     """Arrays of a recording."""
-    if isinstance(request.param, dict):
-        return request.param
-    with np.load(request.param) as file:
-        return {key: file[key] for key in file.files}
+    return request.param if isinstance(request.param, Recording) else Recording(request.param)
 
 
 def agree(ours: torch.Tensor, recorded: np.ndarray, tolerance: float = EXACT) -> None:
-    recorded = torch.as_tensor(recorded)
-    assert ours.shape == recorded.shape
-    assert (ours - recorded).abs().max() <= tolerance * recorded.abs().max()
+    agree_to(ours, recorded, tolerance)
 
 
 def near(ours: torch.Tensor, recorded: np.ndarray) -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from functools import cache
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -24,54 +21,23 @@ from credit.probes.angles import angle, vector_angle
 from credit.probes.base import Moment
 from credit.probes.feedback_stability import FeedbackStability
 from credit.probes.inversion_angles import InversionAngles
+from tests.golden.recordings import COMPLETE, HERE, Recording, agree
 
-HERE = Path(__file__).parent
-COMPLETE = HERE.parents[2] / "shared" / "oracles"
 FORMULA, FINITE, TRAINING = 1e-12, 1e-11, 1e-10
 sources = pytest.mark.parametrize("source", ["slices", "complete"])
 
 
-class Recording:
-    """Arrays of one file as float64 tensors."""
-
-    def __init__(self, path: Path):
-        with np.load(path) as file:
-            self.arrays = {key: file[key] for key in file.files}
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        return torch.as_tensor(self.arrays[key])
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.arrays
-
-    def get(self, key: str) -> torch.Tensor | None:
-        value = self.arrays.get(key)
-        return None if value is None else torch.as_tensor(value)
-
-    def under(self, prefix: str) -> list[str]:
-        return [key for key in self.arrays if key.startswith(prefix)]
-
-    def text(self, key: str) -> list[str]:
-        return [str(value) for value in self.arrays[key]]
-
-
-@cache
-def _load(path: Path) -> Recording:
-    return Recording(path)
-
-
 def load(source: str, name: str) -> Recording:
-    """A recording, or its slice."""
-    path = (HERE if source == "slices" else COMPLETE) / f"di_{name}.npz"
-    if not path.exists():
-        pytest.skip(f"the complete recordings are not here ({path})")
-    return _load(path)
+    """A recording, or its slice, as tensors."""
+    return Recording((HERE if source == "slices" else COMPLETE) / f"di_{name}.npz", tensors=True)
 
 
-def agree(ours: torch.Tensor, recorded: torch.Tensor, tolerance: float) -> None:
-    assert ours.shape == recorded.shape
-    worst = (ours - recorded).abs().max() / recorded.abs().max().clamp(min=1e-30)
-    assert worst <= tolerance, f"relative deviation {worst:.2e} exceeds {tolerance}"
+def under(recording: Recording, prefix: str) -> list[str]:
+    return [key for key in recording if key.startswith(prefix)]
+
+
+def texts(recording: Recording, key: str) -> list[str]:
+    return [str(value) for value in Recording(recording.path)[key]]
 
 
 # ---- operators
@@ -101,7 +67,7 @@ def test_one_layer_operators_agree_with_the_official_ones(source, setting):
         for name, result in results.items():
             recorded = d[f"{setting}.{name}{suffix}"]
             agree(result * slope, recorded.mT if suffix else recorded[None], FORMULA)
-        for key in d.under(f"{setting}.NDI."):
+        for key in under(d, f"{setting}.NDI."):
             kind, leak, batch = re.fullmatch(r".*NDI\.(\w+)\.alpha([\d.]+?)(\.batch)?", key).groups()
             if bool(batch) == bool(suffix):
                 b = d[f"{setting}.B_{kind}"]
@@ -116,7 +82,7 @@ def test_finite_dynamics_agrees_with_the_official_loop(source, setting, limit, m
     d = load(source, "unit")
     weight, b, delta = (d[f"{setting}.{key}"] for key in ("W", "B_negT", "delta"))
     pattern = re.compile(r".*\.alpha([\d.]+)\.(linear|tanh)(?:\.(?:dt(0\.1)_)?tsteps(\d+))?")
-    keys = d.under(f"{setting}.DI.")
+    keys = under(d, f"{setting}.DI.")
     assert keys
     for key in keys:
         leak, dynamics, dt, tsteps = pattern.fullmatch(key).groups()
@@ -152,7 +118,7 @@ def test_the_single_loop_agrees_with_the_official_one(source, scale, limit, monk
     weights, b, delta = [d[f"{scale}.W1"], d[f"{scale}.W2"]], d[f"{scale}.B"], d[f"{scale}.delta3"][None]
     slopes = [d[f"{scale}.dh1"][None], d[f"{scale}.dh2"][None]]
     slopes_of = {"tanh": None, "linear": [torch.ones_like(s) for s in slopes], "linearized": slopes}
-    keys = [key for key in d.under(scale) if key.endswith("del1")]
+    keys = [key for key in under(d, scale) if key.endswith("del1")]
     assert keys
     for key in keys:
         leak, tsteps, kind = re.fullmatch(r"\w+\.alpha([\d.]+)\.tsteps(\d+)\.(\w+)\.del1", key).groups()
@@ -202,8 +168,8 @@ class Run:
 
     def __init__(self, recording: Recording, model: str, net, params, lr, decay=0.0, **options):
         self.recording, self.model, self.net = recording, model, net
-        at = recording.text("meta.model_name").index(model)
-        name, self.fback = recording.text("meta.model_type")[at], recording.text("meta.fback_type")[at]
+        at = texts(recording, "meta.model_name").index(model)
+        name, self.fback = texts(recording, "meta.model_type")[at], texts(recording, "meta.fback_type")[at]
         hyper = {"leak": float(recording["meta.leak_vals"][at])} if name in ("NDI", "DI", "SDI") else {}
         if name not in ("BP", "PBP"):
             scale = 50.0 if self.fback == "neg-transpose-fa" else 1.0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,9 +12,9 @@ from credit.methods.targets.chain import links
 from credit.methods.targets.losses import difference_reconstruction, reconstruction
 from credit.nets.pooling import Pool
 from credit.numerics.rand import as_rand
+from tests.golden.recordings import COMPLETE, HERE, Recording
+from tests.golden.recordings import agree as agree_to
 
-HERE = Path(__file__).parent
-COMPLETE = HERE.parents[2] / "shared" / "oracles"
 TOLERANCE = 1e-12
 RULES = {"ldrl": "ldrl", "vanilla": "dtp", "tp": "tp"}
 NAMES = {
@@ -33,13 +30,8 @@ every_net = pytest.mark.parametrize("which", ["lenet", "vgg"])
 with_residual = pytest.mark.parametrize("which", ["lenet", "vgg", "res"])
 
 
-@cache
-def load(source: str, name: str) -> dict[str, np.ndarray]:
-    path = (HERE if source == "slices" else COMPLETE) / f"dtp_{name}.npz"
-    if not path.exists():
-        pytest.skip(f"this recording is not here ({path})")
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
+def load(source: str, name: str) -> Recording:
+    return Recording((HERE if source == "slices" else COMPLETE) / f"dtp_{name}.npz")
 
 
 def net_of(which: str, bias: bool = True):
@@ -73,10 +65,7 @@ def batch_of(file, prefix=""):
 
 
 def agree(ours, recorded, tolerance=TOLERANCE):
-    recorded = torch.as_tensor(recorded)
-    assert ours.shape == recorded.shape
-    worst = (ours - recorded).abs().max() / recorded.abs().max().clamp(min=1e-30)
-    assert worst <= tolerance, f"relative deviation {worst:.2e} exceeds {tolerance}"
+    agree_to(ours, recorded, tolerance)
 
 
 def chain_of(file, which):

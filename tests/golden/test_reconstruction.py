@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,8 +10,9 @@ import credit
 from credit.methods.reconstruction.losses import difference, difference_loss
 from credit.nets.conv import Conv
 from credit.nets.pooling import Pool
+from tests.golden.recordings import HERE, Recording
+from tests.golden.recordings import agree as agree_to
 
-HERE = Path(__file__).parent
 SIZES = (12, 9, 8, 7, 5)
 RULES = {
     "dtp": ("drl_dtp", "tanh"), "dtpdrl": ("dtpdrl", "tanh"), "ddtplinear": ("ddtp_linear", "linear"),
@@ -23,10 +21,8 @@ RULES = {
 every_rule = pytest.mark.parametrize("kind", RULES)
 
 
-@cache
-def load(kind: str) -> dict[str, np.ndarray]:
-    with np.load(HERE / f"dtp_drl_{kind}.npz") as file:
-        return {key: file[key] for key in file.files}
+def load(kind: str) -> Recording:
+    return Recording(HERE / f"dtp_drl_{kind}.npz")
 
 
 def layer_of(file, weight, bias, i):
@@ -51,10 +47,7 @@ def start(kind):
 
 
 def agree(ours, recorded, tolerance=1e-12):
-    recorded = torch.as_tensor(recorded)
-    assert ours.shape == recorded.shape
-    worst = (ours - recorded).abs().max() / recorded.abs().max().clamp(min=1e-30)
-    assert worst <= tolerance, f"relative deviation {worst:.2e} exceeds {tolerance}"
+    agree_to(ours, recorded, tolerance)
 
 
 @every_rule
