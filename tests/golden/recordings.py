@@ -100,9 +100,9 @@ PLACES = pytest.mark.parametrize("place", [None, 0, 1], ids=["alone", "first", "
 
 
 def beside(array: torch.Tensor, place: int | None) -> torch.Tensor:
-    """A stack of two, the array at `place` and another like it; without a place, the array."""
+    """A stack of two, the array at `place` and another like it; without a place, a copy."""
     if place is None:
-        return array
+        return array.clone()
     other = 0.9 * array.flip(-1) if array.is_floating_point() else array
     return torch.stack([array, other] if place == 0 else [other, array])
 
