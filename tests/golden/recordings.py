@@ -112,6 +112,11 @@ def alone(array: torch.Tensor, place: int | None) -> torch.Tensor:
     return array if place is None else array[place]
 
 
+def both(value: float, place: int | None) -> float | list[float]:
+    """A hyperparameter of the member at `place` beside another one."""
+    return value if place is None else [value, 0.7 * value] if place == 0 else [0.7 * value, value]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write down what was read, where a file for it is named."""
     if NOTE in os.environ:

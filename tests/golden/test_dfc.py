@@ -6,108 +6,40 @@ repository (marked slow).
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 import torch
 
 import credit
 from credit.methods.control.controller import Controller, simulate
 from credit.methods.control.frame import Absolute, Deviation
+from credit.methods.control.loops.arrays import Noise
+from credit.methods.control.simulation import Simulation
 from credit.methods.mn import shift_gradients
-from credit.nets.jacobian import output_jacobian
+from credit.nets.jacobian import chain, output_jacobian, slopes
 from credit.numerics.linalg import largest_real_part
 from credit.probes.angles import update_angles
-from credit.probes.base import Moment
 from credit.probes.condition_one import ConditionOne, condition_one, rate_norms
 from credit.probes.controller_stability import MATRICES, ControllerStability, stability_matrices
 from credit.probes.feedback_alignment import FeedbackAlignment
 from credit.probes.null_space import NullSpace
 from credit.probes.ssa_angle import SSAAngle, analytic_state, ssa_reference
-from tests.golden.recordings import COMPLETE, HERE, Recording
-from tests.golden.recordings import agree as agree_to
-
-EXACT = 1e-11  # relative to an array's largest entry
-EXACT_ANGLE = 1e-9  # absolute
-STEP, ALPHA = 0.5, 0.01  # of all recordings but the loops
-RULES = {"ss": "dfc_ss", "dfc": "dfc", "ssa": "dfc_ssa"}
-
-
-def slices(kind: str) -> dict[str, Recording]:
-    """{case: arrays} of one kind of recording."""
-    whole = Recording(HERE / f"dfc_{kind}.npz")
-    return {case: whole.under(f"{case}/") for case in dict.fromkeys(key.partition("/")[0] for key in whole)}
-
-
-SLICES = {kind: slices(kind) for kind in ("core", "feedback", "loop", "dfa")}
-
-
-def cases(kind: str):
-    """Parametrisation over the slices, and over the full recordings where they are."""
-    params = [pytest.param(data, id=f"slice-{name}") for name, data in SLICES[kind].items()]
-    files = sorted(COMPLETE.glob(f"dfc_{kind}_*.npz"))
-    if not files:
-        reason = "the full recordings are not beside this repository"
-        params.append(pytest.param(None, id="full", marks=pytest.mark.skip(reason=reason)))
-    for path in files:
-        params.append(pytest.param(path, id=f"full-{path.stem}", marks=pytest.mark.slow))
-    return pytest.mark.parametrize("data", params, indirect=True)
-
-
-@pytest.fixture
-def data(request) -> Recording:
-    """Arrays of a recording."""
-    return request.param if isinstance(request.param, Recording) else Recording(request.param)
-
-
-def agree(ours: torch.Tensor, recorded: np.ndarray, tolerance: float = EXACT) -> None:
-    agree_to(ours, recorded, tolerance)
-
-
-def near(ours: torch.Tensor, recorded: np.ndarray) -> None:
-    """Angles and ratios."""
-    assert (ours.squeeze() - torch.as_tensor(recorded)).abs().max() <= EXACT_ANGLE
-
-
-def rows(probe, moment: Moment) -> dict[tuple[str, str], torch.Tensor]:
-    return {(metric, layer): value for metric, layer, value in probe.measure(moment)}
-
-
-def tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(array).clone()
-
-
-def build(data, suffix: str = ""):
-    """Net, parameters, state and depth of a recording."""
-    depth = sum(key.startswith(f"W{suffix}_") for key in data)
-    weights = [tensor(data[f"W{suffix}_{i}"]) for i in range(depth)]
-    hidden = str(data["activation"]) if "activation" in data else "tanh"
-    hidden = {"relu": "relu_closed"}.get(hidden, hidden)  # the official relu has derivative 1 at exactly 0
-    loss = {"ce": "softmax_cross_entropy", "mse": "mse"}[str(data["loss"]) if "loss" in data else "ce"]
-    net = credit.dense([weights[0].shape[1], *(w.shape[0] for w in weights)], hidden, loss=loss)
-    params = {str(i): {"weight": w, "bias": tensor(data[f"b{suffix}_{i}"])} for i, w in enumerate(weights)}
-    names = [f"Q{suffix}_{i}" for i in range(depth)]
-    state = {"feedback": {str(i): tensor(data[name]) for i, name in enumerate(names) if name in data}}
-    return net, params, state, depth
-
-
-def batch_of(data) -> credit.Batch:
-    x = tensor(data["x"])
-    return credit.Batch(x, tensor(data["y"]) if "y" in data else torch.zeros(len(x), dtype=torch.int64))
-
-
-def gradients_agree(gradients, data, name: str) -> None:
-    for i, block in gradients.items():
-        agree(block["weight"], data[f"{name}_dW_{i}"])
-        agree(block["bias"], data[f"{name}_db_{i}"])
-
-
-def moment_of(rule, net, params, state, batch) -> Moment:
-    step = rule.gradients(net, params, state, batch, None)
-    step.info["gradients"] = step.gradients
-    return Moment(net, rule, params, state, batch, step.info, params, state, None)
-
+from tests.golden.dfc import (
+    ALPHA,
+    RULES,
+    STEP,
+    agree,
+    batch_of,
+    build,
+    cases,
+    every_way,
+    gradients_agree,
+    moment_of,
+    near,
+    rows,
+    simulated_by,
+    tensor,
+)  # fmt: skip
+from tests.golden.recordings import PLACES, alone, beside, both
 
 # ---- DFC-SSA
 
@@ -117,24 +49,29 @@ def moment_of(rule, net, params, state, batch) -> Moment:
 @pytest.mark.parametrize("initial", [False, True])
 @pytest.mark.parametrize("absolute", [False, True])
 @pytest.mark.parametrize("solver", ["direct", "woodbury"])
-def test_dfc_ssa(data, rule, initial, absolute, solver):
+@PLACES
+def test_dfc_ssa(data, rule, initial, absolute, solver, place):
     name = f"ssa_{rule}" + ("_initact" if initial else "")
     if f"{name}_dW_0" not in data:
         pytest.skip("not in this slice")
-    net, params, state, depth = build(data)
+    net, params, state, depth = build(data, place=place)
     method = credit.method(
-        "dfc_ssa", target_stepsize=STEP, alpha=ALPHA, learning_rule=rule, initial_activations=initial,
-        absolute=absolute, solver=solver, clip_norm=None,
+        "dfc_ssa", target_stepsize=both(STEP, place), alpha=both(ALPHA, place), learning_rule=rule,
+        initial_activations=initial, absolute=absolute, solver=solver, clip_norm=None,
     )  # fmt: skip
-    step = method.gradients(net, params, state, batch_of(data), None)
-    gradients_agree(step.gradients, data, name)
-    agree(step.info["target"], data["output_target"])
-    agree(step.info["control"], data["ssa_u"])
+    step = method.gradients(net, params, state, batch_of(data, place), None)
+    gradients_agree(step.gradients, data, name, place)
+    agree(alone(step.info["loss"], place).squeeze(), data["loss_value"])
+    agree(alone(step.info["error"], place), data["loss_grad_output"])
+    agree(alone(step.info["target"], place), data["output_target"])
+    agree(alone(step.info["control"], place), data["ssa_u"])
     for i in range(depth):
-        agree(step.info["settled"].shift[i], data[f"ssa_delta_v_{i}"])
+        agree(alone(step.info["settled"].shift[i], place), data[f"ssa_delta_v_{i}"])
+        agree(alone(step.info["trace"].blocks[i].pre, place), data[f"ff_v_{i}"])
+        agree(alone(step.info["trace"].blocks[i].out, place), data[f"ff_r_{i}"])
         if not initial:
-            agree(step.info["settled"].voltages()[i], data[f"ssa_v_{i}"])
-            agree(step.info["settled"].absolute_rates()[i], data[f"ssa_r_{i}"])
+            agree(alone(step.info["settled"].voltages()[i], place), data[f"ssa_v_{i}"])
+            agree(alone(step.info["settled"].absolute_rates()[i], place), data[f"ssa_r_{i}"])
 
 
 # ---- the simulated controller
@@ -142,11 +79,12 @@ def test_dfc_ssa(data, rule, initial, absolute, solver):
 COURSES = ["std", "pro", "noinst", "integral", "converged", "mixed"]
 
 
-def constants(data, course: str) -> dict:
+def constants(data, course: str, place: int | None = None) -> dict:
     value = {key.partition("_hp_")[2]: data[key].item() for key in data if key.startswith(f"dyn_{course}_hp_")}
+    assert value["simulate_layerwise"] == value["inst_transmission"] or course == "noinst"
     return {
-        "dt": value["dt_di"], "time_points": value["tmax_di"], "k_p": value["k_p"],
-        "tau": value["time_constant_ratio"], "instant_transmission": value["inst_transmission"],
+        "dt": both(value["dt_di"], place), "time_points": value["tmax_di"], "k_p": both(value["k_p"], place),
+        "tau": both(value["time_constant_ratio"], place), "instant_transmission": value["inst_transmission"],
         "proactive": value["proactive_controller"],
     }  # fmt: skip
 
@@ -169,6 +107,9 @@ def test_the_course_of_the_controller(data, course, frame):
     assert len(snapshots) == value["time_points"]
     snapshots = snapshots[-len(data[f"dyn_{course}_u"]) :]
     agree(torch.stack([s.control for s in snapshots]), data[f"dyn_{course}_u"])
+    if f"dyn_{course}_error_norm" in data:
+        errors = [(frame.goal(delta) - s.rates[-1]).norm(dim=-1) for s in snapshots]
+        agree(torch.stack(errors), data[f"dyn_{course}_error_norm"])
     for i in range(depth if f"dyn_{course}_va_0" in data else 0):
         agree(torch.stack([s.apical[i] for s in snapshots]), data[f"dyn_{course}_va_{i}"])
         for name, part in (("vb", "basal"), ("vs", "somatic")):
@@ -195,135 +136,67 @@ def test_the_noisy_course_of_the_controller(data, frame):
     agree(torch.stack([s.control for s in snapshots]), data["noisy_u"])
     for i in range(depth):
         agree(torch.stack([s.apical[i] for s in snapshots]), data[f"noisy_va_{i}"])
-        somatic = [frame.absolute_voltage(i, s.somatic[i]) for s in snapshots]
-        agree(torch.stack(somatic), data[f"noisy_vs_{i}"])
+        for name, part in (("vb", "basal"), ("vs", "somatic")):
+            ours = [frame.absolute_voltage(i, getattr(s, part)[i]) for s in snapshots]
+            agree(torch.stack(ours), data[f"noisy_{name}_{i}"])
+        agree(torch.stack([frame.absolute_rate(i, s.rates[i]) for s in snapshots]), data[f"noisy_r_{i}"])
+
+
+@cases("core")
+@every_way
+def test_the_end_of_the_noisy_course(data, engine, absolute, place, monkeypatch):
+    """By every engine: the voltages, rates and control that the recorded course ends with."""
+    if "noisy_u" not in data:
+        pytest.skip("not in this recording")
+    simulated_by(engine, monkeypatch)
+    net, params, state, depth = build(data, place=place)
+    value = {key.removeprefix("noisy_hp_"): data[key].item() for key in data if key.startswith("noisy_hp_")}
+    frame = (Absolute if absolute else Deviation)(net, params, net.forward(params, beside(tensor(data["x"]), place)))
+    number = {key: both(value[key], place) for key in ("k_p", "dt", "tau_ratio", "apical")}
+    controller = Controller(
+        both(ALPHA, place), number["k_p"], number["dt"], value["tmax"], number["tau_ratio"], number["apical"]
+    )
+    sigmas = [both(value["sigma"], place)] * (depth - 1) + [both(value["sigma_output"], place)]
+    draws = [beside(tensor(data[f"noisy_noise_{i}"]), place) for i in range(depth)]
+    noise = Noise(draws, [controller.noise_gain(s) for s in sigmas])
+    goal = frame.goal(beside(-STEP * tensor(data["loss_grad_output"]), place))
+    last = Simulation(frame, list(state["feedback"].values()), goal, controller, noise).last()
+    agree(alone(last.control, place), data["noisy_u"][-1])
+    for i in range(depth):
+        agree(alone(last.apical[i], place), data[f"noisy_va_{i}"][-1])
+        for name, part in (("vb", "basal"), ("vs", "somatic")):
+            ours = frame.absolute_voltage(i, getattr(last, part)[i])
+            agree(alone(ours, place), data[f"noisy_{name}_{i}"][-1])
+        agree(alone(frame.absolute_rate(i, last.rates[i]), place), data[f"noisy_r_{i}"][-1])
 
 
 @cases("core")
 @pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("rule", ["ss", "dfc"])
 @pytest.mark.parametrize("variant", ["", "_eff", "_masked"])
-@pytest.mark.parametrize("absolute", [False, True])
-def test_dfc_and_dfc_ss(data, course, rule, variant, absolute):
+@every_way
+def test_dfc_and_dfc_ss(data, course, rule, variant, engine, absolute, place, monkeypatch):
     name = f"dyn_{course}_{rule}{variant}"
     if f"{name}_dW_0" not in data:
         pytest.skip("not in this recording")
-    net, params, state, _ = build(data)
+    if (rule, variant) == ("dfc", "_eff") and engine != "plain":
+        pytest.skip("this form looks at every time point: no engine but the plain one has them")
+    if course in ("mixed", "converged") and (engine, place) == ("plain", 1):
+        pytest.skip("a long course; other engines have it in stacks")
+    simulated_by(engine, monkeypatch)
+    net, params, state, _ = build(data, place=place)
     method = credit.method(
-        RULES[rule], target_stepsize=STEP, alpha=ALPHA, clip_norm=None, absolute=absolute,
+        RULES[rule], target_stepsize=both(STEP, place), alpha=both(ALPHA, place), clip_norm=None, absolute=absolute,
         efficient=variant == "_eff", include_non_converged=variant != "_masked" and course != "mixed",
-        controller=constants(data, course),
+        controller=constants(data, course, place),
     )  # fmt: skip
-    step = method.gradients(net, params, state, batch_of(data), None)
-    gradients_agree(step.gradients, data, name)
+    step = method.gradients(net, params, state, batch_of(data, place), None)
+    gradients_agree(step.gradients, data, name, place)
     for key in (f"{name}_converged", f"dyn_{course}_converged"):
         if key in data and not (variant == "_eff" and key == f"dyn_{course}_converged"):
-            assert step.info["converged"].tolist() == data[key].astype(bool).tolist()
-
-
-# ---- learning of the feedback weights
-
-PHASES = ["layerwise_inst", "blockwise_noinst", "smallsigma", "integral", "homeostatic"]
-
-
-def feedback_constants(value: dict) -> dict:
-    return {
-        "alpha": value["alpha_fb"], "dt": value["dt_di_fb"], "k_p": value["k_p_fb"], "time_points": value["tmax_di_fb"],
-        "tau": value["time_constant_ratio_fb"], "tau_apical": value["apical_time_constant_fb"],
-        "sigma": value["sigma_fb"], "sigma_output": value["sigma_output_fb"],
-        "instant_transmission": value.get("inst_transmission_fb", True),
-    }  # fmt: skip
-
-
-@cases("feedback")
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("absolute", [False, True])
-def test_the_gradient_and_the_step_of_the_feedback_weights(data, phase, absolute):
-    name = f"fb_{phase}"
-    if f"{name}_dQ_0" not in data:
-        pytest.skip("not in this recording")
-    net, params, state, depth = build(data)
-    value = {key.partition("_hp_")[2]: data[key].item() for key in data if key.startswith(f"{name}_hp_")}
-    feedback = feedback_constants(value) | {"decay": data["opt_feedback_wd"].item()}
-    if phase == "homeostatic":
-        feedback |= {"homeostatic": True, "decay": value["homeostatic_wd_fb"]}
-        state["homeostatic"] = torch.tensor(value["homeostatic_constant"], dtype=torch.float64)
-    noise = {f"feedback_noise.{i}": tensor(data[f"{name}_noise_{i}"]) for i in range(depth)}
-    method = credit.method("dfc_ssa", absolute=absolute, feedback=feedback | {"clip_norm": None})
-    gradients, _ = method.feedback_gradients(net, params, state, batch_of(data), noise)
-    for i in range(depth):
-        agree(gradients[str(i)], data[f"{name}_dQ_{i}"])
-    if phase == "homeostatic":
-        return  # its recorded steps have the optimiser's decay on top, which no published option combines
-    for optimizer in ("Adam", "SGD"):
-        for frozen in (False, True):
-            learning = feedback | {"optimizer": optimizer.lower(), "lr": 0.01, "eps": 1e-6}
-            method = credit.method("dfc_ssa", absolute=absolute, feedback=learning, train_output_feedback=not frozen)
-            own = copy.deepcopy(state)
-            opt = method.optimizer(net, params, own, {"name": "sgd", "lr": 0.1})
-            method.feedback_pass(net, params, opt, own, batch_of(data), noise)
-            for i in range(depth):
-                after = f"{name}_Qnew_{optimizer}" + ("_frozenout" if frozen else "")
-                agree(own["feedback"][str(i)], data[f"{after}_{i}"])
-
-
-@cases("feedback")
-@pytest.mark.parametrize(("rule", "recorded"), [("forward", "special"), ("steady", "old")])
-def test_the_two_other_rules_for_the_feedback_weights(data, rule, recorded):
-    net, params, state, depth = build(data)
-    sigma = data[f"{recorded}_hp_sigma_fb"].item()
-    noise = {f"feedback_noise.{i}": tensor(data[f"{recorded}_noise_{i}"]) / sigma for i in range(depth)}
-    method = credit.method("dfc_ssa", feedback={"rule": rule, "sigma": sigma, "clip_norm": None}, alpha=ALPHA)
-    gradients, _ = method.feedback_gradients(net, params, state, batch_of(data), noise)
-    for i in range(depth):
-        agree(gradients[str(i)], data[f"{recorded}_dQ_{i}"])
-
-
-@cases("core")
-def test_the_initial_feedback_as_a_product_of_the_weights(data):
-    net, params, _, depth = build(data)
-    state = credit.method("dfc_ssa", feedback="weight_product").init(net, params, 0)
-    for i in range(depth):
-        agree(state["feedback"][str(i)], data[f"Q_weight_product_{i}"])
-
-
-@cases("loop")
-@pytest.mark.parametrize("absolute", [False, True])
-def test_alternating_steps_of_feedback_and_forward_weights(data, absolute):
-    net, params, state, depth = build(data, "0")
-    value = {key.removeprefix("hp_"): data[key].item() for key in data if key.startswith("hp_")}
-    kind = str(data["method"])
-    feedback = feedback_constants(value) | {
-        "clip_norm": value["clip_grad_norm"], "optimizer": "adam", "lr": value["lr_fb"], "eps": value["epsilon_fb"],
-        "betas": (value["beta1_fb"], value["beta2_fb"]), "decay": value["feedback_wd"],
-    }  # fmt: skip
-    hyper = {
-        "absolute": absolute, "target_stepsize": value["target_stepsize"], "alpha": value["alpha_di"],
-        "clip_norm": value["clip_grad_norm"], "feedback": feedback,
-    }  # fmt: skip
-    if kind != "ssa":
-        controller = {
-            "dt": value["dt_di"], "time_points": value["tmax_di"], "k_p": value["k_p"],
-            "tau": value["time_constant_ratio"], "proactive": value["proactive_controller"],
-        }  # fmt: skip
-        hyper |= {"controller": controller, "efficient": kind == "ss"}
-    method = credit.method(RULES[kind], **hyper)
-    settings = {
-        "name": "adam", "lr": value["lr"], "betas": [value["beta1"], value["beta2"]], "eps": value["epsilon"]
-    }  # fmt: skip
-    opt = method.optimizer(net, params, state, settings)
-    for k in range(sum(key.endswith("_loss") for key in data)):
-        batch = credit.Batch(tensor(data["X"][k]), tensor(data["Y"][k]))
-        noise = {f"feedback_noise.{i}": tensor(data[f"step{k}_noise_{i}"]) for i in range(depth)}
-        params, opt, state, _ = method.feedback_pass(net, params, opt, state, batch, noise)
-        for i in range(depth):
-            agree(state["feedback"][str(i)], data[f"step{k}_Q_{i}"])
-        params, opt, state, info = method.update(net, params, opt, state, batch, None)
-        agree(info["loss"], data[f"step{k}_loss"])
-        gradients_agree(info["gradients"], data, f"step{k}")
-        for i in range(depth):
-            agree(params[str(i)]["weight"], data[f"step{k}_W_{i}"])
-            agree(params[str(i)]["bias"], data[f"step{k}_b_{i}"])
+            assert alone(step.info["converged"], place).tolist() == data[key].astype(bool).tolist()
+    if f"dyn_{course}_diverged" in data:
+        assert alone(step.info["sums"]["samples_diverged"], place) == data[f"dyn_{course}_diverged"].sum()
 
 
 # ---- references and measures
@@ -418,16 +291,34 @@ def test_the_angle_to_dfc_ssa(data, rule):
 
 
 @cases("core")
-def test_the_jacobian_is_that_of_the_recordings(data):
-    if "J" not in data:
-        pytest.skip("in dfc_bp_mn.npz, see test_baselines.py")
-    net, params, _, _ = build(data)
-    agree(torch.cat(output_jacobian(net, params, net.forward(params, tensor(data["x"]))), -1), data["J"])
+@PLACES
+def test_the_jacobian_is_that_of_the_recordings(data, place):
+    """Of the output by the voltages and by the rates of all layers."""
+    net, params, _, depth = build(data, place=place)
+    trace = net.forward(params, beside(tensor(data["x"]), place))
+    found = output_jacobian(net, params, trace)
+    if "J" in data:  # otherwise in dfc_bp_mn.npz, see test_baselines.py
+        agree(alone(torch.cat(found, -1), place), data["J"])
+    weights = [params[str(i)]["weight"] for i in range(depth)]
+    own, by_rates = slopes(net, trace), []
+    for i in range(depth):
+        by_rates.append(chain(weights, [torch.ones_like(s) if k == i else s for k, s in enumerate(own)])[i])
+        agree(alone(found[i], place), alone(by_rates[i] * own[i].unsqueeze(-2), place))
+    agree(alone(torch.cat(by_rates, -1), place), data["J_post"])
 
 
 @cases("dfa")
-def test_direct_feedback_alignment_as_in_the_dfc_code(data):
-    net, params, state, _ = build(data)
-    method = credit.method("dfa", target_stepsize=data["target_stepsize"].item(), clip_norm=1.0)
-    step = method.gradients(net, params, state, batch_of(data), None)
-    gradients_agree(step.gradients, data, "dfa")
+@PLACES
+def test_direct_feedback_alignment_as_in_the_dfc_code(data, place):
+    net, params, state, depth = build(data, place=place)
+    step_size = both(data["target_stepsize"].item(), place)
+    method = credit.method("dfa", target_stepsize=step_size, clip_norm=1.0)
+    batch = batch_of(data, place)
+    step = method.gradients(net, params, state, batch, None)
+    gradients_agree(step.gradients, data, "dfa", place)
+    for i in range(depth):
+        trace = step.info["trace"].blocks[i]
+        slope = net.block(i).phi.derivative(trace.pre, trace.act)
+        # A layer learns its target times the slope: phi' (target - r) is minus the target's step times our delta.
+        toward = torch.as_tensor(data[f"dfa_target_{i}"]) - alone(trace.out, place)
+        agree(alone(step.info["deltas"][i], place) * -STEP, toward * alone(slope, place), 1e-10)

@@ -21,7 +21,7 @@ from credit.probes.inversion_angles import InversionAngles
 from credit.tasks.images import Images, Reconstruction
 from credit.tasks.supervised import Split
 from credit.training.learner import Learner
-from tests.golden.recordings import Recording, agree, alone, beside, moved
+from tests.golden.recordings import Recording, agree, alone, beside, both, moved
 from tests.golden.test_di import load, sources
 
 TRAINING = 1e-10
@@ -35,11 +35,6 @@ IMAGES = ("BP", "FA", "PBP", "NDI", "NDI-2")
 
 def texts(recording: Recording, key: str) -> list[str]:
     return [str(value) for value in Recording(recording.path)[key]]
-
-
-def both(value: float, place: int | None) -> float | list[float]:
-    """A hyperparameter of the recorded member beside another one."""
-    return value if place is None else [value, 0.7 * value] if place == 0 else [0.7 * value, value]
 
 
 class Run:
