@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import credit
 from credit.errors import CheckpointError, ConfigError
 from credit.methods.control import linearised as reduced
-from credit.methods.control.controller import Controller, simulate
+from credit.methods.control.controller import Controller, converged, simulate
 from credit.methods.control.frame import Absolute, Deviation
 from credit.methods.control.steady import linear_control, newton, spread_control
 from credit.nets import activations
@@ -271,6 +271,22 @@ def test_a_system_without_delay_is_one_whose_time_constant_is_the_step():
         hyper = {"dt": 0.01, "time_points": 30, "k_p": 0.2}
         instant = gradients(name, instant_system=True, instant_transmission=False, **hyper)
         assert apart(instant, gradients(name, tau=1e-5, **hyper)) < 1e-12
+
+
+def test_residual_and_error_say_which_samples_have_converged_and_which_diverged():
+    """Residual e - alpha u relative to the output: below 1e-5, or above 1; the error below epsilon^2 of its start."""
+    output = torch.tensor([[3.0, 4.0]] * 4, dtype=DOUBLE)
+    nothing, start_error = torch.zeros(4, 2, dtype=DOUBLE), torch.ones(4, 2, dtype=DOUBLE)
+    error = torch.tensor([[4.9e-5, 0], [5.1e-5, 0], [0, 4.9], [0, 5.1]], dtype=DOUBLE)
+    good, bad = converged(error, nothing, output, start_error, 0.1, 0.5)
+    assert good.tolist() == [True, False, False, False]
+    assert bad.tolist() == [False, False, False, True]
+    error = torch.tensor([0.24, 0.26, -0.24, 24.0], dtype=DOUBLE)[:, None] * start_error
+    steady = error / 0.1  # e = alpha u: no residual
+    good, bad = converged(error, steady, output, start_error, 0.1, 0.5)
+    assert good.tolist() == [True, False, True, False]
+    assert not bad.any()
+    assert not converged(error, steady, output, start_error, 0.2, 0.5)[0].any()  # another leak, another residual
 
 
 @pytest.mark.parametrize("name", ["dfc", "dfc_ss"])

@@ -32,6 +32,28 @@ def test_chunks_of_online_updates_are_the_updates_one_by_one(name, bias, loss):
     assert torch.equal(*(opt.state_dict()["steps"] for _, opt, _, _ in runs))
 
 
+def test_feedback_is_made_stable_after_every_sample_of_a_chunk():
+    """With the weights and at the step at which it is when samples come one by one."""
+    net, runs = credit.dense([70, 12, 9, 4], "tanh", loss="half_squared_error"), []
+    for at_once in (1, 10):
+        _, rule, rand, params, state = prepared("di", net=net, euler_steps=9, ssa_steps=2, ssa_min_steps=1, clip=1.0)
+        start = {i: b.neg_().clone() for i, b in state["feedback"].items()}  # positive feedback
+        opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.02})
+        batch, sums = small_batch(net, [3, 8], 20), 0
+        for k in range(0, 20, at_once):
+            part = cut(batch, k, k + at_once)
+            fast = ask(rule, net, params, opt, state, cut(batch, k, k + 1), 1) if at_once > 1 else None
+            run = fast or (lambda *args, rule=rule: rule.update(net, *args))
+            params, opt, state, info = run(params, opt, state, part, rand)
+            sums = sums + info["sums"]["restabilized"]
+        runs.append((state["feedback"], sums))
+    (one, times), (other, again) = runs
+    assert times.tolist() == again.tolist()
+    assert (times >= 20).all()
+    for i, b in one.items():
+        close(other[i] - start[i], b - start[i], 1e-8)
+
+
 def online_run(name, net, at_once, start=None, lr=(0.02, 0.05), **hyper):
     """(params, opt, state, losses) after 30 samples, `at_once` of them in a chunk."""
     _, rule, rand, params, state = prepared(name, net=net, **hyper)
