@@ -23,6 +23,7 @@ from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import DeploymentMethod
 
 try:
@@ -33,6 +34,7 @@ except ValueError as error:
 STOP = Stop()
 if workflow.is_main_process:
     mark_call()
+    atexit.register(WORKFLOW.present.save)
 
 RESULTS = WORKFLOW.results
 DATA = WORKFLOW.settings.data_folder
@@ -55,7 +57,7 @@ wildcard_constraints:
     experiment=r"[a-z][a-z0-9_]*",
     dataset=r"[a-z][a-z0-9_]*",
     method=r"[a-z][a-z0-9_-]*",
-    shard=r"\d+",
+    shard=r"\d+(?:\.short)?",
 
 
 def all_targets():
@@ -96,7 +98,22 @@ def train_spec_of(key, dataset, method, shard):
 
 
 def train_spec(wildcards):
-    return train_spec_of(*cell_of(wildcards), int(wildcards.shard))
+    return train_spec_of(*cell_of(wildcards), wildcards.shard)
+
+
+FORCED = set()
+
+
+def judge(spec, files, choice=None):
+    # A result says itself what it was made from. Snakemake has its own records, but none of a file that was copied here,
+    # or whose job ended after the driver was killed; and what was put in a file's place it does not see.
+    judges = workflow.is_main_process and RerunTrigger.PARAMS in workflow.rerun_triggers
+    stale = WORKFLOW.present.stale(spec, *files, choice=choice) if judges else []
+    if stale and not FORCED:
+        why = f"what differs, for example: python -m credit why {stale[0]}"
+        print(f"results that are not what would be made now are made again (forced execution); {why}", file=sys.stderr)
+    FORCED.update(stale)
+    workflow.dag.forcefiles.update(stale)
 
 
 def data_inputs(cell):
@@ -105,20 +122,26 @@ def data_inputs(cell):
     return [WORKFLOW.data_path(cell.data)] if cell.data else []
 
 
+def choice_of(wildcards):
+    return "/".join((RESULTS, "runs", *cell_of(wildcards), "choice.json"))
+
+
 def search_inputs(wildcards):
     place = cell_of(wildcards)
     cell = WORKFLOW.cell(*place)
-    return data_inputs(cell) + WORKFLOW.weights_paths(place, cell.search["seeds"] if cell.search else [])
+    if not cell.search:
+        return data_inputs(cell)
+    judge(search_spec(wildcards), [choice_of(wildcards)])
+    return data_inputs(cell) + WORKFLOW.weights_paths(place, cell.search["seeds"])
 
 
 def train_inputs(wildcards):
     place = cell_of(wildcards)
     cell = WORKFLOW.cell(*place)
-    seeds = WORKFLOW.experiment(place[0]).shard_seeds(int(wildcards.shard))
-    choice = (
-        f"{RESULTS}/runs/{wildcards.paper}/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/choice.json"
-    )
-    return data_inputs(cell) + WORKFLOW.weights_paths(place, seeds) + ([choice] if cell.search else [])
+    run = f"{RESULTS}/runs/{'/'.join(place)}/shard{wildcards.shard}"
+    choice = [choice_of(wildcards)] if cell.search else []
+    judge(train_spec(wildcards), [f"{run}.jsonl"] + [f"{run}.safetensors"] * ("weights" in cell.keep), *choice)
+    return data_inputs(cell) + WORKFLOW.start_paths(place, wildcards.shard) + choice
 
 
 def collect_inputs(wildcards):

@@ -1,9 +1,10 @@
-# Training: a hyperparameter search where an experiment asks for one, then one job per shard of seeds.
+# Training: a hyperparameter search where an experiment asks for one, then one job per shard of seeds. `update` keeps what
+# is there until a job has made it anew, and when the job fails; that it is stale is seen by its header then (`judge`).
 rule search_settings:
     input:
         search_inputs,
     output:
-        ensure(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/choice.json", non_empty=True),
+        ensure(update(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/choice.json"), non_empty=True),
     log:
         f"{LOGS}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.log",
     benchmark:
@@ -30,7 +31,7 @@ rule train:
     input:
         train_inputs,
     output:
-        result=ensure(f"{RUN}.jsonl", non_empty=True),
+        result=ensure(update(f"{RUN}.jsonl"), non_empty=True),
     log:
         f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.log",
     benchmark:
@@ -54,7 +55,7 @@ rule train:
 # The same where an experiment keeps weights. One of the two patterns looks ahead for such a cell, the other excludes it.
 use rule train as train_keeping_weights with:
     output:
-        result=ensure(f"{RUN}.jsonl", non_empty=True),
-        weights=ensure(f"{RUN}.safetensors", non_empty=True),
+        result=ensure(update(f"{RUN}.jsonl"), non_empty=True),
+        weights=ensure(update(f"{RUN}.safetensors"), non_empty=True),
     wildcard_constraints:
         paper=rf"(?={KEEPING})[a-z]+",

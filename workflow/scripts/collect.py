@@ -12,12 +12,13 @@ from credit.provenance.spec import read_spec
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("spec", help="JSON text; holds paper and experiment")
+    parser.add_argument("spec", help="JSON text; holds paper and experiment, may hold select (seeds, epochs)")
     parser.add_argument("out", help="tidy table to write, CSV")
     parser.add_argument("results", nargs="+", help="result files of training jobs, JSON lines")
     args = parser.parse_args()
     spec = read_spec(args.spec)
-    write_table(args.out, collect(args.results, {k: spec[k] for k in ("paper", "experiment") if k in spec}))
+    of = {k: spec[k] for k in ("paper", "experiment") if k in spec}
+    write_table(args.out, collect(args.results, of, **spec.get("select", {})))
     remove_checkpoints(args.results)
 
 

@@ -72,10 +72,29 @@ def read_shard(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return spec, records
 
 
-def collect(paths: Sequence[str | Path], of: Mapping[str, str] | None = None) -> pd.DataFrame:
+def chosen(records: Iterable[dict[str, Any]], seeds: int | None, epochs: int | None) -> list[dict[str, Any]]:
+    """Records of the first seeds and epochs of a run that may be longer.
+
+    What was not measured at the last of these epochs goes on to where it next was.
+    """
+    mine = [r for r in records if seeds is None or r["seed"] < seeds]
+    if epochs is None:
+        return mine
+    last: dict[str, int] = {}
+    for record in mine:
+        if record["epoch"] >= epochs:
+            last[record["metric"]] = min(record["epoch"], last.get(record["metric"], record["epoch"]))
+    return [r for r in mine if r["epoch"] <= last.get(r["metric"], epochs)]
+
+
+def collect(
+    paths: Sequence[str | Path], of: Mapping[str, str] | None = None, seeds: int | None = None,
+    epochs: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Join the records of training jobs into one tidy table, in the order of `paths`.
 
-    of: what every job must be part of, e.g. {"paper": "dfc", "experiment": "fig3"}.
+    of: what every job must be part of, e.g. {"paper": "dfc", "experiment": "fig3"}. seeds, epochs: how many of each to
+    take, see `chosen`.
     Returns columns paper, experiment, dataset, method, seed, what else varies between members (sorted),
     epoch, step, metric, layer, value (NaN where it was not finite) and data_verified.
     Raises DataError for a damaged file, a job of another experiment, or a member that two files hold.
@@ -90,7 +109,7 @@ def collect(paths: Sequence[str | Path], of: Mapping[str, str] | None = None) ->
                 raise DataError(f"{path}: {key} is {spec[key]!r}, expected {expected!r}; remove this input")
         identity = {key: spec[key] for key in IDENTITY[:4]}
         verified = bool(spec["data"]["verified"]) if spec.get("data") else True  # a task may need no data set
-        for record in records:
+        for record in chosen(records, seeds, epochs):
             varied = sorted(record.keys() - {"seed", *RECORD})
             member = (spec["dataset"], spec["method"], record["seed"], *((k, record[k]) for k in varied))
             if owner.setdefault(member, path) != path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.parts import code_roots
+from credit.dag.shards import SHORT
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
@@ -60,7 +61,7 @@ def _start_reasons(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> l
     made = provenance.read_header(path)["provenance"].get("start", {})
     code = provenance.changed_modules(made["modules"], provenance.module_digests(*roots)) if made else []
     place, runs = SHARD.search(path.as_posix()), path.parents[4]
-    needed = workflow.weights_paths((f"{place[1]}/{place[2]}", place[3], place[4]), spec["seeds"])
+    needed = workflow.start_paths((f"{place[1]}/{place[2]}", place[3], place[4]), place[5])
     names = [name.removeprefix(f"{workflow.results}/runs/") for name in needed]
     return [f"start: {line}" for line in code] + [f"start: {n}: missing" for n in names if not (runs / n).exists()]
 
@@ -134,7 +135,9 @@ def is_planned(workflow: Workflow, path: str | Path) -> bool:
         return False
     if shard is None:
         return workflow.cell(found.key, dataset, method).search is not None
-    return bool(found.shard_seeds(int(shard)))
+    number = int(shard.removesuffix(SHORT))
+    served = workflow.shards((key, dataset, method), number).name
+    return bool(found.shard_seeds(number)) and shard == served
 
 
 def _kept_problems(path: Path, spec: Mapping[str, Any]) -> list[str]:

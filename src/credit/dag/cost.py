@@ -228,9 +228,9 @@ def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, di
 
 def upstream_jobs(workflow: Workflow, path: str, spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{result file: spec} of the jobs, and the search before them, from whose weights a job starts."""
-    paper, experiment, dataset, method, _ = SHARD.search(path).groups()
-    found = {}
-    for weights in workflow.weights_paths((f"{paper}/{experiment}", dataset, method), spec["seeds"]):
+    paper, experiment, dataset, method, shard = SHARD.search(path).groups()
+    place, found = (f"{paper}/{experiment}", dataset, method), {}
+    for weights in workflow.start_paths(place, shard) if shard else workflow.weights_paths(place, spec["seeds"]):
         result = f"{weights.removesuffix('.safetensors')}.jsonl"
         found[result] = workflow.run_spec(result)
         if found[result].get("searched"):

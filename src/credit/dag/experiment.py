@@ -8,6 +8,7 @@ entry for that data set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -63,6 +64,14 @@ class Experiment:
     @property
     def key(self) -> str:
         return f"{self.paper}/{self.name}"
+
+    def under(self, settings: Settings) -> Experiment:
+        """The same experiment under other settings of the same scale."""
+        other = copy(self)
+        other.settings, other._cells = settings, {}
+        for derived in ("datasets", "methods", "seeds", "seeds_per_job"):
+            other.__dict__.pop(derived, None)
+        return other
 
     def _narrowed(self, kind: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         defined = tuple(self.body[kind])

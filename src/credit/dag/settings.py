@@ -35,6 +35,11 @@ class Settings:
         """Folder of all results at this scale; neither scale overwrites the other."""
         return "results" if self.scale == "paper" else f"results/{self.scale}"
 
+    @property
+    def cuts(self) -> bool:
+        """Whether runs may have fewer seeds or epochs than their experiments say."""
+        return (self.seeds, self.epochs, self.seeds_per_job) != (None, None, None)
+
 
 def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:
     """Checked settings. Names may be lists or text with commas (`--config methods=bp,fa`); `null` may be text.

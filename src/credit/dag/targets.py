@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
+from credit.dag.artefacts import CURVES, Artefact
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
+from credit.dag.present import Present
 from credit.dag.settings import Settings, settings
+from credit.dag.shards import Shards, selection
 from credit.dag.start import Place, check_seeds, check_sources, starting, upstream_only
 from credit.data import catalog
 from credit.data.supplied import stamp
@@ -26,33 +30,9 @@ from credit.provenance import snapshot as provenance
 from credit.provenance.spec import VERSION, canonical_json, digest
 
 LAYOUT = ("rows", "columns")  # options of a table that its numbers do not depend on
-CURVES = "config/published/curves"
-SHARD = re.compile(r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+)\.(?:jsonl|safetensors)|choice\.json)$")
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A figure or a table. name: `fig3` or `dfc/fig3`, its path below figures/ or tables/ without ending.
-
-    path: the experiment's file that asks for it.
-    """
-
-    kind: str
-    name: str
-    paper: str
-    entry: dict[str, Any]
-    experiments: tuple[str, ...]
-    path: Path
-
-    @property
-    def caption(self) -> str:
-        """Its caption's file in workflow/report."""
-        return self.entry.get("caption", f"{self.kind}.rst")
-
-    @property
-    def references(self) -> list[str]:
-        """Published curves that the figure lays over its own."""
-        return [f"{CURVES}/{name}" for name in self.entry.get("references", ())]
+SHARD = re.compile(
+    r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.short)?)\.(?:jsonl|safetensors)|choice\.json)$"
+)
 
 
 class Workflow:
@@ -77,6 +57,7 @@ class Workflow:
         self._envs: dict[str, str] = {}
         self._trained: dict[Place, dict[str, str]] = {}
         self._collected: dict[str, dict[str, Any]] = {}
+        self.present, self.shards = Present(), Shards(self)
         self._known = everything
         check_sources(everything, self.cell)
         check_seeds(self.experiments, everything, self.cell)
@@ -98,8 +79,21 @@ class Workflow:
 
     def run_path(self, job: Job) -> str:
         """Result of a training job."""
-        folder = f"{self.results}/runs/{job.paper}/{job.experiment}/{job.dataset}/{job.method}"
-        return f"{folder}/shard{job.shard}.jsonl"
+        place = (f"{job.paper}/{job.experiment}", job.dataset, job.method)
+        return self.shard_path(place, self.shards(place, job.shard).name)
+
+    def shard_path(self, place: Place, name: str) -> str:
+        """Result of the shard of this name."""
+        return f"{self.results}/runs/{'/'.join(place)}/shard{name}.jsonl"
+
+    @cached_property
+    def whole(self) -> Workflow:
+        """The same without limits on seeds and epochs; it knows runs and searches only."""
+        other = copy(self)
+        other.settings = replace(self.settings, seeds=None, epochs=None)
+        other._known = {key: experiment.under(other.settings) for key, experiment in self._known.items()}
+        other._trained, other._collected, other.shards = {}, {}, Shards(other)
+        return other
 
     def runs(self, key: str) -> list[str]:
         """Results of all training jobs of an experiment."""
@@ -220,26 +214,38 @@ class Workflow:
             self._digests[(script, *place)] = self.digests("train", *roots)
         return self._digests[(script, *place)]
 
-    def train_spec(self, key: str, dataset: str, method: str, shard: int) -> dict[str, Any]:
-        """Spec of a training job."""
-        cell, seeds = self.cell(key, dataset, method), self.experiment(key).shard_seeds(shard)
-        if not seeds:
-            raise ConfigError(f"{key}: shard {shard} holds no seed; there are {self.experiment(key).seeds} seeds")
-        start = self._start_spec(cell, seeds)
-        return {**cell.train_spec(seeds), **start, **self._trained_with(key, dataset, method)}
+    def train_spec(self, key: str, dataset: str, method: str, shard: int | str) -> dict[str, Any]:
+        """Spec of a training job. shard: its number, or the name that its file has."""
+        place = (key, dataset, method)
+        served = self.shards(place, shard) if isinstance(shard, int) else None
+        number, owner = (shard, served.by) if served else self.shards.named(place, shard)
+        return owner.own_spec(place, number)
+
+    def own_spec(self, place: Place, shard: int) -> dict[str, Any]:
+        """Spec of a training job under these very settings, whatever is there."""
+        experiment, cell = self.experiment(place[0]), self.cell(*place)
+        if not (seeds := experiment.shard_seeds(shard)):
+            raise ConfigError(f"{place[0]}: shard {shard} holds no seed; there are {experiment.seeds} seeds")
+        return {**cell.train_spec(seeds), **self._start_spec(cell, seeds), **self._trained_with(*place)}
+
+    def start_paths(self, place: Place, shard: str) -> list[str]:
+        """Kept weights that the shard of this name starts from."""
+        number, owner = self.shards.named(place, shard)
+        return owner.weights_paths(place, owner.experiment(place[0]).shard_seeds(number))
 
     def _start_spec(self, cell: Cell, seeds: Sequence[int]) -> dict[str, Any]:
         """{"start": what runs with these seeds start from}: the cell, the seeds of its shards, and its whole spec."""
         if cell.source is None:
             return {}
-        key, dataset, method = cell.source.place
-        upstream = self.experiment(key)
-        shards = upstream.shards_of(cell.source.seeds(tuple(seeds)))
-        spec = {**self.cell(*cell.source.place).train_spec(()), **self._trained_with(*cell.source.place)}
+        place = (key, dataset, method) = cell.source.place
+        shards = self.experiment(key).shards_of(cell.source.seeds(tuple(seeds)))
+        owners = [self.shards(place, shard).by for shard in shards]
+        first = owners[0] if owners else self
+        spec = {**first.cell(*place).train_spec(()), **first._trained_with(*place)}
         return {
             "start": {
                 "experiment": key, "dataset": dataset, "method": method, "seed": cell.source.seed,
-                "runs": [list(upstream.shard_seeds(shard)) for shard in shards],
+                "runs": [list(by.experiment(key).shard_seeds(shard)) for by, shard in zip(owners, shards, strict=True)],
                 "spec": {k: v for k, v in spec.items() if k != "seeds"},
             }
         }  # fmt: skip
@@ -280,7 +286,7 @@ class Workflow:
         return {
             "version": VERSION, "kind": "collect", "paper": experiment.paper, "experiment": experiment.name,
             "inputs": digest([below, experiment.seeds, experiment.seeds_per_job]),
-            **self.digests("analyse", str(self.script("collect"))),
+            **selection(self, key), **self.digests("analyse", str(self.script("collect"))),
         }  # fmt: skip
 
     def artefact_spec(self, kind: str, name: str) -> dict[str, Any]:
@@ -378,7 +384,7 @@ class Workflow:
         key = f"{paper}/{experiment}"
         if shard is None:
             return self.search_spec(key, dataset, method)
-        return self.train_spec(key, dataset, method, int(shard))
+        return self.train_spec(key, dataset, method, shard)
 
 
 def file_digest(path: Path) -> str:

@@ -21,10 +21,13 @@ KEPT = 2000  # entries: several states of all files
 
 
 class Remembered:
-    """Entries (JSON values) by content. path: the file that keeps them. made_by: the source of what finds them."""
+    """Entries (JSON values) by content. path: the file that keeps them. made_by: the source of what finds them.
 
-    def __init__(self, path: Path, made_by: bytes):
-        self.path = path
+    kept: number of entries beyond which the oldest are dropped.
+    """
+
+    def __init__(self, path: Path, made_by: bytes, kept: int = KEPT):
+        self.path, self._kept = path, kept
         self._maker = hashlib.sha256(made_by + sys.version.encode()).hexdigest()
         self._entries: dict[str, Any] = self._read()
         self._new: dict[str, Any] = {}
@@ -51,7 +54,7 @@ class Remembered:
         if not self._new:
             return
         newest_last = {k: v for k, v in self._entries.items() if k not in self._new} | self._new
-        body = json.dumps(dict(list(newest_last.items())[-KEPT:]), separators=(",", ":")).encode()
+        body = json.dumps(dict(list(newest_last.items())[-self._kept :]), separators=(",", ":")).encode()
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         with suppress(OSError):
             try:
