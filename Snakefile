@@ -51,7 +51,7 @@ onstart:
 
 
 onerror:
-    print(STOP.last_words(LOGS))
+    print(last_words())
 
 
 # A space more in a rule's command is no other command: what is run stays as written, what is remembered has one form.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -157,7 +156,7 @@ def test_a_header_tells_a_result_of_another_spec_or_choice(tmp_path, monkeypatch
 def test_headers_are_read_once_and_again_when_their_file_is_another(checkout, monkeypatch):
     workflow = checkout.workflow()
     put(workflow, RUN)
-    os.mkdir(".snakemake")
+    Path(".snakemake").mkdir()
     spec, read = as_param(workflow.run_spec(RUN)), []
 
     def counted(path):

@@ -41,6 +41,7 @@ DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
+FETCHING = ("fetch_dataset", "prepare_dataset")
 TRAINING = ("search_settings", "train", "train_keeping_weights")
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
@@ -74,6 +75,18 @@ def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
     ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in TRAINING]
     print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
+
+
+def last_words():
+    # What `update` kept of a failed job has its record renewed, as if the job had made it. Without a record headers
+    # decide; what has none counts as incomplete.
+    failed = [each for job in workflow.scheduler.failed for each in (job if job.is_group() else [job])]
+    for job in failed:
+        if job.rule.name in TRAINING:
+            workflow.persistence.cleanup(job)
+        elif job.rule.name in FETCHING:
+            workflow.persistence.started(job)
+    return STOP.last_words(LOGS)
 
 
 def cell_of(wildcards):
