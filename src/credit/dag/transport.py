@@ -24,7 +24,7 @@ from credit.provenance.files import alone, checksum
 from credit.provenance.spec import digest
 
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
-NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+\.jsonl|shard\d+\.safetensors|choice\.json)", re.ASCII)
+NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.(?:jsonl|safetensors)|choice\.json)", re.ASCII)
 STAGE = ".import"  # where an archive is unpacked, below the results
 
 
