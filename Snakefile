@@ -40,7 +40,7 @@ for paper in WORKFLOW.papers:
         name:
             paper
         input:
-            WORKFLOW.artefact_paths(paper),
+            with_records(WORKFLOW.artefact_paths(paper)),
         localrule: True
 
 

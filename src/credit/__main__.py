@@ -2,7 +2,7 @@
 
   plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
-                     setting, the data set or the environment; for a table or figure, every stale run below it
+                     setting, the data set or the environment; for a table or figure, also of all that is below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
                      would make; also for results from another machine, of which Snakemake knows nothing
   export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on
@@ -41,11 +41,13 @@ run. Results on disk count as done when they belong to the present code and conf
 TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
 WHY = """What differs between a result and the present, a line each, or `up to date`.
-RESULT is a run (…/shardS.jsonl), a search (…/choice.json), or a table or figure: then every missing or stale run
-that it is made from is listed. Paths below results/quick/ are compared with the quick scale."""
-VERIFY = """Re-check result files: whole (their closing line is there), plausible (numbers, seeds), and of the spec that
-the present code and configuration give. Snakemake's records are not used: this is the check for results that were
-copied from another machine, unpacked from an archive or checked out with git, which Snakemake trusts by their date.
+RESULT is a run (…/shardS.jsonl), a search (…/choice.json), or a table or figure: then what differs in it, in its own
+code and options, and every missing or stale table and run that it is made from is listed. Paths below results/quick/
+are compared with the quick scale."""
+VERIFY = """Re-check runs, searches, kept weights, tables and figures: whole, unchanged since they were made (sha256),
+plausible (numbers, seeds), and of the spec that the present code and configuration give. Snakemake's records are not
+used: this is the check for results that were copied from another machine, unpacked from an archive or checked out with
+git, which Snakemake trusts by their date.
 A line for every problem, then a summary. PATH is a file or a folder; default: results, which holds both scales."""
 EXPORT = """Pack the results that a target rests on into FILE: records, headers, choices of searches, and kept weights,
 with a list of their digests. TARGET is as for `plan`. The same results give the same bytes (a tar archive within xz).

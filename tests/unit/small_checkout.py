@@ -11,9 +11,12 @@ import yaml
 
 from credit.config.files import overlay, read_yaml
 from credit.config.parts import code_roots
+from credit.dag.made import recipe
 from credit.dag.targets import Workflow
 from credit.provenance import snapshot as provenance
-from credit.provenance.records import write_result
+from credit.provenance.files import checksum, write_json, write_text
+from credit.provenance.made import record_path, split
+from credit.provenance.records import sealed, write_result
 from credit.provenance.sources import combine
 from credit.provenance.spec import column, members
 
@@ -109,5 +112,30 @@ def put_choice(workflow: Workflow, path: str, best: float = 0.1) -> str:
         "provenance": {"modules": modules},
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(content))
+    Path(path).write_text(json.dumps(sealed(content)))
     return path
+
+
+def put_made(workflow: Workflow, path: str, inputs: list[str]) -> str:
+    """Write a table or figure that is made of `inputs`, with its record; returns the path."""
+    (results, name), (spec, roots) = split(path), recipe(workflow, path)
+    outputs = [name, name.replace(".pdf", ".png")] if name.endswith(".pdf") else [name]
+    for output in outputs:
+        write_text(Path(results, output), f"made up: {output}\n")
+    content = {
+        "spec": spec,
+        "provenance": {"modules": provenance.module_digests(*roots)},
+        "inputs": {str(Path(p).relative_to(results)): checksum(Path(p)) for p in inputs},
+        "outputs": {output: checksum(Path(results, output)) for output in outputs},
+    }
+    write_json(record_path(path), content)
+    return path
+
+
+def put_all(workflow: Workflow, results: str = "results", chosen: dict | None = None) -> list[str]:
+    """Results of all runs of `toy/fit`, its tables and its figure, as if made below `results`; returns their paths."""
+    runs = [put(workflow, path.replace("results", results, 1), chosen) for path in workflow.runs("toy/fit")]
+    tidy = put_made(workflow, f"{results}/tables/toy/fit.csv", runs)
+    table = put_made(workflow, f"{results}/tables/toy/table1.csv", [tidy])
+    text = put_made(workflow, f"{results}/tables/toy/table1.md", [table])
+    return [*runs, tidy, table, text, put_made(workflow, f"{results}/figures/toy/curves.pdf", [tidy])]

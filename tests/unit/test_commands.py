@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_checkout import FIT, REPOSITORY, Checkout, put, put_choice, result, searching
+from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, put_made, result, searching
 
 from credit.__main__ import main
 from credit.dag import commands
 from credit.errors import ConfigError
-from credit.provenance.records import write_result
+from credit.provenance.records import sealed, write_result
 
 RUN = "results/runs/toy/fit/near/fa/shard0.jsonl"
 SEARCHED = "results/runs/toy/fit/near/bp/shard0.jsonl"
@@ -249,12 +249,8 @@ def test_below_a_figure_or_table_every_stale_and_missing_run_is_listed(credit, c
     checkout.write("toy/fit", {**FIT, "datasets": {"near": {}}})
     workflow = checkout.workflow()
     first, *others = workflow.runs("toy/fit")
-    for path in others:
-        put(workflow, path)
+    put_all(workflow)
     artefact = Path("results") / target
-    artefact.parent.mkdir(parents=True)
-    artefact.touch()
-    put(checkout.workflow(), first)
     assert credit("why", str(artefact))[:2] == (0, ["up to date"])
     altered(checkout, lambda header: header["spec"].update(env="0" * 16), others[0])
     Path(others[1]).write_text("cut off")
@@ -271,11 +267,52 @@ def test_results_elsewhere_are_found_beside_the_figure(credit, checkout, tmp_pat
     body = {**FIT, "datasets": {"near": {}}, "methods": {"fa": {}}, "seeds": 2}
     checkout.write("toy/fit", body)
     copied = tmp_path / "copied"
-    put(checkout.workflow(), str(copied / RUN))
+    put_all(checkout.workflow(), str(copied / "results"))
     figure = copied / "results" / "figures" / "toy" / "curves.pdf"
-    figure.parent.mkdir(parents=True)
-    figure.touch()
     assert credit("why", str(figure))[:2] == (0, ["up to date"])
+    (copied / RUN).unlink()
+    assert credit("why", str(figure))[:2] == (1, [f"{copied / RUN}: missing"])
+
+
+@pytest.fixture
+def made(checkout):
+    """A checkout with all results."""
+    put_all(checkout.workflow())
+    return checkout
+
+
+FIGURE, TIDY, TABLE = "results/figures/toy/curves.pdf", "results/tables/toy/fit.csv", "results/tables/toy/table1.csv"
+
+
+def test_a_figure_tells_of_changes_of_its_own_code_and_options(credit, made):
+    record = Path("results/records/figures/toy/curves.json")
+    content = json.loads(record.read_text())
+    content["provenance"]["modules"]["credit.figures.looks"] = content["spec"]["code"] = "0" * 16
+    record.write_text(json.dumps(content))
+    assert credit("why", FIGURE)[:2] == (1, ["module credit.figures.looks: changed"])
+    assert credit("why", TABLE)[:2] == (0, ["up to date"])
+    made.change(figures={"curves": {"options": {"metric": "test_loss"}}})
+    assert 'options.metric: (absent) -> "test_loss"' in credit("why", FIGURE)[1]
+    assert credit("why", TIDY)[0] == 0
+
+
+def test_other_seeds_than_a_table_was_made_of_are_told(credit, made):
+    runs = made.workflow(seeds=2).runs("toy/fit")
+    assert all(Path(run).exists() for run in runs)
+    found = credit("why", TIDY, "--config", "seeds=2")
+    assert found[:2] == (1, ["inputs: other runs or tables than those that it was made from"])
+
+
+def test_what_was_made_of_something_else_or_in_an_unknown_way_is_told(credit, made):
+    put_made(made.workflow(), TIDY, [])
+    Path(TIDY).write_text("other\n")
+    changed = "tables/toy/fit.csv, from which it was made: has another content now"
+    assert credit("why", FIGURE)[1][0] == changed
+    assert credit("why", FIGURE)[1][1].startswith(f"{TIDY}: its content was changed after it was made: sha256 ")
+    Path("results/records/tables/toy/table1.md.json").unlink()
+    assert credit("why", TABLE.replace(".csv", ".md"))[1][0].startswith(
+        "no record of how it was made (results/records/"
+    )
 
 
 # ---- verify
@@ -338,8 +375,35 @@ def test_null_is_a_plausible_value(credit, checkout):
 
 def test_a_number_that_json_does_not_know_is_damage(credit, checkout):
     put(checkout.workflow(), RUN)
-    Path(RUN).write_text(Path(RUN).read_text().replace('"value": 0.5', '"value": Infinity'))
+    *lines, _ = Path(RUN).read_text().replace('"value": 0.5', '"value": Infinity').splitlines()
+    Path(RUN).write_text("\n".join([*lines, json.dumps({"end": True, "records": len(lines) - 1})]))
     assert "value = inf" in credit("verify")[1][0]
+
+
+def test_every_changed_value_shows(credit, searched):
+    put_all(searched.workflow(), chosen={"train.optimizer.lr": 0.1})
+    files = [CHOICE, *(str(p) for kind in ("runs", "tables", "figures") for p in Path("results", kind).rglob("shard*"))]
+    files += [FIGURE, FIGURE.replace(".pdf", ".png"), TIDY, TABLE, TABLE.replace(".csv", ".md")]
+    for file in files:
+        path = Path(file)
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b"0.5", b"0.6").replace(b"made", b"fade"))
+        assert path.read_bytes() != before
+        for command in ("verify", "why"):
+            code, lines, _ = credit(command, file)
+            assert code == 1
+            assert any("its content was changed after it was" in line for line in lines), (command, file)
+        path.write_bytes(before)
+    assert credit("verify")[0] == 0
+
+
+def test_tables_and_figures_are_verified_with_the_runs(credit, made):
+    assert credit("verify")[:2] == (0, [summary(good=len(made.workflow().runs("toy/fit")) + 5)])
+    assert credit("verify", "results/figures")[1][-1] == summary(good=2)
+    Path("results/records/figures/toy/curves.json").unlink()
+    assert credit("verify", FIGURE)[1][-1] == summary(stale=1)
+    Path(FIGURE).rename(FIGURE.replace("curves", "other"))
+    assert credit("verify", FIGURE.replace("curves", "other"))[1][-1] == summary(unknown=1)
 
 
 def test_a_seed_without_records_is_damage(credit, checkout):
@@ -386,7 +450,8 @@ def test_a_file_of_another_content_is_damage_and_no_crash(credit, checkout, cont
 )
 def test_a_choice_must_follow_from_its_scores(credit, searched, key, value, message):
     content = json.loads(Path(CHOICE).read_text())
-    Path(CHOICE).write_text(json.dumps(content | {key: value}))
+    content = {name: given for name, given in content.items() if name != "sha256"}
+    Path(CHOICE).write_text(json.dumps(sealed(content | {key: value})))
     assert message in credit("verify", CHOICE)[1][0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import pytest
 
 from credit.errors import DataError
 from credit.provenance.files import whole_file, write_text
-from credit.provenance.records import read_result, write_result
+from credit.provenance.records import check_seal, read_result, sealed, write_result
 
 HEADER = {"spec": {"version": 1}, "provenance": {}}
 RECORDS = [
@@ -113,7 +114,23 @@ def test_a_new_file_can_be_read_by_whom_the_umask_allows(tmp_path):
 
 
 def test_the_file_ends_with_a_line_that_counts_the_records(written):
-    assert json.loads(written.read_text().splitlines()[-1]) == {"end": True, "records": 2}
+    *body, end = written.read_text().splitlines(keepends=True)
+    digest = hashlib.sha256("".join(body).encode()).hexdigest()
+    assert json.loads(end) == {"end": True, "records": 2, "sha256": digest}
+
+
+def test_a_value_that_was_changed_later_is_recognised(written):
+    written.write_text(written.read_text().replace("0.1", "0.2"))
+    with pytest.raises(DataError, match=r"shard0.jsonl: its content was changed after it was written: sha256"):
+        read_result(written)
+
+
+def test_a_sealed_text_that_was_changed_later_is_recognised(tmp_path):
+    content = sealed({"choice": 0.1})
+    check_seal(tmp_path, content)
+    check_seal(tmp_path, {"choice": 0.1})  # of before there were seals
+    with pytest.raises(DataError, match="was changed"):
+        check_seal(tmp_path, content | {"choice": 0.2})
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):

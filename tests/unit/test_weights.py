@@ -109,6 +109,16 @@ def test_a_damaged_file_is_named(tmp_path, damage):
             look(path)
 
 
+def test_a_number_that_was_changed_later_is_recognised(tmp_path):
+    path, _ = keep(tmp_path, make_spec(lr=0.01))
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    assert read_metadata(path)
+    with pytest.raises(DataError, match=r"shard0\.safetensors: its content was changed after it was written"):
+        weights.read(path)
+
+
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(self, data):
         raise OSError(28, "No space left on device")

@@ -111,6 +111,11 @@ class Checkout:
         """Run a script of workflow/scripts by hand."""
         return self.call(sys.executable, f"workflow/scripts/{name}.py", *arguments)
 
+    def credit(self, *arguments: str | Path) -> Done:
+        """`python -m credit …` with the checkout's own code."""
+        code = "import sys; sys.path.insert(0, 'src'); from credit.__main__ import main; sys.exit(main())"
+        return self.call(sys.executable, "-c", code, *arguments)
+
     # ---- looking
 
     def path(self, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.workflow.checkout import (
@@ -9,6 +11,7 @@ from tests.workflow.checkout import (
     AFTER_TEACHER,
     PATIENCE,
     Checkout,
+    Done,
     checkpoints,
     images,
     snakemake,
@@ -55,3 +58,53 @@ def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts
     assert "resumed" not in long.path("logs/train/cross/teacher/teacher/fa/shard0.log").read_text(encoding="utf-8")
     assert long.path(min(teacher("fa"))).exists()
     assert long.planned(TABLE) == set()
+
+
+def test_a_changed_value_in_any_file_of_the_results_shows(project: Checkout):
+    assert project.credit("verify").status == 0
+    files = [path for path in project.results("runs", "tables", "figures") if not path.endswith(".ckpt")]
+    assert {Path(name).suffix for name in files} == {".jsonl", ".json", ".csv", ".md", ".pdf", ".png"}
+    for path in map(project.path, files):
+        content = path.read_bytes()
+        place = max(content.rfind(digit, 0, len(content) - 90) for digit in (b"1", b"2", b"3"))
+        path.write_bytes(content[:place] + b"7" + content[place + 1 :])
+    done = project.credit("verify")
+    assert done.status == 1
+    for name in files:
+        assert f"results/{name}: damaged: its content was changed after it was" in done.text, done.text
+
+
+def test_why_tells_of_a_figures_own_code_and_of_what_is_below_it(project: Checkout):
+    figure, table = "results/figures/fig1.pdf", "results/tables/cross/table1.md"
+    assert project.credit("why", figure).text == "up to date\n"
+    project.change_code("src/credit/figures/cross/fig1.py")
+    assert project.credit("why", figure) == Done(1, "module credit.figures.cross.fig1: changed\n")
+    assert project.credit("why", table).status == 0
+    project.change_code("src/credit/analysis/names.py")
+    assert project.credit("why", table) == Done(1, "module credit.analysis.names: changed\n")
+    project.change_code("src/credit/methods/dfa.py")
+    lines = project.credit("why", figure).text.splitlines()
+    run = f"results/{min(images('dfa', search=False))}"
+    assert f"{run}: module credit.methods.dfa: changed" in [line.partition(";")[0] for line in lines]
+    project.make("all")
+    assert project.credit("verify").status == 0
+    assert project.credit("why", figure).text == "up to date\n"
+
+
+def test_a_figure_whose_code_is_not_declared_is_not_kept(project: Checkout):
+    (project.root / "src/credit/figures/_hidden.py").write_text("WIDTH = 1.0\n", encoding="utf-8")
+    module = "src/credit/figures/cross/fig1.py"
+    project.edit(
+        module, "from __future__ import annotations\n", "from __future__ import annotations\n\nimport importlib"
+    )
+    path = project.root / module
+    path.write_text(path.read_text(encoding="utf-8") + '\nimportlib.import_module("credit.figures._hidden")\n')
+    done = project.snakemake("--cores", "1", "all")
+    assert done.status != 0
+    assert "error: undeclared code dependency: credit.figures._hidden was loaded" in done.text
+    assert not project.path("figures/fig1.pdf").exists()
+
+
+def test_a_missing_record_is_made_again_with_its_table(project: Checkout):
+    project.path("records/tables/cross/teacher.csv.json").unlink()
+    assert project.planned() == AFTER_TEACHER

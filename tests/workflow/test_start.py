@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_an_edit_upstream_reruns_both(drift: Checkout):
     drift.configure("teacher", lambda c: c["methods"]["bp"]["train"]["optimizer"].update(lr=0.04))
     both = down(0, 1) | down(0, 1, method="bp-one")
     assert planned(drift) == up(0, 1) | both | set(PRE)
-    done = drift.call(*python(), "why", f"results/{min(down(0))}")
+    done = drift.credit("why", f"results/{min(down(0))}")
     assert (done.status, done.text) == (1, "start.spec.train.optimizer.lr: 0.05 -> 0.04\n")
 
 
@@ -108,7 +107,7 @@ def test_an_edit_of_the_code_upstream_reruns_both_and_why_names_it(drift: Checko
     drift.make(TABLE)
     drift.change_code("src/credit/methods/bp.py")
     assert planned(drift) == up(0, 1) | down(0, 1) | set(PRE)
-    done = drift.call(*python(), "why", f"results/{min(down(0))}")
+    done = drift.credit("why", f"results/{min(down(0))}")
     assert "start: module credit.methods.bp: changed" in done.text.splitlines()
 
 
@@ -128,13 +127,13 @@ def test_weights_that_were_lost_are_made_again_with_the_same_bytes_so_that_nothi
     lost = "runs/cross/teacher/teacher/bp/shard1.safetensors"
     before = drift.path(lost).read_bytes()
     drift.path(lost).unlink()
-    done = drift.call(*python(), "verify")
+    done = drift.credit("verify")
     assert done.status == 1
     assert f"{lost.replace('safetensors', 'jsonl')}: damaged: shard1.safetensors, the weights" in done.text
     drift.make(f"results/{lost}")
     assert drift.path(lost).read_bytes() == before
     assert planned(drift) == {"tables/cross/teacher.csv"}  # the result beside it says when it was made
-    assert drift.call(*python(), "verify").status == 0
+    assert drift.credit("verify").status == 0
 
 
 def test_narrowed_away_by_name_it_is_trained_all_the_same_but_its_table_is_not_asked_for(
@@ -148,7 +147,7 @@ def test_narrowed_away_by_name_it_is_trained_all_the_same_but_its_table_is_not_a
     assert checkout.planned(*narrow, "seeds=1", "--", TABLE) == up(0) | down(0) | TABLES
     checkout.make(*narrow, "seeds=1", "--", TABLE)
     assert {r["seed"] for r in records(checkout, min(down(0)))} == {0}
-    done = checkout.call(*python(), "verify", "--config", "experiments=drift", "methods=fa", "seeds=1")
+    done = checkout.credit("verify", "--config", "experiments=drift", "methods=fa", "seeds=1")
     assert (done.status, done.text.splitlines()[-1].split(";")[0]) == (
         0, "3 results: 3 good, 0 stale, 0 damaged, 0 not part of the present configuration",
     )  # fmt: skip
@@ -183,9 +182,3 @@ def test_weights_that_do_not_fit_end_in_one_line_before_any_job(drift: Checkout)
     assert done.status != 0
     problem = "start: net: parameter 0.weight is 7 x 5, that of bp on teacher of cross/teacher is 6 x 5"
     assert f"drift.yaml: methods.fa: {problem}" in done.text
-
-
-def python() -> list[str]:
-    """`python -m credit` with the checkout's own code."""
-    code = "import sys; sys.path.insert(0, 'src'); from credit.__main__ import main; sys.exit(main())"
-    return [sys.executable, "-c", code]

@@ -22,6 +22,7 @@ from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
+from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import DeploymentMethod
@@ -61,8 +62,13 @@ wildcard_constraints:
     shard=r"\d+(?:\.short)?",
 
 
+def with_records(paths):
+    # Snakemake makes again what is asked for, but not what else a job should have written.
+    return [*paths, *dict.fromkeys(str(record_path(path)) for path in paths)]
+
+
 def all_targets():
-    return [*WORKFLOW.artefact_paths(), f"{RESULTS}/tables/fidelity.csv"]
+    return with_records([*WORKFLOW.artefact_paths(), f"{RESULTS}/tables/fidelity.csv"])
 
 
 def collect_garbage_again():
@@ -169,6 +175,13 @@ def artefact_spec(kind, name):
     # A function, since Snakemake looks for wildcards in a text, and titles may have braces.
     def spec(wildcards):
         return as_param(WORKFLOW.artefact_spec(kind, name))
+
+    return spec
+
+
+def readable_spec(name):
+    def spec(wildcards):
+        return as_param(WORKFLOW.readable_spec(name))
 
     return spec
 

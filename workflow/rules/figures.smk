@@ -16,6 +16,7 @@ for name, artefact in WORKFLOW.figures.items():
                 subcategory=artefact.paper,
                 labels={"figure": name, "title": shown(artefact.entry.get("title", name))},
             ),
+            record=f"{RESULTS}/records/figures/{name}.json",
         log:
             f"{LOGS}/plot_figure/{name}.log",
         benchmark:
@@ -31,4 +32,4 @@ for name, artefact in WORKFLOW.figures.items():
         params:
             spec=artefact_spec("figure", name),
         shell:
-            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"
+            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} --record {output.record:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"

@@ -3,7 +3,8 @@ rule collect_runs:
     input:
         collect_inputs,
     output:
-        ensure(f"{RESULTS}/tables/{{paper}}/{{experiment}}.csv", non_empty=True),
+        table=ensure(f"{RESULTS}/tables/{{paper}}/{{experiment}}.csv", non_empty=True),
+        record=f"{RESULTS}/records/tables/{{paper}}/{{experiment}}.csv.json",
     log:
         f"{LOGS}/collect_runs/{{paper}}/{{experiment}}.log",
     benchmark:
@@ -21,7 +22,7 @@ rule collect_runs:
     params:
         spec=collect_spec,
     shell:
-        "credit_script collect {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
+        "credit_script collect {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
 
 
 # One rule for each summary, since captions take no wildcards; and one for the same as a table for people, which alone
@@ -34,13 +35,14 @@ for name, artefact in WORKFLOW.tables.items():
         input:
             [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
         output:
-            report(
+            table=report(
                 f"{RESULTS}/tables/{name}.csv",
                 caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
                 labels={"table": name, "title": shown(artefact.entry.get("title", name))},
             ),
+            record=f"{RESULTS}/records/tables/{name}.csv.json",
         log:
             f"{LOGS}/summarise/{name}.log",
         benchmark:
@@ -56,7 +58,7 @@ for name, artefact in WORKFLOW.tables.items():
         params:
             spec=artefact_spec("table", name),
         shell:
-            "credit_script summarise {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
+            "credit_script summarise {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
 
     rule:
         name:
@@ -64,7 +66,8 @@ for name, artefact in WORKFLOW.tables.items():
         input:
             f"{RESULTS}/tables/{name}.csv",
         output:
-            f"{RESULTS}/tables/{name}.md",
+            table=f"{RESULTS}/tables/{name}.md",
+            record=f"{RESULTS}/records/tables/{name}.md.json",
         log:
             f"{LOGS}/typeset/{name}.log",
         benchmark:
@@ -78,9 +81,9 @@ for name, artefact in WORKFLOW.tables.items():
             runtime=10,
             gpu=0,
         params:
-            spec=as_param(WORKFLOW.readable_spec(name)),
+            spec=readable_spec(name),
         shell:
-            "credit_script typeset {params.spec:q} {output:q} {input:q} > {log:q} 2>&1"
+            "credit_script typeset {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
 
 
 rule judge_fidelity:
@@ -88,12 +91,13 @@ rule judge_fidelity:
         published=WORKFLOW.published(),
         tables=[f"{RESULTS}/tables/{name}.csv" for name in WORKFLOW.tables],
     output:
-        report(
+        table=report(
             f"{RESULTS}/tables/fidelity.csv",
             caption="../report/fidelity.rst",
             category="Fidelity",
             labels={"table": "reproduced against published"},
         ),
+        record=f"{RESULTS}/records/tables/fidelity.csv.json",
     log:
         f"{LOGS}/judge_fidelity.log",
     benchmark:
@@ -109,4 +113,4 @@ rule judge_fidelity:
     params:
         spec=fidelity_spec,
     shell:
-        "credit_script fidelity {params.spec:q} {output:q} {input.published:q} -- {input.tables:q} > {log:q} 2>&1"
+        "credit_script fidelity {params.spec:q} {output.table:q} {input.published:q} --record {output.record:q} -- {input.tables:q} > {log:q} 2>&1"

@@ -8,6 +8,7 @@ import _src  # noqa: F401
 from credit.analysis.fidelity import compare, read_published, read_summaries
 from credit.analysis.tables import write_table
 from credit.errors import one_line
+from credit.provenance.made import making
 from credit.provenance.spec import read_spec
 
 
@@ -19,11 +20,14 @@ def main() -> None:
     parser.add_argument("spec", help="JSON text; holds scale")
     parser.add_argument("out", help="table to write, CSV, one row per published number")
     parser.add_argument("published", nargs="*", help="published numbers, config/published/PAPER.csv")
+    parser.add_argument("--record", help="how it was made, JSON; to write")
     given = sys.argv[1:]
     cut = given.index("--") if "--" in given else len(given)
     args = parser.parse_args(given[:cut])
-    published, summaries = read_published(args.published), read_summaries(given[cut + 1 :])
-    write_table(args.out, compare(published, summaries, read_spec(args.spec).get("scale", "paper")))
+    spec, tables = read_spec(args.spec), given[cut + 1 :]
+    with making(args.record, spec, [__file__], [*args.published, *tables], [args.out]):
+        published, summaries = read_published(args.published), read_summaries(tables)
+        write_table(args.out, compare(published, summaries, spec.get("scale", "paper")))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import _src  # noqa: F401
 from credit.analysis.tables import read_tables
 from credit.errors import ConfigError, one_line
 from credit.figures.style import save
+from credit.provenance.made import making
 from credit.provenance.spec import read_spec
 
 
@@ -31,12 +32,15 @@ def main() -> None:
     parser.add_argument("png")
     parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
     parser.add_argument("--references", nargs="*", default=[], help="published curves, tidy tables too")
+    parser.add_argument("--record", help="how it was made, JSON; to write")
     args = parser.parse_args()
     spec = read_spec(args.spec)
     figure = load(spec.get("module", ""))
-    references = read_tables(args.references) if args.references else None
-    options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
-    save(figure.draw(read_tables(args.tables), options), args.pdf, args.png)
+    inputs, outputs = [*args.tables, *args.references], [args.pdf, args.png]
+    with making(args.record, spec, [__file__, figure.__name__], inputs, outputs):
+        references = read_tables(args.references) if args.references else None
+        options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
+        save(figure.draw(read_tables(args.tables), options), args.pdf, args.png)
 
 
 if __name__ == "__main__":

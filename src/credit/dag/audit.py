@@ -18,7 +18,7 @@ from credit.dag.shards import SHORT
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
-from credit.provenance.records import read_metadata, read_result
+from credit.provenance.records import check_seal, check_weights, read_metadata, read_result
 from credit.provenance.sources import combine
 from credit.provenance.spec import column, members
 
@@ -52,6 +52,20 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     kept = Path(path).with_suffix(".safetensors")
     lost = spec.get("keep") and Path(path).suffix == ".jsonl" and not kept.exists()
     return lines + searched + started + ([f"{kept.name}, the weights that it keeps: missing"] if lost else [])
+
+
+def content_problems(path: Path) -> list[str]:
+    """What shows that a run or search was changed after it was written."""
+    try:
+        if path.suffix == ".jsonl":
+            read_result(path)
+        elif path.suffix == ".safetensors":
+            check_weights(path)
+        else:
+            check_seal(path, provenance.read_header(path))
+    except DataError as error:
+        return [str(error).removeprefix(f"{path}: ")]
+    return []
 
 
 def _start_reasons(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> list[str]:
@@ -103,9 +117,11 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
         elif path.suffix == ".safetensors":
             header = read_metadata(path)
             problems = weights_problems(header)
+            check_weights(path)
         else:
             header = provenance.read_header(path)
             problems = choice_problems(header)
+            check_seal(path, header)
     except DataError as error:
         return Verdict("damaged", (str(error).removeprefix(f"{path}: "),))
     except (KeyError, TypeError, AttributeError) as error:

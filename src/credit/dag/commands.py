@@ -11,14 +11,16 @@ from typing import Any
 import yaml
 
 from credit.config.files import overlay, read_yaml
-from credit.dag import audit, transport
+from credit.dag import audit, made, transport
 from credit.dag.citations import bibliography
 from credit.dag.cost import Cost, duration, needed_jobs, plan, size
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import ConfigError, DataError
+from credit.provenance.made import split
 
 GOOD, STALE, ERROR = 0, 1, 2
+RESULTS = "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png"
 KINDS = ("runs", "tables", "figures")  # folders of results, below results/ or results/SCALE/
 _KEY = re.compile(r"[a-zA-Z_][\w-]*\w$")
 
@@ -129,12 +131,11 @@ def show_why(present: Present, path: str) -> int:
     """Print what differs between a result and the present; for a table or figure, between the runs below it."""
     workflow = present.of(path)
     if SHARD.search(path):
-        lines = audit.reasons(workflow, path)
+        lines = audit.reasons(workflow, path) + audit.content_problems(Path(path))
     else:
         below = _runs_below(workflow, path)
-        lines = [f"{path}: missing"] if Path(path).suffix and not Path(path).exists() else []
-        for run in below:
-            lines += audit.stale_or_missing(workflow, run)
+        lines = [line for run in below for line in audit.stale_or_missing(workflow, run)]
+        lines = made.why(workflow, path, lines) if split(path) else lines
     print("\n".join(lines) or "up to date")
     return STALE if lines else GOOD
 
@@ -161,7 +162,7 @@ def show_verify(present: Present, paths: Sequence[str]) -> int:
     counts = {"good": 0, "stale": 0, "damaged": 0, "unknown": 0}
     unverified = 0
     for file in files:
-        verdict = audit.verify(present.of(file), file)
+        verdict = (made if split(file) else audit).verify(present.of(file), file)
         counts[verdict.kind] += 1
         unverified += verdict.unverified
         for line in verdict.lines:
@@ -177,18 +178,21 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = (p for pattern in ("*.json*", "*.safetensors") for p in path.rglob(pattern))
-            names = (p for p in found if transport.STAGE not in p.parts)
-            files += sorted(p for p in names if SHARD.search(p.as_posix()))
+            found = (p for p in path.rglob("*") if _is_result(p) and transport.STAGE not in p.parts)
+            files += sorted(p for p in found if p.is_file())
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
-        elif not SHARD.search(path.as_posix()):
-            raise ConfigError(f"{path}: not a result; these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl")
+        elif not _is_result(path):
+            raise ConfigError(f"{path}: not a result; {RESULTS}")
         else:
             files.append(path)
     if not files:
-        raise DataError(f"{', '.join(paths)}: holds no results (runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl)")
+        raise DataError(f"{', '.join(paths)}: holds no results; {RESULTS}")
     return list(dict.fromkeys(files))
+
+
+def _is_result(path: Path) -> bool:
+    return bool(SHARD.search(path.as_posix()) or split(path))
 
 
 # ---- export, import

@@ -1,11 +1,13 @@
 """Result files: one JSON object a line, header first, a closing line last; they appear whole or not at all.
 
-Standard library only. A record is `{"seed", ..., "epoch", "step", "metric", "layer", "value"}`; what varies between
-the members of a stack stands beside the seed.
+Each holds the sha256 of its content, so that a value that was changed later shows. A record is `{"seed", ..., "epoch",
+"step", "metric", "layer", "value"}`; what varies between the members of a stack stands beside the seed.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,26 +16,34 @@ from typing import Any
 
 from credit.errors import DataError
 from credit.provenance.files import remove_leftovers, whole_file
+from credit.provenance.spec import canonical_json
 
 METADATA_KEY = "credit"  # of files of kept weights
 
 
 def write_result(path: str | Path, header: dict[str, Any], records: Iterable[dict[str, Any]]) -> int:
     """Write a result file; returns the number of records."""
-    count = 0
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(header, sort_keys=True) + "\n")
+    count, seen = 0, hashlib.sha256()
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+
+        def line(content: dict[str, Any], **how: bool) -> None:
+            text = (json.dumps(content, **how) + "\n").encode()
+            seen.update(text)
+            file.write(text)
+
+        line(header, sort_keys=True)
         for record in records:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+            line(record, allow_nan=False)
             count += 1
-        file.write(json.dumps({"end": True, "records": count}) + "\n")
+        line({"end": True, "records": count, "sha256": seen.hexdigest()})
     return count
 
 
 def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and records of a result file. Raises DataError naming a file that is cut off or not a result."""
+    """Header and records of a result file. Raises DataError naming one that is cut off, changed or not a result."""
     try:
-        lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        raw = Path(path).read_bytes()
+        lines = [json.loads(line) for line in raw.decode().splitlines()]
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a result file ({error}); delete it and run the same command again") from error
     if not all(isinstance(line, dict) for line in lines):
@@ -43,7 +53,29 @@ def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
         raise DataError(f"{path}: no header with a spec in the first line; delete it and run again")
     if end.get("end") is not True or end.get("records") != len(lines) - 2:
         raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")
+    body = raw[: raw.rstrip(b"\n").rfind(b"\n") + 1]
+    _check(path, end.get("sha256"), hashlib.sha256(body).hexdigest())
     return lines[0], lines[1:-1]
+
+
+def _check(path: str | Path, written: str | None, found: str) -> None:
+    """Raise DataError if a content is not the one that was written; nothing is known of those without a checksum."""
+    if written not in (None, found):
+        raise DataError(
+            f"{path}: its content was changed after it was written: sha256 {found[:16]}…, written {written[:16]}…; "
+            "delete it and run the same command again"
+        )
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with the sha256 of its canonical text, see `check_seal`."""
+    return {**content, "sha256": hashlib.sha256(canonical_json(content).encode()).hexdigest()}
+
+
+def check_seal(path: str | Path, content: dict[str, Any]) -> None:
+    """Raise DataError if a JSON file's content is not the one that was sealed."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    _check(path, content.get("sha256"), sealed(rest)["sha256"])
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -69,6 +101,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"{path}: not the weights of a training job, or cut off; delete it and run the same command again"
         )
     return content
+
+
+def check_weights(path: str | Path) -> None:
+    """Raise DataError if the numbers in a file of kept weights are not those that were written."""
+    content = read_metadata(path)
+    with Path(path).open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        _check(path, content.get("sha256"), hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def checkpoint_path(result: str | Path) -> Path:

@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,11 +166,11 @@ def record(taken: Snapshot, **more: Any) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, Any]:
+def versions(packages: Sequence[str] = RECORDED_PACKAGES) -> dict[str, Any]:
     """Versions of Python and of the packages that compute."""
     return {
         "python": platform.python_version(),
-        "packages": {name: v for name in RECORDED_PACKAGES if (v := _version(name))},
+        "packages": {name: v for name in packages if (v := _version(name))},
     }
 
 

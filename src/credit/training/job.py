@@ -70,7 +70,7 @@ def search(
             run = Run(spec, data, start, checkpoint, every, Copies(out, spec, {}), stop)
             training, found = run_training(spec, run, device, script)
             content = {"spec": spec, **choose(spec, training), "provenance": {"modules": found["modules"]}}
-            write_text(out, json.dumps(content, indent=1, sort_keys=True) + "\n")
+            write_text(out, json.dumps(records.sealed(content), indent=1, sort_keys=True) + "\n")
     except Outrun as note:
         print(note, file=sys.stderr)
 
@@ -170,7 +170,10 @@ def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None, list[
 
 
 def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
-    """The values that the search of this cell chose, {dotted path: value}. Raises ConfigError for another file."""
+    """The values that the search of this cell chose, {dotted path: value}.
+
+    Raises ConfigError for another file, DataError for one that was changed.
+    """
     searched, cell = spec["searched"], ("paper", "experiment", "dataset", "method")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -181,6 +184,7 @@ def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
     wanted = {key: spec.get(key) for key in cell}
     if owner != wanted:
         raise ConfigError(f"{path}: the choice of {'/'.join(map(str, owner.values()))}; this run is another cell")
+    records.check_seal(path, content)
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from credit.errors import ConfigError, DataError
 from credit.numerics.trees import Params
 from credit.provenance.files import whole_file
-from credit.provenance.records import METADATA_KEY, read_metadata
+from credit.provenance.records import METADATA_KEY, check_weights, read_metadata
 from credit.provenance.spec import canonical_json, members
 
 
@@ -57,8 +58,10 @@ def write(path: str | Path, header: Mapping[str, Any], params: Params, alive: Se
             copied = value.detach().to("cpu", copy=True).contiguous()
             copied[lost] = torch.nan
             tensors[f"{block}.{name}"] = copied
-    metadata = {METADATA_KEY: canonical_json({**header, "diverged": lost.tolist()})}
-    data = safetensors.torch.save(tensors, metadata)
+    plain = safetensors.torch.save(tensors)
+    numbers = plain[8 + int.from_bytes(plain[:8], "little") :]
+    facts = {"diverged": lost.tolist(), "sha256": hashlib.sha256(numbers).hexdigest()}
+    data = safetensors.torch.save(tensors, {METADATA_KEY: canonical_json({**header, **facts})})
     with whole_file(path, len(data)) as part:
         part.write_bytes(data)
 
@@ -71,6 +74,7 @@ def read(path: str | Path) -> Kept:
     import safetensors.torch
 
     header = read_metadata(path)
+    check_weights(path)
     try:
         tensors = safetensors.torch.load(Path(path).read_bytes())
     except safetensors.SafetensorError as error:

@@ -1,0 +1,62 @@
+"""How a table or a figure was made: a record beside the results, with the checksums of what it holds and is made from.
+
+A file cannot hold this itself, as runs do: `results/tables/dfc/table1.csv` is known by
+`results/records/tables/dfc/table1.csv.json`, both files of a figure by `results/records/figures/dfc/fig3.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from credit.provenance.files import checksum, write_json
+from credit.provenance.snapshot import git_state, snapshot, versions
+
+PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
+MADE = re.compile(r"(?:^|(.*)/)((?:tables/.+\.(?:csv|md))|(?:figures/.+)\.(?:pdf|png))$")
+
+
+def split(path: str | Path) -> tuple[str, str] | None:
+    """(`results`, `tables/dfc/table1.csv`) of the path of a table or figure; None for others."""
+    found = MADE.match(Path(path).as_posix())
+    return (found[1] or ".", found[2]) if found else None
+
+
+def record_path(path: str | Path) -> Path:
+    """Where the record of a table or figure is."""
+    results, name = split(path)
+    name = name if name.startswith("tables/") else str(Path(name).with_suffix(""))
+    return Path(results, "records", f"{name}.json")
+
+
+@contextmanager
+def making(
+    record: str | Path | None, spec: Mapping[str, Any], roots: Sequence[str], inputs: Sequence, outputs: Sequence
+) -> Iterator[None]:
+    """Within it, a job makes `outputs` from `inputs`; then their checksums, and its code, are written to `record`.
+
+    roots: of the code, see `credit.provenance.snapshot`. record: None for a script that is run by hand.
+    Raises ProvenanceError where the code that ran is not that of the spec.
+    """
+    taken = snapshot(*roots)
+    taken.check(spec.get("code"))
+    read = {path: checksum(Path(path)) for path in inputs}
+    yield
+    taken.check(spec.get("code"), loaded=True)
+    if record is None:
+        return
+    results, _ = split(outputs[0]) or (str(Path(outputs[0]).parent), "")
+    written = {_name(path, results): checksum(Path(path)) for path in outputs}
+    made = {"code": taken.code, "modules": taken.modules, **versions(PACKAGES), "git": git_state(taken.package_root)}
+    content = {"inputs": {_name(path, results): value for path, value in read.items()}, "outputs": written}
+    write_json(Path(record), {"spec": spec, "provenance": made, **content})
+
+
+def _name(path: str | Path, results: str) -> str:
+    """A path below `results` by its place there, so that the folder may be moved; another one as it is."""
+    below = os.path.relpath(path, results)
+    return str(path) if below.startswith("..") else Path(below).as_posix()
