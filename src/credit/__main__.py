@@ -2,7 +2,7 @@
 
   plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
-                     setting, the data set or the environment; for a table or figure, also of all that is below it
+                     setting, the data set or the environment; of a table or figure, also what is below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
                      would make; also for results from another machine, of which Snakemake knows nothing
   export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on

@@ -299,8 +299,8 @@ def test_a_figure_tells_of_changes_of_its_own_code_and_options(credit, made):
 def test_other_seeds_than_a_table_was_made_of_are_told(credit, made):
     runs = made.workflow(seeds=2).runs("toy/fit")
     assert all(Path(run).exists() for run in runs)
-    found = credit("why", TIDY, "--config", "seeds=2")
-    assert found[:2] == (1, ["inputs: other runs or tables than those that it was made from"])
+    lines = credit("why", TIDY, "--config", "seeds=2")[1]
+    assert "inputs: other runs or tables than those that it was made from" in lines
 
 
 def test_what_was_made_of_something_else_or_in_an_unknown_way_is_told(credit, made):
