@@ -114,7 +114,7 @@ def test_the_single_loop_agrees_with_the_official_one(source, scale, limit, monk
     assert keys
     for key in keys:
         leak, tsteps, kind = re.fullmatch(r"\w+\.alpha([\d.]+)\.tsteps(\d+)\.(\w+)\.del1", key).groups()
-        first, second = run_chain(weights, b, float(leak), delta, 0.5, int(tsteps) - 1, slopes_of[kind])
+        first, second = run_chain(weights, b, float(leak), delta, float(d["meta.dt"]), int(tsteps) - 1, slopes_of[kind])
         agree(first[0], d[key], FINITE)
         agree(second[0], d[key[:-1] + "2"], FINITE)
 

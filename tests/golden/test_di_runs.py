@@ -21,11 +21,13 @@ from credit.probes.inversion_angles import InversionAngles
 from credit.tasks.images import Images, Reconstruction
 from credit.tasks.supervised import Split
 from credit.training.learner import Learner
-from tests.golden.recordings import Recording, agree, alone, beside, both, moved
+from tests.golden.recordings import READING, Recording, agree, alone, beside, both, moved
 from tests.golden.test_di import load, sources
 
 TRAINING = 1e-10
 WHERE = {"alone": ("slices", None), "first": ("slices", 0), "second": ("slices", 1), "complete": ("complete", None)}
+if READING:
+    WHERE = {"alone": WHERE["alone"]}
 everywhere = pytest.mark.parametrize(("source", "place"), list(WHERE.values()), ids=list(WHERE))
 RULES = {"BP": "di_bp", "FA": "di_fa", "PBP": "pbp", "NDI": "ndi", "DI": "di", "SDI": "sdi"}
 LINEAR = ("BP", "FA", "FA-2", "PBP", "NDI", "NDI-2", "NDI-3", "DI", "DI-2", "DI-3")

@@ -10,9 +10,11 @@ import credit
 from credit.methods.base import forward
 from credit.methods.targets.chain import links
 from credit.methods.targets.losses import difference_reconstruction, reconstruction
+from credit.nets.feedback import FeedbackBlock
 from credit.nets.pooling import Pool
 from credit.numerics.rand import as_rand
-from tests.golden.recordings import COMPLETE, HERE, Recording
+from credit.probes.distances import angle_with_epsilon, distance
+from tests.golden.recordings import COMPLETE, HERE, PLACES, Recording, alone, beside, both, moved
 from tests.golden.recordings import agree as agree_to
 
 TOLERANCE = 1e-12
@@ -100,6 +102,16 @@ def test_the_local_difference_reconstruction_loss(source, which, block, kind, sa
     rand = as_rand({"s_input": dx, "s_output": dy}, next(iter(own.values())), 0)
     step = difference_reconstruction(chain_of(file, which)[block], own, sigma, rand, "s", samples)
     agree(step.loss, file[f"{key}/loss"])
+    if f"{key}/r_noise" in file:
+        link, reconstructed = chain_of(file, which)[block], {}
+        above = link.layer.forward(link.params, link.below + sigma * dx)
+        for name, out, trace in (("r_noise", above.out, above), ("r_noise_y", link.trace.out + sigma * dy, link.trace)):
+            reconstructed[name] = link.feedback(own, out, link.feedback.route(trace), trace).reshape(link.below.shape)
+            agree(reconstructed[name], file[f"{key}/{name}"])
+        clean = link.feedback(own, link.trace.out, link.route, link.trace).reshape(link.below.shape)
+        far, n = {name: r - clean for name, r in reconstructed.items()}, len(clean)
+        agree(-2 * sigma * (dx * far["r_noise"]).sum() / n, file[f"{key}/term_input"], 1e-11)
+        agree(far["r_noise_y"].square().sum() / n, file[f"{key}/term_output"], 1e-11)
     recorded = gradients_of(file, key)
     assert np.abs(recorded.pop("bias", 0.0)).max() < 1e-14  # the rule gives none
     assert set(step.gradients) == set(recorded)
@@ -135,8 +147,16 @@ def test_a_feedback_block_maps_clean_activities_back(source, which, block):
     link, own = chain_of(file, which)[block], params_of(file, which, "G/", 1)[str(block)]
     back = link.feedback(own, link.trace.out, link.route, link.trace)
     agree(back.reshape(link.below.shape), file[f"r/{block}"])
+    for i, activity in ((block, link.trace.out), (block - 1, link.below)):
+        if f"s/{i}" in file:
+            agree(activity, file[f"s/{i}"])
     if block < len(NAMES[which]) - 1 and f"pool_indices/conv_{block}.pool" in file:
         assert torch.equal(link.route, torch.tensor(file[f"pool_indices/conv_{block}.pool"]))
+    if block == 1 and "pool_indices/conv_0.pool" in file:
+        trace = forward(net_of(which), params_of(file, which, "F/"), batch_of(file), 0).trace.blocks[0]
+        assert torch.equal(
+            FeedbackBlock(net_of(which).block(0)).route(trace), torch.tensor(file["pool_indices/conv_0.pool"])
+        )
 
 
 # ---- targets and forward gradients
@@ -154,6 +174,8 @@ def test_targets_local_losses_and_forward_gradients(source, which, feedback, kin
     net, params = net_of(which), params_of(file, which, "F/")
     rule = credit.method(RULES[kind], beta=float(beta))
     step = rule.gradients(net, params, {"feedback": params_of(file, which, "G/", 1)}, batch_of(file), 0)
+    if "logits" in file:
+        agree(step.info["output"], file["logits"])
     for i in range(len(net)):
         agree(step.info["targets"][i], file[f"{key}/target/{i}"])
         agree(step.info["local_losses"][i], file[f"{key}/layer_loss/{i}"], 1e-11)
@@ -188,35 +210,57 @@ def test_symmetric_initialisation_copies_the_forward_weights(source, which):
 
 @sources
 @every_net
-def test_two_training_steps(source, which):
+@PLACES
+def test_two_training_steps(source, which, place, monkeypatch):
+    """Losses, weights as changes, and how far feedback was from forward weights before every iteration."""
     file = load(source, f"train_{which}")
-    net, params = net_of(which), params_of(file, which, "F0/")
-    state = {"feedback": params_of(file, which, "G0/", 1)}
+
+    def stacked(tree):
+        return {i: {n: beside(p, place) for n, p in block.items()} for i, block in tree.items()}
+
+    start = {"F": params_of(file, which, "F0/"), "G": params_of(file, which, "G0/", 1)}
+    net, params, state = net_of(which), stacked(start["F"]), {"feedback": stacked(start["G"])}
     iterations, sigma, lr = (file[f"cfg/{k}"][1:].tolist() for k in ("iters", "noise", "lr_b"))
     rate, momentum, decay, beta = (float(v) for v in file["cfg/f_lr_mom_wd_beta"])
-    rule = credit.method(
-        "ldrl",
-        beta=beta,
-        feedback={"iterations": [int(k) for k in iterations], "sigma": sigma, "lr": lr},
-    )
+    learns = {"iterations": [int(k) for k in iterations], "sigma": sigma, "lr": lr}
+    rule, measured = credit.method("ldrl", beta=both(beta, place), feedback=learns), {}
     settings = {"name": "sgd", "lr": rate, "momentum": momentum, "weight_decay": decay}
     opt = rule.optimizer(net, params, state, settings)
+    learn = type(rule).feedback_step
+
+    def noted(self, link, own, *arguments):
+        pair = link.feedback.copied(link.params)["weight"], own["weight"]
+        pair = [alone(w, place).flatten() for w in pair]
+        measured.setdefault(arguments[-1], []).append((distance(*pair), angle_with_epsilon(*pair)))
+        return learn(self, link, own, *arguments)
+
+    monkeypatch.setattr(type(rule), "feedback_step", noted)
     for b in range(2):
-        noise = iter(torch.tensor(file[f"b{b}/unit_noise_{k:02d}"]) for k in range(18))
+        noise = iter(beside(torch.tensor(file[f"b{b}/unit_noise_{k:02d}"]), place) for k in range(18))
         draws = {}
         for i, k in enumerate(iterations, 1):
             for _ in range(int(k)):
                 draws.setdefault(f"feedback_noise.{i}_input", []).append(next(noise))
                 draws.setdefault(f"feedback_noise.{i}_output", []).append(next(noise))
-        params, opt, state, info = rule.update(net, params, opt, state, batch_of(file, f"b{b}/"), draws)
-        agree(sum(info["local_losses"].values()), file[f"b{b}/forward_loss"])
-        for i, name in enumerate(NAMES[which]):
-            for part in ("weight", "bias"):
-                agree(params[str(i)][part], file[f"b{b}/F_after_step/{name}.{part}"])
-                if i:
-                    agree(state["feedback"][str(i)][part], file[f"b{b}/G_after_feedback/{name}.{part}"])
+        batch = batch_of(file, f"b{b}/")
+        batch = credit.Batch(beside(batch.x, place), beside(batch.y, place))
+        measured.clear()
+        params, opt, state, info = rule.update(net, params, opt, state, batch, draws)
+        agree(alone(sum(info["local_losses"].values()), place), file[f"b{b}/forward_loss"])
+        for kind, tree, after in (("F", params, "F_after_step"), ("G", state["feedback"], "G_after_feedback")):
+            for i, block in start[kind].items():
+                for part in block:
+                    recorded = torch.tensor(file[f"b{b}/{after}/{NAMES[which][int(i)]}.{part}"])
+                    ours = alone(tree[i][part], place)
+                    if (kind, part) == ("G", "bias"):
+                        agree(ours, recorded)  # has no gradient
+                    else:
+                        moved(ours, start[kind][i][part], recorded, start[kind][i][part], 1e-11)
         for i in BLOCKS:
-            agree(torch.stack(info["feedback_losses"][i]), file[f"b{b}/fb_losses/layer{i}"])
+            agree(alone(torch.stack(info["feedback_losses"][i], -1), place), file[f"b{b}/fb_losses/layer{i}"])
+            far, angles = (torch.stack(found) for found in zip(*measured[f"feedback_noise.{i}"], strict=True))
+            agree(far, file[f"b{b}/fb_distances/layer{i}"])
+            agree(angles, file[f"b{b}/fb_angles/layer{i}"])
 
 
 @sources
@@ -245,6 +289,8 @@ def test_where_pooling_windows_share_a_place_the_last_value_stays(source):
     pool, act = Pool(3, 2, 1), torch.tensor(file["input"])
     index = pool.index(act)
     assert torch.equal(index, torch.tensor(file["indices"]))
+    found = act.flatten(2).gather(2, index.flatten(2)).reshape(index.shape)
+    agree(found, file["pooled"])
     values = torch.tensor(file["to_unpool"])
     assert torch.equal(pool.unpooled(values, index, (4, 4), add=False), torch.tensor(file["unpooled"]))
     assert pool.unpooled(values, index, (4, 4), add=True).flatten()[5] == values.sum()
