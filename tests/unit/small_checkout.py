@@ -35,6 +35,8 @@ FIT: dict[str, Any] = {
     "tables": {"table1": {"options": {"metric": "test_loss"}}},
     "quick": {"train": {"epochs": 1}, "seeds": 1, "use_datasets": ["near"]},
 }
+_PLAIN = {"options": {"where": {"method": "bp"}}}
+OF_BP: dict[str, Any] = {"figures": {"curves": _PLAIN}, "tables": {"table1": _PLAIN}}  # where other methods vary
 
 
 class Checkout:

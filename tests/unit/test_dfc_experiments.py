@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import credit
-from credit.analysis.selection import values
+from credit.analysis.values import values
 from credit.config.files import overlay, read_yaml
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pandas as pd
@@ -254,9 +255,20 @@ def test_the_example_of_weights_trains_one_run_from_another_and_reads_them_back(
     assert scope["kept"].member(0)["0"]["weight"].shape == (20, 15)
 
 
-def test_the_example_of_a_figure_draws_a_curve_for_every_method():
-    scope: dict = {}
-    exec(examples("docs/adding-an-experiment.md")["src/credit/figures/cross/few_samples.py"], scope)
+def test_the_example_of_a_figure_draws_a_curve_for_every_method(tmp_path, monkeypatch):
+    name, text = "src/credit/figures/cross/few_samples.py", "docs/adding-an-experiment.md"
+    (tmp_path / "credit/figures/cross").mkdir(parents=True)
+    path = tmp_path / name.removeprefix("src/")
+    path.write_text(examples(text)[name], encoding="utf-8")
+    (path.parent.with_name("options.py")).symlink_to(REPOSITORY / "src/credit/figures/options.py")
+
+    def part_of(module, root, name=None):  # its options are read from its source: here, from a package that holds it
+        return hyperparameters.Part(module, tmp_path / "credit", name)
+
+    monkeypatch.setattr(hyperparameters, "part_of", part_of)
+    scope: dict = {"__name__": "credit.figures.cross.few_samples"}
+    monkeypatch.setitem(sys.modules, scope["__name__"], types.ModuleType(scope["__name__"]))
+    exec(examples(text)[name], scope)
     rows = [
         {"paper": "cross", "experiment": "few_samples", "dataset": f"digits_{n}", "method": method, "seed": seed,
          "epoch": 1, "step": 5, "metric": "test_error", "layer": "", "value": (1 + seed) / n, "data_verified": True}

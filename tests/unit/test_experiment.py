@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_checkout import FIT, SEARCH, Checkout, searching
+from small_checkout import FIT, OF_BP, SEARCH, Checkout, searching
 
 from credit.config import hyperparameters
 from credit.config.parts import TASKS, targets
@@ -294,7 +294,7 @@ def test_the_settings_shorten_runs_but_not_searches(checkout):
 
 def test_settings_of_groups_can_be_varied_and_searched(checkout):
     grid = {"hyper.feedback.lr": [0.1, 0.2], "hyper.feedback.k_p": [0.0]}
-    checkout.change(methods={"dfc_ss": {"vary": grid}})
+    checkout.change(methods={"dfc_ss": {"vary": grid}}, **OF_BP)
     spec = fit(checkout).cell("near", "dfc_ss").train_spec((0, 1))
     assert (spec["vary"], spec["train"]["optimizer"]["lr"]) == (grid, 0.2)
     assert [m["hyper.feedback.lr"] for m in members(spec)] == [0.1, 0.1, 0.2, 0.2]

@@ -357,7 +357,7 @@ def test_published_curves_reach_a_figure_as_a_table(tmp_path, monkeypatch):
         script.main()
     assert seen[0][1]["references"] is None
     assert len(seen[1][1]["references"]) == 2 * len(seen[1][0])
-    assert style.chosen({"references": None}, "fig1")["references"] is None
+    assert style.chosen({"references": None}, fig1.Options)["references"] is None
 
 
 def test_a_figure_that_does_not_exist_ends_the_script_in_one_line(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_checkout import FIT, Checkout
+from small_checkout import FIT, OF_BP, Checkout
 
 from credit.config.fields import Type
 from credit.config.files import overlay
@@ -39,7 +39,7 @@ def test_a_whole_float_is_an_integer_where_one_is_declared(tmp_path):
 def test_an_integer_is_a_float_where_one_is_declared(tmp_path):
     vary = {"vary": {"hyper.feedback_scale": [1, 2]}}
     scheme = {"name": "xavier_normal", "gain": 2}
-    integers = {"train": {"optimizer": OPTIMIZER}, "methods": {"fa": vary}, "net": {"init": scheme}}
+    integers = {"train": {"optimizer": OPTIMIZER}, "methods": {"fa": vary}, "net": {"init": scheme}, **OF_BP}
     text = (
         json.dumps(integers).replace('"lr": 1,', '"lr": 1.0,').replace("[1, 2]", "[1.0, 2.0]").replace(": 0,", ": 0.0,")
     )

@@ -157,7 +157,9 @@ def keys(workflow, target):
 @pytest.fixture
 def several(tmp_path):
     plain = {k: v for k, v in FIT.items() if k not in ("figures", "tables")}
-    both = {**plain, "figures": {"fig1": {"experiments": ["one/fit", "cross/own"]}}}
+    figure = {"experiments": ["one/fit", "cross/own"], "options": {"metric": "test_loss"}}
+    own = {f"{rule}-own": {"rule": rule} for rule in plain["methods"]}
+    both = {**plain, "methods": own, "figures": {"fig1": figure}}
     return Checkout(tmp_path, {"one/fit": FIT, "one/more": plain, "two/fit": plain, "cross/own": both}).workflow()
 
 

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from credit.analysis.readable import matrix, mean_and_sd
-from credit.analysis.selection import SELECT, Value, member_values, values
+from credit.analysis.selection import member_values
 from credit.analysis.slowness import fit_slowness
 from credit.analysis.summaries import read_summary, summarise
 from credit.analysis.tables import write_table
+from credit.analysis.values import SELECT, Value, values
 from credit.config.files import read_yaml
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError

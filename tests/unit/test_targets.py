@@ -119,8 +119,11 @@ def test_published_curves_that_are_not_there_are_refused(checkout, kind, name, m
 
 
 def test_an_artefact_is_made_of_the_experiments_that_are_left(tmp_path):
-    both = {"module": "credit.figures.cross.fig1", "experiments": ["toy/fit", "toy/other"]}
-    checkout = Checkout(tmp_path, two(figures={"both": both}))
+    options = {"metric": "test_loss"}
+    both = {"module": "credit.figures.cross.fig1", "experiments": ["toy/fit", "toy/other"], "options": options}
+    files = two(figures={"both": both})
+    files["toy/other"]["methods"] = {"shallow": {}}
+    checkout = Checkout(tmp_path, files)
     assert set(checkout.workflow().figures) == {"toy/curves", "toy/both"}
     assert checkout.workflow(experiments="toy/other").figures["toy/both"].experiments == ("toy/other",)
     assert set(checkout.workflow(experiments="toy/fit").figures) == {"toy/curves"}
@@ -201,10 +204,13 @@ def test_other_paths_have_no_spec(checkout, path, message):
         checkout.workflow().run_spec(path)
 
 
+OPTIONS = {"metrics": ["test_loss"]}
+
+
 def test_the_spec_of_a_figure_names_its_module_methods_and_rules(checkout):
-    checkout.change(methods={"fa-2": {"rule": "fa"}}, figures={"curves": {"options": {"a": 1}, "title": "T"}})
+    checkout.change(methods={"fa-2": {"rule": "fa"}}, figures={"curves": {"options": OPTIONS, "title": "T"}})
     spec = checkout.workflow(methods="bp,fa-2").artefact_spec("figure", "toy/curves")
-    assert (spec["title"], spec["options"], spec["methods"]) == ("T", {"a": 1}, ["bp", "fa-2"])
+    assert (spec["title"], spec["options"], spec["methods"]) == ("T", OPTIONS, ["bp", "fa-2"])
     assert spec["rules"] == {"bp": "bp", "fa": "fa", "fa-2": "fa"}
     assert spec["experiments"] == ["toy/fit"]
 

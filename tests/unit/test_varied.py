@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_checkout import SEARCH, Checkout, searching
+from small_checkout import OF_BP, SEARCH, Checkout, searching
 
 from credit.errors import ConfigError
 from credit.training.loop import Training
@@ -17,7 +17,7 @@ def checkout(tmp_path) -> Checkout:
 @pytest.mark.parametrize("given", [0.2, {"0": 0.2, "1": 0.2}])
 def test_the_rate_of_one_layer_may_vary(checkout, given):
     train = {"optimizer": {"lr": given}}
-    checkout.change(train=train, methods={"fa": {"vary": {"train.optimizer.lr.1": [0.1, 0.3]}}})
+    checkout.change(train=train, methods={"fa": {"vary": {"train.optimizer.lr.1": [0.1, 0.3]}}}, **OF_BP)
     found = checkout.workflow().experiment("toy/fit").cell("near", "fa").train_spec((0,))
     assert found["train"]["optimizer"]["lr"] == {"0": 0.2, "1": 0.2}
     assert found["vary"] == {"train.optimizer.lr.1": [0.1, 0.3]}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from credit.analysis.names import dataset_order, dataset_title, method_label, method_order, metric_label
-from credit.analysis.selection import Value, values
 from credit.analysis.tables import VERIFIED
+from credit.analysis.values import Value, values
 from credit.errors import ConfigError
 
 

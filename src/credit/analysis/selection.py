@@ -2,111 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
+from credit.analysis.slowness import fit_slowness
 from credit.analysis.tables import VERIFIED
+from credit.analysis.values import Value
 from credit.errors import ConfigError, DataError, one_of
 
 RUN = ["dataset", "method", "seed"]
-CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
-SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
-
-
-@dataclass(frozen=True)
-class Value:
-    """What a run is reduced to.
-
-    metric, layer: as recorded; layer "" is the whole net. name: what the number is called, the metric if empty.
-    select: "final" is the last epoch, "at" the given `epoch`, "lowest" the smallest value of all epochs;
-    "best_validation" and "lowest_validation" take the first epoch at which `validation` (default: validation_error,
-    validation_loss) is lowest; "slowness" is that of `credit.analysis.slowness`, of the accuracy 1 - metric.
-    window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
-    within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs
-    before selecting. diverged: what a run that diverged counts with, such as 1 for an error; None: it does not count.
-    where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
-    """
-
-    metric: str = "test_error"
-    name: str = ""
-    layer: str = ""
-    select: str = "final"
-    epoch: int | None = None
-    validation: str | None = None
-    window: int = 1
-    points: int = BEFORE_DECAY
-    chance: float = 0.1
-    average: bool = False
-    diverged: float | None = None
-    where: dict[str, Any] = field(default_factory=dict)
-    percent: bool = False
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if self.select not in SELECT:
-            raise ConfigError(one_of("options.select", self.select, SELECT))
-        if (self.select == "at") != (self.epoch is not None):
-            raise ConfigError(f"options.epoch = {self.epoch}; give it together with select: at, and only then")
-        if self.diverged is not None and (self.average or isinstance(self.diverged, bool)):
-            raise ConfigError(f"options.diverged = {self.diverged}; must be a number, and null together with average")
-        if self.window < 1 or (self.window > 1 and self.select not in ("final", "at")):
-            raise ConfigError(f"options.window = {self.window}; must be >= 1, and 1 unless select is final or at")
-
-    @property
-    def label(self) -> str:
-        """Name in summaries and in config/published."""
-        return self.name or self.metric
-
-    @property
-    def chooser(self) -> str:
-        """Metric whose curve chooses the epoch."""
-        return self.validation or CHOOSERS.get(self.select, self.metric)
-
-    @property
-    def chooser_layer(self) -> str:
-        """Where `chooser` is recorded: of the whole net, unless the value is its own chooser."""
-        return self.layer if self.chooser == self.metric else ""
-
-
-def values(options: Mapping[str, Any]) -> list[Value]:
-    """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
-
-    A list of epochs stands for one value for each, called NAME_EPOCH; `window` may then be a list as long.
-    Raises ConfigError for an unknown key or select, and for lists that do not go together.
-    """
-    known = {f.name for f in fields(Value)}
-    common = {k: v for k, v in options.items() if k in known - {"where"}}
-    chosen = []
-    for i, given in enumerate(options.get("values") or [{}]):
-        for key in given:
-            if key not in known:
-                raise ConfigError(one_of(f"options.values[{i}]", key, known))
-        chosen += [Value(**one) for one in _at_each_epoch({**common, **given})]
-    return chosen
-
-
-def _at_each_epoch(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Settings with a list of epochs, or of windows, as one for each epoch."""
-    epochs, windows = settings.get("epoch"), settings.get("window", 1)
-    if not isinstance(epochs, list):
-        if isinstance(windows, list):
-            raise ConfigError(
-                f"options.window = {windows}; a list goes with a list of epochs, options.epoch = {epochs}"
-            )
-        return [settings]
-    windows = windows if isinstance(windows, list) else [windows] * len(epochs)
-    if len(windows) != len(epochs):
-        raise ConfigError(
-            f"options.window = {windows}; must be one number, or one for each of options.epoch = {epochs}"
-        )
-    name = settings.get("name") or settings.get("metric", Value.metric)
-    several = zip(epochs, windows, strict=True)
-    return [{**settings, "name": f"{name}_{epoch}", "epoch": epoch, "window": window} for epoch, window in several]
 
 
 def member_values(table: pd.DataFrame, value: Value | str, select: str = "final", validation: str | None = None):

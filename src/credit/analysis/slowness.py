@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import leastsq
 
+from credit.analysis.values import BEFORE_DECAY
 from credit.errors import DataError
-
-BEFORE_DECAY = 60  # points before the published learning rates fall for the first time
 
 
 class Slowness(NamedTuple):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit.analysis.selection import Value, member_values, values
+from credit.analysis.selection import member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
+from credit.analysis.values import Value, values
 from credit.errors import ConfigError, DataError
 
 SUMMARY = ["artefact", "dataset", "method", "metric", "select", "mean", "sd", "n", "diverged"]

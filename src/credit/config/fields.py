@@ -137,9 +137,9 @@ def _widened(option: Any) -> Any:
 
 _NOUNS = {
     "float": ("a finite number", "finite numbers"), "int": ("an integer", "integers"), "bool": ("true or false",) * 2,
-    "str": ("text", "texts"), "dict": ("a mapping", "mappings"),
+    "str": ("text", "texts"), "dict": ("a mapping", "mappings"), "list": ("a list", "lists"),
 }  # fmt: skip
-_CLASSES = {"bool": bool, "str": str, "dict": Mapping}
+_CLASSES = {"bool": bool, "str": str, "dict": Mapping, "list": (list, tuple)}
 
 
 class PerMember(tuple):
@@ -152,6 +152,16 @@ class PerMember(tuple):
         if len(self) != max(1, members):
             held = f"{self.option} holds {len(self)} values; must be one value"
             raise ConfigError(f"{held}, or one for each of the {members} members" if members else held)
+
+
+def check_members(part: Any, members: int) -> None:
+    """Raises ConfigError where a hyperparameter of a part or its groups has not one value for each of `members`."""
+    for field in dataclass_fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, PerMember):
+            value.check(members)
+        elif is_dataclass(value):
+            check_members(value, members)
 
 
 @dataclass(frozen=True)

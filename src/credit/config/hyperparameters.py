@@ -37,30 +37,32 @@ from credit.config.fields import MISSING, REQUIRED, Field, Group, PerMember, Typ
 from credit.errors import ConfigError, nearest
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_PLAIN = ("float", "int", "bool", "str", "dict")
+_PLAIN = ("float", "int", "bool", "str", "dict", "list")
 
 
 @functools.cache
-def fields(module: str, package_root: Path = PACKAGE) -> Mapping[str, Field]:
+def fields(module: str, package_root: Path = PACKAGE, name: str | None = None) -> Mapping[str, Field]:
     """Hyperparameters of the part in `module` (dotted name), {name: field} in order; inherited ones first.
 
-    Raises ConfigError naming file and line of an annotation or default that cannot be read.
+    name: of another class of the module, which declares its fields as a part does. Raises ConfigError naming file and
+    line of an annotation or default that cannot be read.
     """
-    return MappingProxyType(part_of(module, package_root).fields)
+    return MappingProxyType(part_of(module, package_root, name).fields)
 
 
 @functools.cache
-def constants(module: str, package_root: Path = PACKAGE) -> Mapping[str, Any]:
-    """Class constants of the part: its `ClassVar`s with literal values, also inherited ones.
+def constants(module: str, package_root: Path = PACKAGE, name: str | None = None) -> Mapping[str, Any]:
+    """Class constants of the part: its `ClassVar`s with literal values, also inherited ones. name: as in `fields`.
 
     Raises as `fields`.
     """
-    return MappingProxyType(part_of(module, package_root).constants)
+    return MappingProxyType(part_of(module, package_root, name).constants)
 
 
 def check(
-    module: str, values: Mapping[str, Any], where: str, stacked: bool = False, package_root: Path = PACKAGE
-) -> dict[str, Any]:
+    module: str, values: Mapping[str, Any], where: str, stacked: bool = False, package_root: Path = PACKAGE,
+    name: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """All hyperparameters of the part in `module`: `values` with defaults filled in.
 
     Whole numbers become floats where the field is a float, lists become tuples. stacked: a number may also be a list
@@ -68,8 +70,8 @@ def check(
     Raises ConfigError with a line `WHERE.KEY = VALUE; must be ...` for every problem.
     """
     problems: list[str] = []
-    result = _check(fields(module, package_root), values, where, stacked, problems)
-    if not problems:
+    result = _check(fields(module, package_root, name), values, where, stacked, problems)
+    if not problems and name is None:
         problems = [f"{where}.{problem}" for problem in exclusions(module, result, package_root=package_root)]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -89,6 +91,11 @@ def exclusions(
         return []
     owner, _, function = name.rpartition(".")
     return list(getattr(importlib.import_module(owner), function)(values, net))
+
+
+def inherits(module: str, ancestor: str) -> bool:
+    """Whether the part in `module` is of the class `ancestor` (dotted name), or inherits it."""
+    return ancestor in part_of(module, PACKAGE).ancestors
 
 
 def _check(
@@ -137,16 +144,6 @@ def instances(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Checked `values` of the part, its groups as instances of their dataclasses."""
     groups = {f.name: type(f.default) for f in dataclasses.fields(part) if dataclasses.is_dataclass(f.default)}
     return {k: groups[k](**instances(groups[k], v)) if k in groups else v for k, v in values.items()}
-
-
-def check_members(part: Any, members: int) -> None:
-    """Raises ConfigError where a hyperparameter of a part or its groups has not one value for each of `members`."""
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if isinstance(value, PerMember):
-            value.check(members)
-        elif dataclasses.is_dataclass(value):
-            check_members(value, members)
 
 
 def _misnamed(field: Field, value: Any, place: str) -> list[str]:
@@ -205,6 +202,11 @@ class Part:
             raise ConfigError(f"{self.path}: no class {name} is defined here")
         self.node = classes[name]
         self.bases = [base for base in map(self._base, self.node.bases) if base]
+
+    @functools.cached_property
+    def ancestors(self) -> frozenset[str]:
+        """Dotted names of the class and of all its bases within the package."""
+        return frozenset({f"{self.module}.{self.node.name}"}).union(*(base.ancestors for base in self.bases))
 
     def _file(self) -> Path:
         package, *rest = self.module.split(".")

@@ -78,6 +78,7 @@ class PartChecker:
         for i, probe in enumerate(resolved["probes"] if not self.problems else ()):
             constants = hyperparameters.constants(REGISTRIES["probes"].module(probe["probe"]))
             self._note(probe_problems(resolved, probe, constants.get("uses", {})), f"{key}[{i}].")
+            self._note(unsuited(resolved, probe, constants), f"{key}[{i}]: ")
             if probe["on"] == "evaluate" and not constants.get("weights_alone", False):
                 self.problems.append(
                     f"{self.where}: {key}[{i}].on = 'evaluate'; {probe['probe']} needs a mini-batch, which evaluations "
@@ -215,6 +216,20 @@ def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mappi
         yield f"every = {probe['every']!r}; must be an integer >= 0"
     for field in (f for f, kind in uses.items() if kind == "methods"):
         yield from _reference_problems(field, probe, run["net"]["kind"])
+
+
+def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mapping[str, Any]) -> Iterator[str]:
+    """What a probe measures must be there: `needs` names the class of its learning rules, `nets` its kinds of nets."""
+    rule, needs = run["rule"]["name"], constants.get("needs")
+    if needs and not hyperparameters.inherits(METHODS.module(rule), needs):
+        known = [name for name in METHODS.names() if hyperparameters.inherits(METHODS.module(name), needs)]
+        yield f"{probe['probe']} is not defined for {rule}; it measures: {', '.join(known)}"
+    kinds = constants.get("nets", (run["net"]["kind"],))
+    if run["net"]["kind"] not in kinds:
+        yield f"{probe['probe']} is not defined for a {run['net']['kind']} net; it takes: {', '.join(kinds)}"
+    layers, known = probe.get("layers") or (), n_blocks(run["net"])
+    if wrong := [layer for layer in layers if not 1 <= layer <= known]:
+        yield f"{probe['probe']}.layers = {list(layers)}; there is no layer {wrong[0]}, only 1 to {known}"
 
 
 def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
 from credit.dag.checks import PartChecker, by_layer
+from credit.dag.recorded import metrics
 from credit.dag.settings import Settings
 from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
@@ -47,7 +48,10 @@ class Job:
 
 
 class Experiment:
-    """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings."""
+    """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings.
+
+    names: {"datasets" | "methods": all that the file names, at whichever scale}.
+    """
 
     def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
         content = check_schema(read_yaml(path), schema, str(path))
@@ -60,6 +64,8 @@ class Experiment:
             body = check_schema(overlay(body, spelling.layer(quick)), schema, f"{path}: with its quick section")
         self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
+        layers = (content, content.get("quick") or {})
+        self.names = {kind: {n for layer in layers for n in layer.get(kind) or ()} for kind in ("datasets", "methods")}
 
     @property
     def key(self) -> str:
@@ -237,6 +243,11 @@ class Cell:
             "data": data and _declared(accepted),
         }  # fmt: skip
         return cls(run, search or None, data, experiment.keep(dataset, method), experiment.source(dataset, method))
+
+    @cached_property
+    def metrics(self) -> frozenset[str] | None:
+        """What its runs record, see `credit.dag.recorded.metrics`."""
+        return metrics(self.run)
 
     def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Spec of a training job, without digests.

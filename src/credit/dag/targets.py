@@ -17,6 +17,7 @@ from typing import Any
 
 from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
+from credit.dag import promised
 from credit.dag.artefacts import CURVES, Artefact
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.present import Present
@@ -67,6 +68,7 @@ class Workflow:
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
+        promised.check(everything)
         self._fidelity_spec = self._judged()
         provenance.remember()
 

@@ -19,8 +19,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from credit.analysis.names import dataset_title
 from credit.analysis.tables import VERIFIED, one_setting, where
-from credit.errors import ConfigError, one_of
+from credit.errors import ConfigError
 from credit.figures.looks import Style
+from credit.figures.options import FigureOptions, check
 from credit.provenance.files import whole_file
 
 SETTINGS = {
@@ -79,17 +80,16 @@ def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
             figure.savefig(temporary, format=kind, metadata=metadata[kind])
 
 
-def chosen(options: Mapping[str, Any], figure: str, **defaults: Any) -> dict[str, Any]:
-    """Options with defaults filled in; every figure also knows those below. ConfigError for others.
+def chosen(options: Mapping[str, Any], declared: type[FigureOptions]) -> dict[str, Any]:
+    """The options that a figure declares with defaults filled in, and what every figure is handed beside them.
 
-    where: rows to draw, see `selection`. rules: {method: learning rule}. references: published curves, a tidy table,
-    or None.
+    rules: {method: learning rule}. references: published curves, a tidy table, or None. Raises ConfigError for other
+    options, and for values that they cannot have.
     """
-    known = {"where": {}, "rules": {}, "references": None, **defaults}
-    for name in options:
-        if name not in known:
-            raise ConfigError(one_of(f"{figure}: option", name, known))
-    return {**known, **options}
+    handed = {key: options.get(key, default) for key, default in (("rules", {}), ("references", None))}
+    own = {key: value for key, value in options.items() if key not in handed}
+    module = declared.__module__
+    return check(module, own, f"{module.rpartition('.')[2]}: options") | handed
 
 
 def selection(table: pd.DataFrame, options: Mapping[str, Any], figure: str) -> pd.DataFrame:

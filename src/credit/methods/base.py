@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from credit.config import hyperparameters
+from credit.config.fields import check_members
 from credit.config.parts import METHODS
 from credit.errors import ConfigError
 from credit.methods.fast import Fast, Result
@@ -129,7 +130,7 @@ class Method:
 
         Raises ConfigError for a hyperparameter that has not one value for each member.
         """
-        hyperparameters.check_members(self, net.members(params))
+        check_members(self, net.members(params))
         return optimizer(**settings).init(params, net.members(params))
 
     def passes_products(self) -> bool:

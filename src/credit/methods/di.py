@@ -31,6 +31,7 @@ class DI(WithFeedback, LayerByLayer):
     moved until it no longer does; if that fails, as far as the descent came. The delta is not multiplied by phi'.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("restabilized",)
     slope: ClassVar[bool] = False
     one_for_all: ClassVar[tuple[str, ...]] = ("dt", "ssa_lr")
 

@@ -42,6 +42,8 @@ class AdmissibleFeedback:
     Source: Meulemans et al. (NeurIPS 2021), Figure 2.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("pc1", "pc2")
+    nets: ClassVar[tuple[str, ...]] = ("dense",)
     weights_alone: ClassVar[bool] = True
 
     draws: Annotated[int, "> 0"] = 2000

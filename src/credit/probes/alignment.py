@@ -34,6 +34,9 @@ class Alignment:
     learning rule of the PEPITA family; raises ValueError otherwise.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("angle_projection",)
+    needs: ClassVar[str] = "credit.methods.pepita.Pepita"
+    nets: ClassVar[tuple[str, ...]] = ("dense",)
     weights_alone: ClassVar[bool] = True  # may be measured at evaluations, without a mini-batch
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:

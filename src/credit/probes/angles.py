@@ -60,6 +60,7 @@ class Angles:
     metric: what it is recorded as, angle_REFERENCE if empty.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("{metric}|angle_{reference}",)
     uses: ClassVar[dict[str, str]] = {"reference": "methods"}  # fields that name parts, for the code digest
 
     reference: str = "bp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,10 @@ class ConditionOne:
     batch standard deviations under NAME_std, of norm_r (mean norm over the layers) and norm_r_deviation: by how much a
     layer's norm differs from it, relative to it; layer "0" is the input.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "condition1", "condition1_caption", "norm_r", "norm_r_std", "norm_r_deviation", "norm_r_deviation_std",
+    )  # fmt: skip
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[(metric, layer, values (M,))], of the feedforward rates before the update."""

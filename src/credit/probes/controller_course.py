@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class ControllerCourse:
     For sample s, counted from 1, and the first output unit: course_output_s and course_control_s, where "layer" is
     the time point, and course_target_s. Source: Meulemans et al. (NeurIPS 2021), Figure 1D.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("course_output_*", "course_control_*", "course_target_*")
+    needs: ClassVar[str] = "credit.methods.control.simulated.Dynamic"
 
     samples: Annotated[int, "> 0"] = 3
 

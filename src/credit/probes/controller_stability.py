@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -69,6 +69,14 @@ class ControllerStability:
     reset, metrics lambda_max_masked_NAME; otherwise at the last simulated voltages. alpha, k_p, tau: None takes the
     method's; DFC-SSA has no k_p and tau of its own.
     """
+
+    metrics: ClassVar[dict] = {
+        "masked": {
+            False: ("lambda_max_{matrices}", "lambda_max_{matrices}_std"),
+            True: ("lambda_max_masked_{matrices}", "lambda_max_masked_{matrices}_std"),
+        }
+    }
+    needs: ClassVar[str] = "credit.methods.control.rule.DeepFeedbackControl"
 
     matrices: tuple[str, ...] = ("A_tilde_I", "A_I", "A_inst", "A_PI")
     masked: bool = False

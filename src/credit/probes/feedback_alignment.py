@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,6 +74,9 @@ class FeedbackAlignment:
     Q is taken after the update, J before it: on "pretrain" or "feedback_pass" this is what the paper shows for
     learned feedback, on "update" for fixed feedback.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("condition2", "angle_feedback_transpose", "angle_feedback_pinv_{dampings}")
+    needs: ClassVar[str] = "credit.methods.control.rule.DeepFeedbackControl"
 
     dampings: Annotated[tuple[float, ...], ">= 0"] = (0.1,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class FeedbackStability:
     lambda_max of each hidden layer with the one above; where one loop runs through all layers, that of the loop too,
     for the whole net.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("lambda_max",)
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[("lambda_max", layer, (M,))]; nothing for other learning rules."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,8 @@ class InversionAngles:
     leak, and of `pbp`, both carried down from the output; mean over the mini-batch. As published, the references use
     the weights after the update, with activities and output error from before it.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("angle_feedback", "angle_ndi", "angle_pbp")
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[(metric, layer, degrees (M,))]; without a mini-batch angle_feedback alone, nothing for other methods."""

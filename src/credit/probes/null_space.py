@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,9 @@ def null_space_ratio(jacobian: Tensor, rates: Tensor, gradient: Tensor) -> Tenso
 @dataclass(frozen=True)
 class NullSpace:
     """Metric null_space_ratio of every layer's weights, for the update that the optimiser was handed; dense nets."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("null_space_ratio",)
+    nets: ClassVar[tuple[str, ...]] = ("dense",)
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[("null_space_ratio", layer, values (M,))]."""

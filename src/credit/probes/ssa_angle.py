@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,9 @@ class SSAAngle:
     """angle_ssa: of the update with DFC-SSA's, degrees, by layer and for the whole net. distance_ssa: batch mean of
     |r_L - r_L^ssa| / |r_L^- - r_L^ssa|, r_L at the end of the simulation and r_L^- without feedback.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("angle_ssa", "distance_ssa")
+    needs: ClassVar[str] = "credit.methods.control.rule.DeepFeedbackControl"
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[(metric, layer, values (M,))]. Raises ConfigError for a learning rule without controller."""

@@ -19,6 +19,7 @@ class WeightNorm:
     layers: which ones, counted from 1 at the input; None: all.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("weight_norm",)
     weights_alone: ClassVar[bool] = True  # may be measured at evaluations, without a mini-batch
 
     layers: tuple[int, ...] | None = None

@@ -36,6 +36,9 @@ class Images:
     outputs are an error; see `Supervised`. flip, crop: random changes of the training images, see `Augmentation`.
     """
 
+    metrics: ClassVar[dict] = {
+        "target": {"class": ("{split}_loss", "{split}_error"), "input": ("{split}_loss", "{split}_mse")}
+    }
     targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
 
     validation: Annotated[int, ">= 0"] = 5000

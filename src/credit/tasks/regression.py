@@ -97,6 +97,7 @@ class Regression:
     per_epoch: how many of them make an epoch, by which runs are recorded and interrupted; all when left out.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("log10_nse",)
     evaluated: ClassVar[tuple[str, ...]] = ("train",)
     targets: ClassVar[str] = "values"
 

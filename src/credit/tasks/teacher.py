@@ -21,6 +21,7 @@ from credit.tasks.supervised import Split, Supervised
 class Teacher:
     """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone."""
 
+    metrics: ClassVar[tuple[str, ...]] = ("{split}_loss",)
     targets: ClassVar[str] = "values"
 
     n_in: Annotated[int, "> 0"] = 15

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,20 @@ from credit.analysis.selection import member_values
 from credit.analysis.tables import mean_ci
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.options import FigureOptions
 
 LOG_RATIO = 8.0
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """metric: of the whole net. select, validation: see `credit.analysis.values.Value`."""
+
+    metric_options: ClassVar[tuple[str, ...]] = ("metric", "validation")
+
+    metric: str = "test_error"
+    select: Literal["final", "lowest", "best_validation", "lowest_validation"] = "final"
+    validation: str | None = None
 
 
 @style.styled
@@ -23,11 +36,11 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """One panel per data set, one row per method: mean with 95 % t interval, and the single runs.
 
     table: tidy, with the metric for the whole net, errors as fractions.
-    options: metric (test_error); select and validation, see `credit.analysis.selection.Value`; where.
+    options: see `Options`.
     Runs that diverged are left out of the mean and counted in the panel. Raises ConfigError for an empty
     selection.
     """
-    o = style.chosen(options, "fig1", metric="test_error", select="final", validation=None)
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig1")
     runs = member_values(rows, o["metric"], o["select"], o["validation"])
     scale, unit = style.percent(o["metric"])

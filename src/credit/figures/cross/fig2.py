@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,8 +13,18 @@ from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, mean_curve
 from credit.figures.looks import method_styles
+from credit.figures.options import FigureOptions
 
 FIRST_EPOCH = 1  # before training every method is at chance, which would only squeeze the curves
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """metrics: of the whole net, one row each."""
+
+    metric_options: ClassVar[tuple[str, ...]] = ("metrics",)
+
+    metrics: tuple[str, ...] = ("test_error", "train_loss")
 
 
 @style.styled
@@ -21,11 +32,11 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Metrics against the epoch, one row each, one column per data set: mean and band over runs.
 
     table: tidy, with the metrics of the whole net, errors as fractions (drawn in %).
-    options: metrics (test_error, train_loss); where.
+    options: see `Options`.
     Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. A metric that
     no method recorded has no row. Raises ConfigError for an empty selection.
     """
-    o = style.chosen(options, "fig2", metrics=["test_error", "train_loss"])
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig2")
     trained = rows[(rows["epoch"] >= FIRST_EPOCH) & (rows["layer"] == "")]
     shown = [metric for metric in o["metrics"] if (trained["metric"] == metric).any()]

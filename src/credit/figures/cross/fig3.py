@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,19 @@ from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, median_curve
 from credit.figures.looks import METHOD_STYLES, Style, method_styles
+from credit.figures.options import FigureOptions
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """loss; angles, one row each; window, epochs of the trailing mean of angles (1: none)."""
+
+    metric_options: ClassVar[tuple[str, ...]] = ("loss", "angles")
+    one_dataset: ClassVar[bool] = True
+
+    loss: str = "test_loss"
+    angles: tuple[str, ...] = ("angle_bp", "angle_mn")
+    window: Annotated[int, "> 0"] = 1
 
 
 @style.styled
@@ -21,13 +35,12 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, one data set, with the loss of the whole net and any of the angles [degrees] per layer ("1" is
     next to the input) and for the whole net ("").
-    options: loss (test_loss); angles (angle_bp, angle_mn); window, epochs of the trailing mean of angles
-    (1: none); where.
+    options: see `Options`.
     Lines are medians over runs, bands go from the first to the third quartile. A method without an angle (it
     does not change that layer) has no curve there. Raises ConfigError for an empty selection, a wrong window
     or several data sets.
     """
-    o = style.chosen(options, "fig3", loss="test_loss", angles=["angle_bp", "angle_mn"], window=1)
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig3")
     angles = _recorded(rows, o)
     numbered = sorted(set(rows.loc[rows["metric"].isin(angles), "layer"]) - {""}, key=int)
@@ -57,9 +70,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
 
 def _recorded(rows: pd.DataFrame, o: dict[str, Any]) -> list[str]:
-    """Those of the wanted angles that are in the table; checks the options on the way."""
-    if not (isinstance(o["window"], int) and o["window"] >= 1):
-        raise ConfigError(f"fig3: options.window = {o['window']!r}; must be a whole number of epochs >= 1")
+    """Those of the wanted angles that are in the table."""
     datasets = sorted(set(rows["dataset"]))
     if len(datasets) > 1:
         raise ConfigError(f"fig3: draws one data set, found {', '.join(datasets)}; set options.where.dataset")

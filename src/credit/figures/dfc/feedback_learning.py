@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import matplotlib
 import pandas as pd
@@ -15,6 +16,7 @@ from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import SOLID, Style
+from credit.figures.options import FigureOptions
 
 PSEUDOINVERSE = "angle_feedback_pinv_"
 SYMBOLS = {"feedback_alpha": "α", "feedback_k_p": "$k_p$"}
@@ -28,15 +30,27 @@ class Line(NamedTuple):
     rows: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """by: column of the varied setting, one curve for each of its values, with `damping`, that of the pseudoinverse;
+    without `by`, one curve for each damping that was recorded. window: measurements of the trailing mean.
+    """
+
+    shows: ClassVar[tuple[str, ...]] = ("angle_feedback_pinv_*", "angle_feedback_transpose", "condition2")
+    grids: ClassVar[bool] = True
+
+    by: str | None = None
+    damping: Annotated[float, ">= 0"] | None = None
+    window: Annotated[int, "> 0"] = 1
+
+
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Angle of Q to damped pseudoinverses, to the transposed Jacobian, and condition 2, against the updates of Q.
 
-    table: tidy; data sets are rows of panels. options: by, the column of the varied setting, one curve for each of
-    its values, with `damping`, that of the pseudoinverse; without `by`, one curve for each damping that was recorded.
-    window: measurements of the trailing mean. Lines: median over seeds; bands: quartiles.
+    table: tidy; data sets are rows of panels. options: see `Options`. Lines: median over seeds; bands: quartiles.
     """
-    o = style.chosen(options, "feedback_learning", by=None, damping=None, window=1)
+    o = style.chosen(options, Options)
     rows = where(table, o["where"])
     datasets = dataset_order(rows["dataset"])
     titles = [f"Q to the pseudoinverse, γ = {o['damping']:g}" if o["by"] else "Q to the pseudoinverse"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,14 @@ from matplotlib.figure import Figure
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.looks import BLUE, VERMILION
+from credit.figures.options import FigureOptions
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """What is drawn."""
+
+    shows: ClassVar[tuple[str, ...]] = ("course_target_*",)
 
 
 @style.styled
@@ -18,9 +27,9 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """One column for each sample: above, output and target; below, output and control from the first step on.
 
     table: with course_output_S, course_control_S by time point (in the column layer) and course_target_S, of the
-    probe controller_course. options: where. Several seeds: the first is drawn.
+    probe controller_course. Several seeds: the first is drawn.
     """
-    o = style.chosen(options, "fig1d")
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig1d")
     rows = rows[rows["seed"] == rows["seed"].min()]
     samples = sorted(m.rpartition("_")[2] for m in rows["metric"].unique() if m.startswith("course_target_"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,18 @@ from scipy.stats import gaussian_kde
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.looks import GREEN, ORANGE, VERMILION
+from credit.figures.options import FigureOptions
 
 LEVELS, GRID = 5, 120
 MARKED = {"damped": ("damped pseudoinverses", ORANGE, "x"), "pseudoinverse": ("pseudoinverse", GREEN, "P")}
 MARKED |= {"transpose": ("transpose", VERMILION, "X")}
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """What is drawn."""
+
+    shows: ClassVar[tuple[str, ...]] = ("pc1", "pc2")
 
 
 @style.styled
@@ -23,10 +32,10 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Points in the plane of the first two principal components, with the kernel density of the random ones; beside it
     the part that holds the pseudoinverses.
 
-    table: pc1 and pc2 of the probe admissible_feedback, its column layer naming the points. options: where. Several
-    seeds: the first is drawn.
+    table: pc1 and pc2 of the probe admissible_feedback, its column layer naming the points. Several seeds:
+    the first is drawn.
     """
-    o = style.chosen(options, "fig2")
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig2")
     rows = rows[(rows["seed"] == rows["seed"].min()) & rows["metric"].isin(["pc1", "pc2"])]
     if rows.empty:

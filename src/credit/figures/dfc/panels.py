@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from credit.analysis.names import metric_label
-from credit.errors import ConfigError, one_of
+from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import DASHED, METHOD_STYLES, SOLID, Style, method_styles
+from credit.figures.options import FigureOptions
 
 AXES = {"epoch": "epoch", "step": "mini-batches"}
 
 
-class Panel(NamedTuple):
+@dataclass(frozen=True)
+class Panel:
     """What one panel shows.
 
     metric, layer: as recorded. title; label of the y axis, by default from the metric; limits of it; line: a value to
@@ -25,30 +28,45 @@ class Panel(NamedTuple):
     measurement by itself; on: "pretrain" for what was measured before the first epoch, by default what was later.
     """
 
+    metric_options: ClassVar[tuple[str, ...]] = ("metric",)
+
     metric: str
     layer: str = ""
     title: str = ""
     label: str | None = None
-    limits: tuple[float, float] | None = None
+    limits: tuple[float, ...] | None = None
     line: float | None = None
     log: bool = False
-    window: int | None = None
-    x: str = "epoch"
-    on: str = "train"
+    window: Annotated[int, "> 0"] | None = None
+    x: Literal["epoch", "step"] = "epoch"
+    on: Literal["train", "pretrain"] = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(FigureOptions):
+    """panels: settings of `Panel`. columns: panels in a line, or groups, lists of methods, each of which gets a line of
+    all panels. window: of the trailing mean, in epochs or, for panels against steps, in measurements.
+    """
+
+    entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
+    method_options: ClassVar[tuple[str, ...]] = ("groups",)
+
+    panels: tuple[dict, ...]
+    groups: tuple[list, ...] | None = None
+    columns: Annotated[int, "> 0"] = 3
+    window: Annotated[int, "> 0"] = 1
 
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Median over runs with quartiles, after a trailing mean of each run.
 
-    table: tidy, one data set. options: panels, a list of the settings of `Panel`; columns, panels in a line (3), or
-    groups, lists of methods, each of which gets a line of all panels; window, of the trailing mean, in epochs or, for
-    panels against steps, in measurements; where. A method without a quantity has no curve there. As in the paper,
+    table: tidy, one data set. options: see `Options`. A method without a quantity has no curve there. As in the paper,
     lines of variants with fixed feedback are dashed, all others solid.
     """
-    o = style.chosen(options, "panels", panels=[], groups=None, columns=3, window=1)
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "panels")
-    panels = [_panel(i, p) for i, p in enumerate(o["panels"])]
+    panels = [Panel(**settings) for settings in o["panels"]]
     if not panels or not set(rows["metric"]) & {p.metric for p in panels}:
         raise ConfigError(f"panels: {', '.join(p.metric for p in panels)}: none was recorded; nothing to draw")
     looks = {
@@ -73,15 +91,6 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     drawn = [looks[m] for m in looks if any(m in group for group in groups)]
     style.legend_below(figure, style.method_handles(drawn), rows)
     return figure
-
-
-def _panel(number: int, settings: Mapping[str, Any]) -> Panel:
-    for key in settings:
-        if key not in Panel._fields:
-            raise ConfigError(one_of(f"panels: options.panels[{number}]", key, Panel._fields))
-    if "metric" not in settings:
-        raise ConfigError(f"panels: options.panels[{number}].metric is missing")
-    return Panel(**settings)
 
 
 def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Style], window: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,11 @@ from credit.figures.curves import draw_curve, fit_y, mean_curve
 from credit.figures.di._models import model_styles
 
 
-def training_curves(table: pd.DataFrame, options: dict[str, Any], figure: str, metric: str, unit: str) -> Figure:
-    """Mean and band over runs of options.metric (default: `metric`) against updates, of which each takes one `unit`.
+def training_curves(table: pd.DataFrame, o: Mapping[str, Any], figure: str, unit: str) -> Figure:
+    """Mean and band over runs of the metric of the options `o` against updates, of which each takes one `unit`.
 
     table: tidy, evaluated every few updates. Raises ConfigError for an empty selection.
     """
-    o = style.chosen(options, figure, metric=metric)
     rows = style.selection(table, o, figure)
     datasets, styles = dataset_order(rows["dataset"]), model_styles(rows["method"], o["rules"])
     scale, percent = style.percent(o["metric"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from credit.figures import style
 from credit.figures.curves import fit_y
 from credit.figures.di import _regression as regression
 from credit.figures.di._models import model_styles
+from credit.figures.options import FigureOptions
 
 PANELS = {
     "lambda_max": "largest Re λ",
@@ -21,15 +23,24 @@ PANELS = {
 TITLES = {"plain": "a  plain updates", "normalized": "b  normalised updates"}
 
 
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """first: samples shown below."""
+
+    shows: ClassVar[tuple[str, ...]] = ("log10_nse",)
+
+    first: Annotated[int, "> 0"] = 500
+
+
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Above: normalised squared error of all samples against the number seen, plain and with normalised updates.
     Below, for the first of them and the models that simulate DI: largest eigenvalue, and three angles [degrees].
 
-    table: tidy, with log10_nse of the whole net and the probes of layer "1". options: first (500), samples shown below;
-    where; references: the official runs. Lines: medians over runs; bands: quartiles; thin: the first run.
+    table: tidy, with log10_nse of the whole net and the probes of layer "1". options: see `Options`; references: the
+    official runs. Lines: medians over runs; bands: quartiles; thin: the first run.
     """
-    o = style.chosen(options, "fig3a", first=500)
+    o = style.chosen(options, Options)
     rows = regression.normalised(style.selection(table, o, "fig3a"), "fig3a")
     styles = model_styles(rows["method"], o["rules"])
     probed = {m: look for m, look in styles.items() if m.partition("-")[0] == "di"}

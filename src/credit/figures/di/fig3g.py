@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from credit.figures.curves import fit_y
 from credit.figures.di import _regression as regression
 from credit.figures.di._models import model_styles
 from credit.figures.looks import DASHED, SOLID, Style
+from credit.figures.options import FigureOptions
 
 LAYERS = {"1": SOLID, "2": DASHED}
 PANELS = (  # metric, rule, label
@@ -25,16 +27,24 @@ PANELS = (  # metric, rule, label
 )
 
 
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """What is drawn."""
+
+    shows: ClassVar[tuple[str, ...]] = ("log10_nse",)
+    one_dataset: ClassVar[bool] = True
+
+
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Left: normalised squared error of all samples against the number seen. Right: stability of the two layer pairs of
     DI, and angles [degrees] of its feedback to -W^T and of the deltas of DI and SDI to those of NDI.
 
-    table: tidy, one data set, with log10_nse of the whole net and the probes of layers "1" and "2". options: where;
+    table: tidy, one data set, with log10_nse of the whole net and the probes of layers "1" and "2". options:
     references: the official runs. Lines: medians over runs; bands: quartiles; thin: the first run. Models whose
     dynamics is unstable have no point in the logarithmic panel.
     """
-    o = style.chosen(options, "fig3g")
+    o = style.chosen(options, Options)
     rows = regression.normalised(style.selection(table, o, "fig3g"), "fig3g")
     datasets = sorted(set(rows["dataset"]))
     if len(datasets) > 1:

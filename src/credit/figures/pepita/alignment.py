@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,8 +13,16 @@ from credit.errors import ConfigError
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import method_styles
+from credit.figures.options import FigureOptions
 
 PANELS = (("angle_projection", "", "°"), ("weight_norm", "1", ""))
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """What is drawn."""
+
+    shows: ClassVar[tuple[str, ...]] = ("angle_projection", "weight_norm")
 
 
 @style.styled
@@ -21,10 +30,10 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """Angle between F and W_1^T ... W_L^T (above) and the Frobenius norm of W_1 (below), one column per data set.
 
     table: tidy, with angle_projection [degrees] of the whole net and weight_norm of layer 1, measured at evaluations,
-    the first of them before training (epoch 0). options: where. Lines are medians over runs, bands go from the first
+    the first of them before training (epoch 0). Lines are medians over runs, bands go from the first
     to the third quartile. Raises ConfigError when nothing of this was recorded.
     """
-    o = style.chosen(options, "alignment")
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "alignment")
     measured = rows[rows["metric"].isin([metric for metric, _, _ in PANELS])]
     if measured.empty:

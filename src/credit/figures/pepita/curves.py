@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,23 @@ from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
 from credit.figures import style
 from credit.figures.curves import draw_curve, mean_curve
 from credit.figures.looks import Style, method_styles
+from credit.figures.options import FigureOptions
 
 FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
+
+
+@dataclass(frozen=True)
+class Options(FigureOptions):
+    """points: number of points that are fitted, chance level included, or {experiment: number}. chance: the accuracy
+    before training as a fraction, or {dataset: fraction}. titles: {experiment: text}.
+    """
+
+    shows: ClassVar[tuple[str, ...]] = ("test_error",)
+    keyed_by: ClassVar[dict[str, str]] = {"points": "experiment", "chance": "dataset", "titles": "experiment"}
+
+    points: Annotated[int, "> 1"] | dict = 60
+    chance: Annotated[float, "[0, 1]"] | dict = 0.1
+    titles: dict = field(default_factory=dict)
 
 
 @style.styled
@@ -23,12 +39,11 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """One panel per experiment (rows) and data set (columns): mean over runs with band, and A k / (s + k).
 
     table: tidy, with test_error of the whole net as a fraction.
-    options: points, number of points that are fitted, chance level included, or {experiment: number}; chance, the
-    accuracy before training as a fraction, or {dataset: fraction}; titles, {experiment: text}; where.
+    options: see `Options`.
     Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. Raises ConfigError for an
     empty selection.
     """
-    o = style.chosen(options, "curves", points=BEFORE_DECAY, chance=0.1, titles={})
+    o = style.chosen(options, Options)
     rows = style.selection(table, o, "curves")
     rows = rows[rows["metric"].isin(["test_error", "diverged"])]
     accuracy = rows.assign(value=rows["value"].where(rows["metric"] == "diverged", 1 - rows["value"]))

@@ -53,6 +53,7 @@ class DeepFeedbackControl(Method):
     extra_feedback_passes after every epoch. train_output_feedback: Q_L too.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("samples_*", "*spectral_radius", "*_difference")
     exact_output: ClassVar[bool] = False
     pass_functions: ClassVar[tuple[str, ...]] = ("update", "pretrain", "feedback_pass", "feedback_extra")
     keeps_state: ClassVar[bool] = True

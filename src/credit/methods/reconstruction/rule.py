@@ -40,6 +40,7 @@ class DifferenceReconstruction(Method):
     mini-batch, and in extra_feedback_passes after every epoch.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)
     nets: ClassVar[tuple[str, ...]] = ("dense",)
     exact_output: ClassVar[bool] = False
     pass_functions: ClassVar[tuple[str, ...]] = ("update", "feedback_pass")

@@ -39,6 +39,7 @@ class TargetPropagation(Method):
     beta: nudging, t^{N-1} = s^{N-1} - beta dl/ds^{N-1} of every single sample. feedback: see `Feedback`.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv", "resnet")
     exact_output: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True

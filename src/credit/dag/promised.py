@@ -1,0 +1,249 @@
+"""Checks of figures and tables before any job: what they promise to show must be there when all has run. Loads no pandas.
+
+Held against the experiments as they are configured, whatever a command line leaves out of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from credit.analysis.values import Value, values
+from credit.dag.checks import RECORDED
+from credit.dag.experiment import Cell, Experiment
+from credit.dag.recorded import recorded
+from credit.errors import ConfigError, one_of
+from credit.figures import options as figure_options
+from credit.provenance.spec import column
+
+TEXT = ("paper", "experiment", "dataset", "method", "metric", "layer")
+
+
+class Row(NamedTuple):
+    """A cell as a table knows it. used: it is run, unless the command line narrows. vary: {column: its values}."""
+
+    experiment: Experiment
+    dataset: str
+    method: str
+    used: bool
+    vary: Mapping[str, Sequence[Any]]
+
+    def has(self, name: str, wanted: Sequence[Any]) -> bool:
+        """Whether some of its rows have one of the wanted values in a column."""
+        e = self.experiment
+        known = {"paper": e.paper, "experiment": e.name, "dataset": self.dataset, "method": self.method}
+        if name in known:
+            return known[name] in wanted
+        if name == "seed":
+            return any(isinstance(seed, int) and 0 <= seed < e.body["seeds"] for seed in wanted)
+        return any(v in wanted for v in self.vary[name]) if name in self.vary else name in RECORDED
+
+    @property
+    def cell(self) -> Cell:
+        """The cell, resolved."""
+        return self.experiment.cell(self.dataset, self.method)
+
+
+def check(everything: Mapping[str, Experiment]) -> None:
+    """Raise ConfigError with all problems of all figures and tables."""
+    found: list[str] = []
+    for key, experiment in everything.items():
+        for kind, problems in (("figures", _figure), ("tables", _table)):
+            for name, entry in experiment.body.get(kind, {}).items():
+                needed = [everything[n] for n in entry.get("experiments", [key]) if n in everything]
+                place = f"{experiment.path}: {kind}.{name}"
+                found += problems(place, name, entry, experiment, needed) if needed else ()
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+
+
+def rows(experiments: Iterable[Experiment]) -> list[Row]:
+    """All cells of some experiments, also those that are not run at this scale."""
+    return [
+        Row(e, dataset, method, dataset in used["datasets"] and method in used["methods"], _varied(e, dataset, method))
+        for e in experiments
+        for used in [{kind: e.body.get(f"use_{kind}", e.body[kind]) for kind in ("datasets", "methods")}]
+        for dataset in e.body["datasets"]
+        for method in e.body["methods"]
+    ]
+
+
+def _varied(experiment: Experiment, dataset: str, method: str) -> dict[str, Sequence[Any]]:
+    return {column(path): grid for path, grid in experiment.cell(dataset, method).run["vary"].items()}
+
+
+# ---- figures
+
+
+def _figure(
+    place: str, name: str, entry: Mapping[str, Any], owner: Experiment, needed: Sequence[Experiment]
+) -> Iterator[str]:
+    module = entry.get("module", f"credit.figures.{owner.paper}.{name}")
+    if module not in figure_options.modules():
+        yield one_of(f"{place}.module", module, figure_options.modules())
+        return
+    try:
+        options = figure_options.check(module, entry.get("options", {}), f"{place}.options")
+    except ConfigError as error:
+        yield from str(error).splitlines() if str(error).startswith(place) else [f"{place}: {error}"]
+        return
+    says, place = figure_options.declared(module), f"{place}.options"
+    chosen, problems = _selected(rows(needed), options["where"], place)
+    yield from problems
+    chosen = [row for row in chosen if row.used]
+    if problems:
+        return
+    yield from _named(options, says, place, needed)
+    if not says["grids"]:
+        yield from _grids(chosen, options["where"], place)
+    datasets = list(dict.fromkeys(row.dataset for row in chosen))
+    if says["one_dataset"] and len(datasets) > 1:
+        names = ", ".join(datasets)
+        yield f"{place}.where leaves the data sets {names}; the figure draws one, choose it by where.dataset"
+    known = _recorded(chosen)
+    if known is not None:
+        yield from _drawn(module, options, entry.get("options", {}), place, known)
+
+
+def _drawn(module: str, options: Mapping, given: Mapping, place: str, known: Collection[str]) -> Iterator[str]:
+    """Every metric that the file names must be recorded, and one at least of those that a figure shows by itself."""
+    says = figure_options.declared(module)
+    named = [(f"{place}.{option}", options[option], option in given) for option in says["metric_options"]]
+    for option, kind in says["entries"].items():
+        if not options[option]:
+            yield f"{place}.{option} = []; must hold at least one"
+        for field in figure_options.declared(module, kind).get("metric_options", ()):
+            named += [(f"{place}.{option}[{i}].{field}", one[field], True) for i, one in enumerate(options[option])]
+    unsaid = [*says["shows"]]
+    for where, value, said in named:
+        for metric in value if isinstance(value, (list, tuple)) else [value] if value else []:
+            if said and not recorded(metric, known):
+                yield one_of(where, metric, known)
+            unsaid += [] if said else [metric]
+    said = any(value for _, value, said in named if said)
+    if unsaid and not said and not any(recorded(m, known) or m in known for m in unsaid):
+        yield f"{place.removesuffix('.options')}: draws {', '.join(unsaid)}; no run records any of them"
+
+
+def _named(options: Mapping, says: Mapping, place: str, needed: Sequence[Experiment]) -> Iterator[str]:
+    """Options that name methods, data sets or experiments."""
+    methods = {m for e in needed for m in e.names["methods"]}
+    for option in says["method_options"]:
+        groups = options[option] or ()
+        for method in (m for group in groups for m in (group if isinstance(group, (list, tuple)) else [group])):
+            if method not in methods:
+                yield one_of(f"{place}.{option}", method, methods)
+    known = {"dataset": {d for e in needed for d in e.names["datasets"]}, "experiment": {e.name for e in needed}}
+    for option, kind in says["keyed_by"].items():
+        for key in options[option] if isinstance(options[option], Mapping) else ():
+            if key not in known[kind]:
+                yield one_of(f"{place}.{option}: {kind}", key, known[kind])
+
+
+# ---- tables
+
+
+def _table(
+    place: str, name: str, entry: Mapping[str, Any], owner: Experiment, needed: Sequence[Experiment]
+) -> Iterator[str]:
+    options, place = entry.get("options", {}), f"{place}.options"
+    down, across = options.get("rows", "method"), options.get("columns", "dataset")
+    if down == across:
+        yield f"{place}: rows and columns are both {down!r}; must be two of: method, dataset, metric"
+    chosen, problems = _selected(rows(needed), options.get("where", {}), place)
+    yield from problems
+    if problems:
+        return
+    labels: dict[tuple[str, str, str], str] = {}
+    for i, given in enumerate(options.get("values") or [{}]):
+        here = f"{place}.values[{i}]" if "values" in options else place
+        try:
+            wanted = values({**options, "values": [given]})
+        except ConfigError as error:
+            yield f"{place.removesuffix('.options')}: {error}"
+            continue
+        for value in wanted:
+            yield from _value(value, chosen, options.get("where", {}), here, labels)
+
+
+def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: dict) -> Iterator[str]:
+    mine, problems = _selected(chosen, value.where, place, used=False)
+    yield from problems
+    if problems:
+        return
+    yield from _grids(mine, {**where, **value.where}, place)
+    for row in mine:
+        if labels.setdefault((row.dataset, row.method, value.label), place) != place:
+            which = f"{row.method} on {row.dataset} is called {value.label!r}"
+            yield f"{place}: another value of {which}; give each a `name`"
+            break
+    known = _recorded([row for row in mine if row.used] or mine)
+    for key, metric in (("metric", value.metric), ("validation", value.chooser)):
+        if known is not None and not recorded(metric, known):
+            yield one_of(f"{place}.{key}", metric, known)
+            return
+    epochs = [row.cell.run["train"]["epochs"] for row in mine]
+    settings = mine[0].experiment.settings
+    if value.epoch is not None and settings.scale == "paper" and settings.epochs is None and value.epoch > max(epochs):
+        yield f"{place}.epoch = {value.epoch}; no run has more than {max(epochs)} epochs"
+
+
+# ---- both
+
+
+def _selected(rows: list[Row], where: Mapping[str, Any], place: str, used: bool = True) -> tuple[list[Row], list[str]]:
+    """The cells of which conditions leave something, and what is wrong with the conditions.
+
+    used: whether one of them must be run at this scale.
+    """
+    problems: list[str] = []
+    columns = {*RECORDED, *(name for row in rows for name in row.vary)}
+    left = rows
+    for name, wanted in where.items():
+        if name not in columns:
+            return [], [one_of(f"{place}.where", name, columns)]
+        wanted = wanted if isinstance(wanted, list) else [wanted]
+        problems += _unknown(rows, name, wanted, f"{place}.where.{name}")
+        left = [row for row in left if row.has(name, wanted)]
+    if not problems and not any(row.used or not used for row in left):
+        problems = [f"{place}.where = {dict(where)!r}; leaves no run"]
+    return left, problems
+
+
+def _unknown(rows: list[Row], name: str, wanted: Sequence[Any], place: str) -> Iterator[str]:
+    """Names that no scale knows, and values that no run has."""
+    kinds = {"dataset": "datasets", "method": "methods"}
+    for one in wanted:
+        if name in TEXT and not isinstance(one, str):
+            yield f"{place} = {one!r}; must be text, {str(one)!r}"
+        elif name in kinds:
+            known = {n for row in rows for n in row.experiment.names[kinds[name]]}
+            if one not in known:
+                yield one_of(place, one, known)
+        elif not any(row.has(name, [one]) for row in rows):
+            yield f"{place} = {one!r}; no run has this value"
+
+
+def _grids(rows: list[Row], where: Mapping[str, Any], place: str) -> Iterator[str]:
+    """A mean over different settings means nothing: of each varied setting one value may be left."""
+    seen: dict[tuple[str, str], str] = {}
+    for row in rows:
+        key = row.experiment.key
+        if seen.setdefault((row.dataset, row.method), key) != key:
+            found = f"{row.method} on {row.dataset} is of {seen[row.dataset, row.method]} and of {key}"
+            yield f"{place}: {found}; choose one by where.experiment"
+            return
+        for name, grid in row.vary.items():
+            wanted = where.get(name, list(grid))
+            left = [v for v in grid if v in (wanted if isinstance(wanted, list) else [wanted])]
+            if len(left) > 1:
+                some = ", ".join(f"{v:g}" for v in left[:5])
+                found = f"{row.method} on {row.dataset} has several values of {name} ({some})"
+                yield f"{place}: {found}; choose one by where.{name}"
+                return
+
+
+def _recorded(rows: Iterable[Row]) -> frozenset[str] | None:
+    """Metrics that some of the cells record; None where that is not known."""
+    found = {row.cell.metrics for row in rows}
+    return None if None in found else frozenset().union(*found)

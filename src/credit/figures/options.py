@@ -1,0 +1,75 @@
+"""What a figure can be told, read from its module's source: neither the configuration nor this loads matplotlib.
+
+A module of a figure declares its options in a frozen dataclass `Options`, which inherits those of every figure.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from credit.config import hyperparameters
+from credit.errors import ConfigError, one_of
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """Options of every figure.
+
+    where: {column: value, or list of values} of the rows to draw.
+
+    What a figure says of its options, so that they are checked before any job: metric_options and method_options name
+    metrics and methods; entries, {option: class of its module} of lists of settings of that class; keyed_by, {option:
+    `dataset` or `experiment`} of those that may be mappings from names; shows, metrics that it draws whatever the
+    options say; grids, it tells the values of a varied setting apart; one_dataset, it draws a single one.
+    """
+
+    metric_options: ClassVar[tuple[str, ...]] = ()
+    method_options: ClassVar[tuple[str, ...]] = ()
+    entries: ClassVar[dict[str, str]] = {}
+    keyed_by: ClassVar[dict[str, str]] = {}
+    shows: ClassVar[tuple[str, ...]] = ()
+    grids: ClassVar[bool] = False
+    one_dataset: ClassVar[bool] = False
+
+    where: dict = field(default_factory=dict)
+
+
+@functools.cache
+def modules() -> tuple[str, ...]:
+    """Dotted names of all figures."""
+    paths = hyperparameters.PACKAGE.glob("figures/*/*.py")
+    return tuple(sorted(f"credit.figures.{p.parent.name}.{p.stem}" for p in paths if not p.stem.startswith("_")))
+
+
+def check(module: str, options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The options of the figure in `module` (dotted name) with defaults filled in, each of its declared type.
+
+    where: what the message of an error begins with. Raises ConfigError with a line for every problem.
+    """
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "draw" for node in source(module).body):
+        raise ConfigError(f"{module}: has no function draw(table, options), which makes it a figure")
+    found = _checked(module, options, where, "Options")
+    for option, kind in declared(module)["entries"].items():
+        found[option] = [_checked(module, e, f"{where}.{option}[{i}]", kind) for i, e in enumerate(found[option])]
+    return found
+
+
+def _checked(module: str, given: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
+    known = hyperparameters.fields(module, name=name)
+    if unknown := [key for key in given if key not in known]:
+        raise ConfigError("\n".join(one_of(f"{where}: key", key, known) for key in unknown))
+    return hyperparameters.check(module, given, where, name=name)
+
+
+def source(module: str) -> ast.Module:
+    """The parsed file of a figure."""
+    return hyperparameters.part_of(module, hyperparameters.PACKAGE, "Options").tree
+
+
+def declared(module: str, name: str = "Options") -> Mapping[str, Any]:
+    """What the figure says of its options, see `FigureOptions`, or the class of an entry of its fields."""
+    return hyperparameters.constants(module, name=name)
