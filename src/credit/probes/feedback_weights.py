@@ -24,6 +24,7 @@ class FeedbackWeights:
     is exact.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("angle_weights", "distance_weights")
     weights_alone: ClassVar[bool] = True  # may be measured at evaluations, without a mini-batch
 
     epsilon: Annotated[float, ">= 0"] = 0.0

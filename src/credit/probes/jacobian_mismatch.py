@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class JacobianMismatch:
     random directions of the output for Hutchinson's estimate, where it has more than 256 units; smaller ones are exact.
     Weights are those after the step.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("jacobian_mismatch",)
 
     samples: Annotated[int, "> 0"] = 8
     draws: Annotated[int, "> 0"] = 32

@@ -23,6 +23,7 @@ class UpdateDistance:
     0 is exact. Published for the figure: the reference first, not scaled; during training: the update first, scaled.
     """
 
+    metrics: ClassVar[tuple[str, ...]] = ("angle_{reference}", "distance_{reference}")
     uses: ClassVar[dict[str, str]] = {"reference": "methods"}  # fields that name parts, for the code digest
 
     reference: str = "bp"
