@@ -1,4 +1,4 @@
-"""Checks of figures and tables before any job: what they promise to show must be there when all has run. Loads no pandas.
+"""Checks of figures and tables before any job: what they promise must be there when all has run. Loads no pandas.
 
 Held against the experiments as they are configured, whatever a command line leaves out of them.
 """
