@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from credit.methods.base import Batch, State
+from credit.methods.fast import Fast, Result, has_last_word
 from credit.methods.targets.chain import Link
+from credit.methods.targets.fused import FusedConvolution, possible
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
-from credit.methods.targets.rule import TargetPropagation
+from credit.methods.targets.rule import TargetPropagation, descend, noise_stream
+from credit.nets.base import Net
 from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
+from credit.optim.base import OptimizerLike
+from credit.optim.group import OptimizerGroup
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,26 @@ class LocalDifferenceReconstruction(TargetPropagation):
         self, link: Link, params: dict[str, Tensor], sigma: float, rand: Rand, stream: str
     ) -> FeedbackStep:
         return difference_reconstruction(link, params, sigma, rand, stream, self.feedback.samples)
+
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
+        """Fused iterations of convolutions, see `credit.methods.targets.fused`."""
+        plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_step", "gradients", "target"}))
+        single = net.members(params) == 1 and self.feedback.samples == 1
+        if function != "update" or net.kind != "conv" or not (plain and single):
+            return None
+        return Fast(functools.partial(self._fused, net))
+
+    def _fused(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
+        return self._update(net, params, opt, state, batch, rand, self._fused_iterations)
+
+    def _fused_iterations(
+        self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand
+    ) -> list[Tensor]:
+        if not possible(link):
+            return self._iterations(i, link, n, opt, state, rand)
+        step = functools.partial(FusedConvolution(link), sigma=self.sigma(i, state), rand=rand, stream=noise_stream(i))
+        return descend(i, step, n, opt, state)
 
 
 part = LocalDifferenceReconstruction

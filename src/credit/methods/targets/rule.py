@@ -6,7 +6,8 @@ Difference Target Propagation by Learning Backprop Targets", and its official co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -28,7 +29,24 @@ from credit.optim.config import check
 from credit.optim.group import OptimizerGroup
 from credit.optim.optimizers import Optimizer
 
-STREAM = "feedback_noise"
+Iterate = Callable[[int, Link, int, OptimizerGroup, State, Rand], list[Tensor]]
+
+
+def noise_stream(i: int) -> str:
+    """Name of the noise of feedback block i; what it is added to goes behind."""
+    return f"feedback_noise.{i}"
+
+
+def descend(
+    i: int, step: Callable[[dict[str, Tensor]], FeedbackStep], n: int, opt: OptimizerGroup, state: State
+) -> list[Tensor]:
+    """`n` steps of feedback block i, whose parameters {"weight": (M, ...)} `step` gets; their losses (M,)."""
+    losses = []
+    for _ in range(n):
+        found = step(state["feedback"][str(i)])
+        opt.others["feedback"].step(state["feedback"], {str(i): found.gradients})
+        losses.append(found.loss)
+    return losses
 
 
 @dataclass(frozen=True)
@@ -87,9 +105,14 @@ class TargetPropagation(Method):
 
     def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
         """info: as `gradients`; means: feedback_loss (M,), of the last iteration of every block, summed over blocks."""
+        return self._update(net, params, opt, state, batch, rand, self._iterations)
+
+    def _update(
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, iterate: Iterate
+    ) -> Result:
         run = forward(net, params, batch, rand)
         chain = links(net, params, run.trace, self.feedback.collisions)
-        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand))
+        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)
         step = self._step(net, params, state, batch, run, chain)
         opt.step(params, redivided(step.gradients, net, params, batch))
         last = [block[-1] for block in losses.values() if block]
@@ -98,9 +121,12 @@ class TargetPropagation(Method):
         return params, opt, state, step.info | {"gradients": step.gradients, "feedback_losses": losses}
 
     def learn_feedback(
-        self, net: Net, params: Params, opt: OptimizerGroup, state: State, chain: dict[int, Link], rand: Rand
-    ) -> dict[int, list[Tensor]]:
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, chain: dict[int, Link], rand: Rand,
+        iterate: Iterate,
+    ) -> dict[int, list[Tensor]]:  # fmt: skip
         """The feedback blocks learn, in place. Returns the losses (M,) of every iteration, by block.
+
+        iterate: called for every block as `_iterations`.
 
         Raises ConfigError where `opt` has no optimiser for them.
         """
@@ -112,17 +138,19 @@ class TargetPropagation(Method):
         if any(iterations) and "feedback" not in getattr(opt, "others", ()):
             made = "make it by rule.optimizer(net, params, state, settings)"
             raise ConfigError(f"{self.name}: the optimiser has none for feedback weights; {made}")
-        return {i: self._iterations(i, link, n, opt, state, rand)
+        return {i: iterate(i, link, n, opt, state, rand)
                 for (i, link), n in zip(chain.items(), iterations, strict=True)}  # fmt: skip
 
     def _iterations(self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand) -> list[Tensor]:
-        sigma, losses = self.feedback.by_block("sigma", len(state["feedback"]), self.name)[i - 1], []
-        for _ in range(n):
-            own = state["feedback"][str(i)]
-            step = self.feedback_step(link, own, sigma, rand, f"{STREAM}.{i}")
-            opt.others["feedback"].step(state["feedback"], {str(i): step.gradients})
-            losses.append(step.loss)
-        return losses
+        """`n` steps of feedback block i; their losses."""
+        step = functools.partial(
+            self.feedback_step, link, sigma=self.sigma(i, state), rand=rand, stream=noise_stream(i)
+        )
+        return descend(i, step, n, opt, state)
+
+    def sigma(self, i: int, state: State) -> float:
+        """Standard deviation of the noise of feedback block i."""
+        return self.feedback.by_block("sigma", len(state["feedback"]), self.name)[i - 1]
 
     def feedback_step(
         self, link: Link, params: dict[str, Tensor], sigma: float, rand: Rand, stream: str

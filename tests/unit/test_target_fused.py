@@ -1,0 +1,86 @@
+"""Fused feedback iterations of L-DRL against the plain form."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import credit
+from credit.methods.targets import fused
+from credit.methods.targets.losses import difference_reconstruction
+from tests.conftest import small_batch
+from tests.unit.test_target_propagation import chain
+
+NETS = {
+    "tiles": {"kernel": (3, 1, 1), "pool": 2},
+    "rows left over": {"kernel": (3, 1, 0), "pool": 2},
+    "strides": {"kernel": (3, 2, 1), "pool": 2},
+    "overlaps": {"kernel": (5, 1, 2), "pool": (3, 2, 1)},
+    "gaps": {"kernel": (3, 1, 1), "pool": (2, 3, 0)},
+}
+every_net = pytest.mark.parametrize("kind", NETS)
+
+
+def start(kind, dtype=torch.float64, seeds=(3,), hidden="elu", shape=(2, 13, 11), **feedback):
+    net = credit.conv(shape, [3, 4], [5], 4, hidden=hidden, **NETS[kind])
+    rand = credit.Rand(list(seeds), dtype=dtype)
+    # In single precision ELU is -1 from -17 on: the plain form takes the first of equal activities of unequal inputs.
+    params = net.init(rand, {"name": "normal", "std": 0.5 if dtype is torch.float64 else 0.1})
+    rule = credit.method("ldrl", feedback={"iterations": 3, "sigma": 0.4, "lr": 0.01, **feedback})
+    return net, rule, rand, params, rule.init(net, params, rand)
+
+
+def batch_of(net, dtype, stream="batch"):
+    batch = small_batch(net, [3], 6, stream)
+    return credit.Batch(batch.x.to(dtype), batch.y)
+
+
+@every_net
+def test_a_fused_step_is_the_plain_one(kind):
+    net, _, rand, params, state = start(kind)
+    batch = small_batch(net, [3], 6)
+    link, own = chain(net, params, batch)[1], state["feedback"]["1"]
+    noise = {"s_input": rand.normal("x", link.below.shape[1:]), "s_output": rand.normal("y", link.trace.out.shape[1:])}
+    assert fused.possible(link)
+    ours = fused.FusedConvolution(link)(own, 0.4, net.rand(params, dict(noise)), "s")
+    plain = difference_reconstruction(link, own, 0.4, net.rand(params, dict(noise)), "s")
+    torch.testing.assert_close(ours.gradients["weight"], plain.gradients["weight"], rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(ours.loss, plain.loss, rtol=1e-11, atol=1e-13)
+
+
+@every_net
+@pytest.mark.parametrize("collisions", ["overwrite", "add"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_whole_updates_are_the_plain_ones(kind, collisions, dtype):
+    net, rule, rand, params, state = start(kind, dtype, collisions=collisions)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.05, "momentum": 0.9})
+    others, other_rand = copy.deepcopy((params, opt, state)), copy.deepcopy(rand)
+    fast = rule.fast(net, params, opt, state, batch_of(net, dtype), 6)
+    for step in range(2):
+        batch = batch_of(net, dtype, f"batch{step}")
+        params, opt, state, info = fast(params, opt, state, batch, rand)
+        *others, plain = rule.update(net, *others, batch, other_rand)
+        tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype is torch.float64 else {"rtol": 2e-4, "atol": 2e-5}
+        for a, b in ((params, others[0]), (state["feedback"], others[2]["feedback"])):
+            for i, block in b.items():
+                for n, p in block.items():
+                    torch.testing.assert_close(a[i][n], p, **tolerance)
+        torch.testing.assert_close(info["means"]["feedback_loss"], plain["means"]["feedback_loss"], **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [({}, True), ({"seeds": (3, 8)}, False), ({"samples": 2}, False)],
+)
+def test_stacks_and_several_samples_keep_the_plain_form(options, taken):
+    net, rule, rand, params, state = start("tiles", **options)
+    found = rule.fast(net, params, None, state, small_batch(net, list(rand.seeds), 6), 6)
+    assert (found is not None) == taken
+
+
+@pytest.mark.parametrize("hidden", ["relu", "tanh"])
+def test_other_activations_keep_the_plain_form(hidden):
+    net, _, _, params, _ = start("tiles", hidden=hidden)
+    assert not fused.possible(chain(net, params, small_batch(net, [3], 6))[1])
