@@ -2,8 +2,9 @@
 
 Works in a temporary copy; the checkout stays as it is. For every rule, and for the packages of machinery that rules
 share (backward/, control/, …), it takes a few faults, the same for the same --seed: a sign flipped, a term dropped,
-operands swapped, a constant changed, one too many or too few, a transpose left out, a condition negated. A fault that
-no test notices survives: a test is missing, or the fault changes nothing that could be tested (a threshold of speed).
+operands swapped, a constant changed, one too many or too few, a transpose left out, a condition negated; and all that
+`named` lists. A fault that no test notices survives: a test is missing, or the fault changes nothing that could be
+tested (a threshold of speed).
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation.concern import CONTRACT, Concern, concerns, contract_tests
-from tests.mutation.faults import Fault, choose, faults
+from tests.mutation.faults import KINDS, Fault, choose, faults
+from tests.mutation.named import named
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("src", "tests", "config", "workflow", "envs", "pyproject.toml")
-METHODS = Path("src/credit/methods")
+SRC, METHODS = Path("src/credit"), Path("src/credit/methods")
 HEADING = "## Result"
 
 
@@ -92,8 +95,10 @@ def try_fault(base: Path, concern: str, fault: Fault, arguments: list[str], limi
     return Outcome(concern, fault, "noticed", tuple(dict.fromkeys(n or f for f, n in named)) or ("import",))
 
 
-def run(wanted: list[Concern], number: int, seed: int, jobs: int, shown: int, limit: float) -> list[Outcome]:
-    """Outcomes of the faults of rules and packages. Exits where sound code fails its tests."""
+def run(
+    wanted: list[Concern], number: int, seed: int, jobs: int, shown: int, limit: float, only: str = ""
+) -> list[Outcome]:
+    """Outcomes of the faults of rules and packages; only "named" or only "drawn" ones. Exits where sound code fails."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         base = copy(ROOT, Path(folder) / "base")
         collected = [line for line in pytest(base, ["--collect-only", CONTRACT])[1].splitlines() if "::" in line]
@@ -106,7 +111,10 @@ def run(wanted: list[Concern], number: int, seed: int, jobs: int, shown: int, li
         waiting = [
             pool.submit(try_fault, base, c.name, fault, at(base, c.name, tests[c.name]), limit, shown)
             for c in wanted
-            for fault in faults_of(base, c, number, seed)
+            for fault in (
+                *([] if only == "named" else faults_of(base, c, number, seed)),
+                *([] if only == "drawn" else named(base, c.name)),
+            )
         ]
         print(f"tests pass; {len(waiting)} faults", file=sys.stderr, flush=True)
         outcomes = []
@@ -119,7 +127,8 @@ def run(wanted: list[Concern], number: int, seed: int, jobs: int, shown: int, li
 def row(outcome: Outcome) -> str:
     """A line of the table."""
     fault = outcome.fault
-    place = f"{fault.path.relative_to(METHODS)}:{fault.line}"
+    start = METHODS if fault.path.is_relative_to(METHODS) else SRC
+    place = f"{fault.path.relative_to(start)}:{fault.line}"
     found = {"noticed": ", ".join(outcome.tests), "timeout": "did not end in time", "survived": "**nothing**"}[
         outcome.how
     ]
@@ -132,12 +141,33 @@ def code(text: str, longest: int = 60) -> str:
     return f"`{text if len(text) <= longest else text[: longest - 1] + '…'}`"
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """All outcomes, survivors counted by rule."""
-    lost = [o for o in outcomes if o.how == "survived"]
-    lines = [f"{len(outcomes)} faults, {len(outcomes) - len(lost)} noticed, {len(lost)} not.", ""]
-    lines += ["| rule | place | fault | before → after | noticed by |", "|---|---|---|---|---|", *map(row, outcomes)]
+def table(outcomes: list[Outcome], kept: Sequence[str] = ()) -> str:
+    """All outcomes, survivors counted by rule. kept: rows of an older table that stay."""
+    rows = sorted([*kept, *map(row, outcomes)], key=_order)
+    lost = sum(line.endswith("| **nothing** |") for line in rows)
+    lines = [f"{len(rows)} faults, {len(rows) - lost} noticed, {lost} not.", ""]
+    lines += ["| rule | place | fault | before → after | noticed by |", "|---|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _order(line: str) -> tuple:
+    """Rules before wings, by name; what was drawn before what is named."""
+    concern, kind = _cell(line, 1), _cell(line, 3)
+    return concern.endswith("/"), concern, kind not in KINDS
+
+
+def _cell(line: str, number: int) -> str:
+    return line.split("|")[number].strip()
+
+
+def unchanged(page: str, wanted: Sequence[str], only: str) -> list[str]:
+    """Rows of a page's table that a run of these rules does not replace."""
+    rows = [line for line in page.partition(HEADING)[2].splitlines() if line.startswith("| ") and "`" in line]
+    return [
+        line
+        for line in rows
+        if _cell(line, 1) not in wanted or only == ("drawn" if _cell(line, 3) not in KINDS else "named")
+    ]
 
 
 def main() -> None:
@@ -148,17 +178,21 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="copies at work at the same time")
     parser.add_argument("--shown", type=int, default=1, help="stop after so many tests that notice a fault")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds after which a fault counts as noticed")
-    parser.add_argument("--write", type=Path, help=f"page whose part below '{HEADING}' is replaced by the table")
+    parser.add_argument("--only", choices=("named", "drawn"), default="", help="faults that are listed, or drawn ones")
+    parser.add_argument(
+        "--write", type=Path, help=f"page whose rows below '{HEADING}' are replaced by those of this run"
+    )
     args = parser.parse_args()
     wanted = [c for c in concerns() if not args.names or c.name in args.names]
     if unknown := set(args.names) - {c.name for c in wanted}:
         sys.exit(f"{', '.join(sorted(unknown))}: must be of {', '.join(c.name for c in concerns())}")
-    text = table(run(wanted, args.number, args.seed, args.jobs, args.shown, args.limit))
+    outcomes = run(wanted, args.number, args.seed, args.jobs, args.shown, args.limit, args.only)
     if args.write:
-        page = args.write.read_text(encoding="utf-8").partition(HEADING)[0]
-        args.write.write_text(f"{page}{HEADING}\n\n{text}", encoding="utf-8")
+        page = args.write.read_text(encoding="utf-8")
+        text = table(outcomes, unchanged(page, [c.name for c in wanted], args.only))
+        args.write.write_text(f"{page.partition(HEADING)[0]}{HEADING}\n\n{text}", encoding="utf-8")
     else:
-        print(text, end="")
+        print(table(outcomes), end="")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,24 @@ CONTRACT = "tests/unit/test_methods.py"  # one suite for all learning rules, by 
 BASELINES = ("tests/unit/test_rules.py", "tests/golden/test_baselines.py", "tests/unit/test_blocks.py")
 DFC = (
     "tests/golden/test_dfc.py",
+    "tests/golden/test_dfc_feedback.py",
     "tests/unit/test_dfc.py",
     "tests/unit/test_dfc_linear.py",
     "tests/unit/test_dfc_engines.py",
 )
-DI = ("tests/golden/test_di.py", "tests/unit/test_di.py", "tests/unit/test_online.py")
-PEPITA = ("tests/golden/test_pepita.py", "tests/unit/test_pepita.py", "tests/unit/test_pepita_fused.py")
+DI = (
+    "tests/golden/test_di.py",
+    "tests/golden/test_di_runs.py",
+    "tests/unit/test_di.py",
+    "tests/unit/test_online.py",
+)
+PEPITA = (
+    "tests/golden/test_pepita.py",
+    "tests/golden/test_pepita_conv.py",
+    "tests/unit/test_pepita.py",
+    "tests/unit/test_pepita_fused.py",
+)
+RECONSTRUCTION = ("tests/golden/test_reconstruction.py", "tests/unit/test_reconstruction.py")
 TARGETS = ("tests/golden/test_dtp.py", "tests/unit/test_target_propagation.py")
 FILES = {
     **dict.fromkeys(("bp", "fa"), (*BASELINES, "tests/unit/test_online.py", "tests/golden/test_pepita.py")),
@@ -27,6 +39,7 @@ FILES = {
     **dict.fromkeys(("di", "ndi", "sdi", "pbp", "di_bp", "di_fa"), DI),
     **dict.fromkeys(("pepita", "pepita_numpy", "pepita_torch", "pepita_sign"), PEPITA),
     **dict.fromkeys(("ldrl", "pldrl", "dtp", "tp"), TARGETS),
+    **dict.fromkeys(("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl"), RECONSTRUCTION),
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
 }
 NAMES_ONLY = ("dtp", "ldrl", "tp")  # their files name what their wing has, and hold nothing to be wrong
@@ -36,6 +49,7 @@ WINGS = {  # machinery that several rules share: its tests, and the rules whose 
     "inversion": (DI, ("di", "ndi", "sdi", "pbp")),
     "modulation": (PEPITA, ("pepita", "pepita_conv_corrected")),
     "targets": (TARGETS, ("ldrl", "pldrl", "dtp", "tp")),
+    "reconstruction": (RECONSTRUCTION, ("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl")),
     "online": (DI, ("bp", "ndi", "pbp")),
 }
 

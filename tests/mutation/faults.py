@@ -16,6 +16,7 @@ FLIPPED = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 SHIFTED = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "=="}
 ORDERED = (ast.Sub, ast.Div, ast.MatMult)  # operators whose operands may not be swapped
 IGNORED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
+KINDS = ("sign", "term", "operands", "operator", "constant", "off by one", "transpose", "condition")
 SYMBOLS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@"}
 
 

@@ -311,6 +311,24 @@ def test_unstable_feedback_is_made_stable_after_an_update_and_stable_feedback_is
     assert torch.equal(state["feedback"]["1"][1], stable)
 
 
+def test_feedback_that_the_leak_alone_makes_stable_is_left():
+    """Judged at the rule's own leak, one for each member, also where the quick condition leaves it open."""
+    weight, _, _ = pair(5, 7, members=2)
+    feedback = 0.3 * credit.Rand([1, 2], dtype=torch.float64).normal("b", (7, 5))
+    top = torch.linalg.eigvals(weight @ feedback).real.amax(-1)
+    assert (top > 0.05).all(), "unstable without leak"
+    leak = [float(2 * t) for t in top]
+    while not (lambda_max(weight, feedback, leak) < 0).all():
+        leak = [1.2 * a for a in leak]
+    assert not surely_stable(weight, feedback, leak).all()
+    net, rule, rand, params, state = prepared("di", net=credit.dense([3, 7, 5], "tanh"), leak=leak, euler_steps=3)
+    params["1"]["weight"], state["feedback"]["1"] = weight.clone(), feedback.clone()
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.0})
+    info = rule.update(net, params, opt, state, small_batch(net, [3, 8]), rand)[3]
+    assert info["sums"]["restabilized"].tolist() == [0, 0]
+    assert torch.equal(state["feedback"]["1"], feedback)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rounding_alone_makes_no_layer_unstable(dtype):
     net, rule, rand, params, state = prepared("di", leak=0.0, dtype=dtype)

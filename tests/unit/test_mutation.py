@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from credit.config.parts import METHODS
 from tests.conftest import REPOSITORY
 from tests.mutation import __main__ as mutation
 from tests.mutation.concern import CONTRACT, FILES, NAMES_ONLY, WINGS, Concern, concerns, contract_tests
-from tests.mutation.faults import choose, faults
+from tests.mutation.faults import KINDS, choose, faults
+from tests.mutation.named import FAULTS, named
 
 SOURCE = b'''"""Words - not formulas."""
 
@@ -88,6 +90,30 @@ def test_every_learning_rule_and_every_wing_has_faults_and_tests_that_are_there(
         assert bool(mutation.faults_of(REPOSITORY, concern, 1, 0)) == (concern.name not in NAMES_ONLY), concern.name
         for file in (CONTRACT, *concern.files):
             assert (REPOSITORY / file).is_file(), file
+
+
+def test_named_faults_are_of_known_rules_and_stand_in_the_code():
+    names = {c.name for c in concerns()}
+    assert {concern for concern, *_ in FAULTS} <= names
+    for name in names:
+        for fault in named(REPOSITORY, name):
+            source = (REPOSITORY / fault.path).read_bytes()
+            assert fault.kind not in KINDS
+            ast.parse(fault.apply(source))
+            assert fault.apply(source) != source
+
+
+def test_a_run_of_some_rules_replaces_their_rows_alone():
+    rows = [
+        "| bp | bp.py:1 | constant | `1` → `2` | test_a |", "| di | di.py:1 | constant | `1` → `2` | **nothing** |",
+        "| di | di.py:2 | leak ignored | `1` → `2` | **nothing** |",
+        "| online/ | online/x.py:2 | sign | `-1` → `(1)` | t |",
+    ]  # fmt: skip
+    page = f"words\n\n{mutation.HEADING}\n\n{mutation.table([], rows)}"
+    assert "4 faults, 2 noticed, 2 not." in page
+    assert mutation.unchanged(page, ["di"], "") == [rows[0], rows[3]]
+    assert mutation.unchanged(page, ["di"], "named") == [rows[0], rows[1], rows[3]]
+    assert mutation.unchanged(page, ["di", "bp"], "drawn") == [rows[2], rows[3]]
 
 
 def test_the_contract_is_chosen_by_the_name_of_the_rule():
