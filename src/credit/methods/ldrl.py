@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from credit.methods.base import Batch, State
-from credit.methods.fast import Fast, Result, has_last_word
+from credit.methods.fast import Fast, has_last_word
 from credit.methods.targets.chain import Link
 from credit.methods.targets.fused import FusedConvolution, possible
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
@@ -36,14 +36,12 @@ class LocalDifferenceReconstruction(TargetPropagation):
     def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
              function: str = "update") -> Fast | None:  # fmt: skip
         """Fused iterations of convolutions, see `credit.methods.targets.fused`."""
-        plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_step", "gradients", "target"}))
+        plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_pass", "feedback_step"}))
         single = net.members(params) == 1 and self.feedback.samples == 1
-        if function != "update" or net.kind != "conv" or not (plain and single):
+        if net.kind != "conv" or not (plain and single):
             return None
-        return Fast(functools.partial(self._fused, net))
-
-    def _fused(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
-        return self._update(net, params, opt, state, batch, rand, self._fused_iterations)
+        form = {"update": self._update, "feedback_pass": self._pass}[function]
+        return Fast(functools.partial(form, net, iterate=self._fused_iterations))
 
     def _fused_iterations(
         self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand

@@ -6,7 +6,6 @@ Difference Target Propagation by Learning Backprop Targets", and its official co
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -15,12 +14,24 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import Batch, Forward, Method, Result, State, Step, batch_size, forward, redivided
+from credit.methods.base import (
+    Batch,
+    Forward,
+    Method,
+    Pass,
+    Phase,
+    Result,
+    State,
+    Step,
+    batch_size,
+    forward,
+    redivided,
+)  # fmt: skip
 from credit.methods.targets.chain import Link, links
 from credit.methods.targets.losses import FeedbackStep
 from credit.methods.targets.names import SYMMETRIC, options
 from credit.methods.targets.settings import Feedback
-from credit.nets.base import Net, init_block
+from credit.nets.base import Net, check_input, init_block
 from credit.nets.feedback_stage import feedback_of
 from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
@@ -35,6 +46,12 @@ Iterate = Callable[[int, Link, int, OptimizerGroup, State, Rand], list[Tensor]]
 def noise_stream(i: int) -> str:
     """Name of the noise of feedback block i; what it is added to goes behind."""
     return f"feedback_noise.{i}"
+
+
+def _last(losses: Mapping[int, list[Tensor]]) -> dict[str, Any]:
+    """What is recorded of the losses (M,) of every iteration by block: the sum over blocks of the last."""
+    last = [block[-1] for block in losses.values() if block]
+    return {"means": {"feedback_loss": torch.stack(last).sum(0)}} if last else {}
 
 
 def descend(
@@ -55,6 +72,7 @@ class TargetPropagation(Method):
     from the output down, and one step of every block on 1/2 <||s^i - t^i||²>.
 
     beta: nudging, t^{N-1} = s^{N-1} - beta dl/ds^{N-1} of every single sample. feedback: see `Feedback`.
+    pretrain_epochs: passes before, in which the feedback blocks learn alone.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)
@@ -62,10 +80,12 @@ class TargetPropagation(Method):
     exact_output: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True
     single_step: ClassVar[bool] = False
+    pass_functions: ClassVar[tuple[str, ...]] = ("update", "feedback_pass")
     excludes: ClassVar[str] = "credit.methods.targets.names.exclusive"
 
     beta: Annotated[float, "> 0"] = 0.7
     feedback: Feedback = Feedback()
+    pretrain_epochs: Annotated[int, ">= 0"] = 0
 
     # ---- what the rule keeps
 
@@ -101,6 +121,11 @@ class TargetPropagation(Method):
         feedback = Optimizer(given).init(state["feedback"], net.members(params))
         return OptimizerGroup(own, {"feedback": feedback})
 
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """Passes of the feedback blocks alone, then epochs with both."""
+        alone = Phase("pretrain", self.pretrain_epochs, (Pass("feedback_pass"),), record=False)
+        return (alone, *super().phases(epochs)) if self.pretrain_epochs else super().phases(epochs)
+
     # ---- a mini-batch
 
     def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
@@ -115,10 +140,22 @@ class TargetPropagation(Method):
         losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)
         step = self._step(net, params, state, batch, run, chain)
         opt.step(params, redivided(step.gradients, net, params, batch))
-        last = [block[-1] for block in losses.values() if block]
-        if last:
-            step.info["means"] = {"feedback_loss": torch.stack(last).sum(0)}
-        return params, opt, state, step.info | {"gradients": step.gradients, "feedback_losses": losses}
+        info = step.info | _last(losses) | {"gradients": step.gradients, "feedback_losses": losses}
+        return params, opt, state, info
+
+    def feedback_pass(
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand
+    ) -> Result:
+        """The feedback blocks learn from a mini-batch, the forward weights do not. info as of `update`."""
+        return self._pass(net, params, opt, state, batch, rand, self._iterations)
+
+    def _pass(
+        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, iterate: Iterate
+    ) -> Result:
+        check_input(net, params, batch.x)
+        chain = links(net, params, net.forward(params, batch.x), self.feedback.collisions)
+        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)
+        return params, opt, state, _last(losses) | {"feedback_losses": losses}
 
     def learn_feedback(
         self, net: Net, params: Params, opt: OptimizerGroup, state: State, chain: dict[int, Link], rand: Rand,
@@ -143,9 +180,11 @@ class TargetPropagation(Method):
 
     def _iterations(self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand) -> list[Tensor]:
         """`n` steps of feedback block i; their losses."""
-        step = functools.partial(
-            self.feedback_step, link, sigma=self.sigma(i, state), rand=rand, stream=noise_stream(i)
-        )
+        noise = self.sigma(i, state), rand, noise_stream(i)
+
+        def step(own: dict[str, Tensor]) -> FeedbackStep:
+            return self.feedback_step(link, own, *noise)
+
         return descend(i, step, n, opt, state)
 
     def sigma(self, i: int, state: State) -> float:
