@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.checkout import AFTER, AFTER_IMAGES, PREPARED, RAW, Checkout, Done, images, teacher
+from tests.workflow.checkout import (
+    AFTER,
+    AFTER_IMAGES,
+    ALL_IMAGES,
+    ALL_TEACHER,
+    PREPARED,
+    RAW,
+    Checkout,
+    Done,
+    images,
+    teacher,
+)
 
 MAIN = "import sys; sys.path.insert(0, 'src'); from credit.__main__ import main; sys.exit(main())"
 
@@ -40,7 +52,7 @@ def test_tables_and_figures_are_made_again_without_training_or_data(fresh: Check
 
 def test_what_was_put_back_is_not_trained_again_when_others_are(fresh: Checkout):
     seeds = RAW | PREPARED | images("bp", "fa", "dfa", seeds=3, search=False) | AFTER_IMAGES
-    more = ("all", "--config", "seeds=3", "experiments=images")
+    more = ("--config", "seeds=3", "experiments=images", "--", "all")
     assert fresh.planned(*more) == seeds - images("bp", "fa", "dfa", seeds=2, search=False)
     fresh.make("results/data/digits.npz")
     assert fresh.planned() == AFTER
@@ -48,8 +60,13 @@ def test_what_was_put_back_is_not_trained_again_when_others_are(fresh: Checkout)
 
 
 def test_what_was_put_back_is_trained_again_where_it_is_asked_for(fresh: Checkout):
-    forced = RAW | PREPARED | images("bp", "fa", "dfa", search=False) | teacher("bp", "fa") | AFTER
-    assert fresh.planned("all", "--forcerun", "train") == forced
+    forced = RAW | PREPARED | ALL_IMAGES | ALL_TEACHER | AFTER  # searches too, whose data is made anew
+    assert fresh.planned("--forcerun", "train", "--", "all") == forced
+    unfinished = fresh.root / ".snakemake" / "incomplete"
+    mark = urlsafe_b64encode(f"results/{min(teacher('bp'))}".encode()).decode()
+    (unfinished / mark).write_text("{}", encoding="utf-8")
+    assert teacher("bp") <= fresh.planned() <= AFTER | teacher("bp")
+    (unfinished / mark).unlink()
     fresh.change_code("src/credit/methods/fa.py")
     assert images("fa") | teacher("fa") <= fresh.planned()
 

@@ -24,6 +24,7 @@ from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import DeploymentMethod
 
@@ -123,16 +124,35 @@ def train_spec(wildcards):
 FORCED = set()
 
 
-def judge(spec, files, choice=None):
+def judge(spec, files, inputs, choice=None):
     # A result says itself what it was made from. Snakemake has its own records, but none of a file that was copied here,
     # or whose job ended after the driver was killed; and what was put in a file's place it does not see.
-    judges = workflow.is_main_process and RerunTrigger.PARAMS in workflow.rerun_triggers
-    stale = WORKFLOW.present.stale(spec, *files, choice=choice) if judges else []
-    if stale and not FORCED:
-        why = f"what differs, for example: python -m credit why {stale[0]}"
-        print(f"results that are not what would be made now are made again (forced execution); {why}", file=sys.stderr)
-    FORCED.update(stale)
-    workflow.dag.forcefiles.update(stale)
+    if not workflow.is_main_process:
+        return inputs
+    stale = WORKFLOW.present.stale(spec, *files, choice=choice)
+    if not stale:
+        return [] if unrecorded(files) else inputs
+    if RerunTrigger.PARAMS in workflow.rerun_triggers:
+        if not FORCED:
+            why = f"what differs, for example: python -m credit why {stale[0]}"
+            print(
+                f"results that are not what would be made now are made again (forced execution); {why}", file=sys.stderr
+            )
+        FORCED.update(stale)
+        workflow.dag.forcefiles.update(stale)
+    return inputs
+
+
+def unrecorded(files):
+    # Results that are there, and that Snakemake did not see made. They need no inputs while nobody asks to make them
+    # again; with inputs they would be, when their data is newer than they are, or is made for another job of the call.
+    asked, records = workflow.dag_settings, workflow.persistence
+    return (
+        not (asked.forceall or asked.forcerun or asked.forcetargets)
+        and all(map(WORKFLOW.present.__getitem__, files))
+        and not any(map(records.metadata, map(IOFile, files)))
+        and not records._filter_incomplete_keys(files)
+    )
 
 
 def data_inputs(cell):
@@ -150,8 +170,8 @@ def search_inputs(wildcards):
     cell = WORKFLOW.cell(*place)
     if not cell.search:
         return data_inputs(cell)
-    judge(search_spec(wildcards), [choice_of(wildcards)])
-    return data_inputs(cell) + WORKFLOW.weights_paths(place, cell.search["seeds"])
+    inputs = data_inputs(cell) + WORKFLOW.weights_paths(place, cell.search["seeds"])
+    return judge(search_spec(wildcards), [choice_of(wildcards)], inputs)
 
 
 def train_inputs(wildcards):
@@ -159,8 +179,9 @@ def train_inputs(wildcards):
     cell = WORKFLOW.cell(*place)
     run = f"{RESULTS}/runs/{'/'.join(place)}/shard{wildcards.shard}"
     choice = [choice_of(wildcards)] if cell.search else []
-    judge(train_spec(wildcards), [f"{run}.jsonl"] + [f"{run}.safetensors"] * ("weights" in cell.keep), *choice)
-    return data_inputs(cell) + WORKFLOW.start_paths(place, wildcards.shard) + choice
+    files = [f"{run}.jsonl"] + [f"{run}.safetensors"] * ("weights" in cell.keep)
+    inputs = data_inputs(cell) + WORKFLOW.start_paths(place, wildcards.shard) + choice
+    return judge(train_spec(wildcards), files, inputs, *choice)
 
 
 def collect_inputs(wildcards):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from credit.provenance.spec import digest
 
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
 NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.(?:jsonl|safetensors)|choice\.json)", re.ASCII)
+AT_ONCE = 1000  # names on a command line
 STAGE = ".import"  # where an archive is unpacked, below the results
 
 
@@ -117,7 +120,17 @@ def take_in(workflow: Workflow, file: Path, stale: bool, overwrite: bool) -> Imp
                 done.refused[place] = f"{verdict.kind}: {'; '.join(verdict.lines)}"
             else:
                 (taken[verdict.kind] if _moved(stage / name, place, overwrite) else done.kept).append(place)
+    forget(workflow, [*done.placed, *done.stale])
     return done
+
+
+def forget(workflow: Workflow, places: Sequence[Path]) -> None:
+    """Take from Snakemake what it remembers of earlier files in these places; their own headers count then."""
+    if Path(".snakemake", "metadata").is_dir():
+        for start in range(0, len(places), AT_ONCE):
+            names = map(str, places[start : start + AT_ONCE])
+            command = [sys.executable, "-m", "snakemake", "--snakefile", workflow.root / "Snakefile"]
+            subprocess.run([*command, "--cleanup-metadata", *names], capture_output=True, check=False)
 
 
 @contextmanager
