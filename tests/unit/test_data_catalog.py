@@ -72,7 +72,7 @@ def test_a_wrong_permission_is_refused_whichever_data_set_is_asked_for(allowed, 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("licence:", "license:", r"datasets\.yaml: mnist: unknown key 'license' \(did you mean 'licence'"),
+        ("licence:", "license:", r"datasets\.yaml, line 12: mnist: unknown key 'license' \(did you mean 'licence'"),
         ("train: 60000", "train: many", r"mnist\.train = 'many'.* is not of type 'integer'"),
         ("sha256: 440fcabf", "sha256: 440f", r"mnist\.files\[0\]\.sha256: .* does not match"),
         (

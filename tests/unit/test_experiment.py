@@ -285,6 +285,35 @@ def test_a_search_may_hold_out_a_validation_split_that_the_runs_train_on(checkou
         fit(checkout)
 
 
+def test_a_search_must_not_select_by_the_test_split(checkout):
+    checkout.write("toy/fit", searching(search={**SEARCH, "criterion": {"metric": "test_loss", "select": "last"}}))
+    said = r"methods\.bp: search\.criterion\.metric = 'test_loss'; a search must not select by the test split$"
+    with pytest.raises(ConfigError, match=said):
+        fit(checkout)
+
+
+NAMES = {
+    "all/fit.yaml": "config/experiments/all: a paper is a target, and `all` is another one; choose another name",
+    "bench/fit.yaml": "config/experiments/bench: a paper is a target, and `bench` is another one; choose another name",
+    "my_lab/fit.yaml": "config/experiments/my_lab: a paper is a target, its folder is named by small",
+    "toy/My-Exp.yaml": "config/experiments/toy/My-Exp.yaml: the name of an experiment's file must be",
+    "toy/more.yml": "config/experiments/toy/more.yml: the name of an experiment's file must be",
+    "alone.yaml": "config/experiments/alone.yaml: must be {folder}/PAPER/alone.yaml",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_the_workflow_cannot_use_is_refused_in_one_line(checkout, name):
+    path = checkout.root / "config" / "experiments" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("title: Mine\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        checkout.workflow()
+    said = NAMES[name].replace("{folder}", f"{checkout.root}/config/experiments")
+    assert str(error.value).startswith(f"{checkout.root}/{said}")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_the_settings_shorten_runs_but_not_searches(checkout):
     checkout.write("toy/fit", searching(search={**SEARCH, "epochs": 3}))
     cell = fit(checkout, epochs=2).cell("near", "bp")
@@ -450,6 +479,20 @@ def test_settings_that_exclude_each_other_or_the_net_are_refused_before_any_job(
     ("changes", "message"),
     [
         ({"net": {"kernel": 9}}, r"net.kernel = 9, .*; conv block 0 does not fit images of 8 x 8 pixels"),
+        ({"task": {"validation": 1437}}, r"task.validation = 1437; the data set has 1437 training samples"),
+        (
+            {"task": {"train": 1238}},
+            r"task.train = 1238; only 1237 of 1437 training samples are left by",
+        ),
+        (
+            {"task": {"batch_size": 100000, "drop_last": True}},
+            r"task.batch_size = 100000; with drop_last 1237 training samples give no mini-batch",
+        ),
+        (
+            {"task": {"batch_size": 9, "train": 8, "partial": "carry"}},
+            r"batch_size = 9; must be at most the 8",
+        ),
+        ({"task": {"drop_last": True, "partial": "carry"}}, r"task.partial = 'carry'; contradicts drop_last = true"),
         ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 3 x 3 pixels"),
         ({"net": {"kernel": []}}, r"net.kernel = \[\]; must be one integer > 0 or \[size, stride, padding\]"),
         ({"net": {"kernel": [3, 0]}}, r"net.kernel = \[3, 0\]; must be one integer"),

@@ -26,15 +26,13 @@ import pandas as pd
 
 from credit.analysis.summaries import SUMMARY, read_summary
 from credit.analysis.tables import VERIFIED, read_csv
+from credit.analysis.values import KEY, NUMBERS, PUBLISHED
 from credit.errors import DataError
 
 SDS = 2.0
-KEY = ["artefact", "dataset", "method", "metric"]
-PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "source"]
 REPORT = [*KEY, "unit", "published_mean", "published_sd", "published_n", "source", "reproduced_mean"]
 REPORT += ["reproduced_sd", "reproduced_n", "distance_in_published_sd", "verdict", "reason", VERIFIED]
 VERDICTS = ("reproduced", "not reproduced", "not run", "not checkable")
-NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]
 
 
 def read_published(paths: Sequence[str | Path]) -> pd.DataFrame:

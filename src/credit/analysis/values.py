@@ -10,6 +10,9 @@ from credit.errors import ConfigError, one_of
 
 BEFORE_DECAY = 60  # points of a slowness fit before the published learning rates fall for the first time
 CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
+KEY = ["artefact", "dataset", "method", "metric"]
+NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]  # of a published one
+PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "source"]
 SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
 
 

@@ -3,12 +3,13 @@
 # ruff: noqa: B023  (the checks run at once, inside the loop that names their arguments)
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from credit.config import hyperparameters
 from credit.config.parts import METHODS, REGISTRIES, targets
 from credit.config.registry import Registry
+from credit.data.entry import Entry
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import image_problems
 from credit.nets.names import LOSSES, check_lengths, n_blocks
@@ -61,14 +62,15 @@ class PartChecker:
     def _note(self, found: Iterable[str], prefix: str = "") -> None:
         self.problems += [f"{self.where}: {prefix}{problem}" for problem in found]
 
-    def agree(self, resolved: dict, search: dict | None, image: tuple[int, int, int] | None, key: str) -> None:
-        """The parts must fit each other and the data. image: (channels, height, width) where they are images."""
+    def agree(self, resolved: dict, search: dict | None, data: Entry | None, key: str) -> None:
+        """The parts must fit each other and the data set, where there is one."""
+        image = data and data.image
         if self.problems:
             return
-        self._note(task_problems(resolved, image))
+        self._note(task_problems(resolved, data))
         if search is not None and not self.problems:
             train = resolved["train"] | {"evaluate": {"splits": search["splits"]}}
-            self._note(task_problems(resolved | {"task": search["task"], "train": train}, image), "search: ")
+            self._note(task_problems(resolved | {"task": search["task"], "train": train}, data), "search: ")
         self._note(image_problems(resolved["net"], image) if image else ())
         self._note(optimizer_problems(resolved), f"{key}: ")
         self._note(grid_problems(resolved["vary"], (search or {}).get("vary", {})), f"{key}: ")
@@ -120,9 +122,11 @@ class PartChecker:
         splits = search["splits"]
         errors = LOSSES[resolved["net"]["loss"]]
         known = ["train_loss", *(f"{s}_loss" for s in splits), *(f"{s}_error" for s in splits if errors)]
-        if search["criterion"]["metric"] not in known:
-            where = f"{self.where}: {key}: search.criterion.metric"
-            self.problems.append(one_of(where, search["criterion"]["metric"], known))
+        where, metric = f"{self.where}: {key}: search.criterion.metric", search["criterion"]["metric"]
+        if metric not in known:
+            self.problems.append(one_of(where, metric, known))
+        elif metric.startswith("test_"):
+            self.problems.append(f"{where} = {metric!r}; a search must not select by the test split")
 
     def varied(self, resolved: dict, grid: dict[str, list], key: str) -> None:
         """Every value of a grid must be one that the learning rule or the optimiser takes, and appear once."""
@@ -156,9 +160,9 @@ class PartChecker:
 # ---- whether the parts of a run fit each other: problems as "KEY = VALUE; what is expected"
 
 
-def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterator[str]:
-    """The loss must suit the targets, the splits exist, and channels agree with the images."""
-    net, task = run["net"], run["task"]
+def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
+    """The loss must suit the targets, the splits exist, and sizes and channels agree with the data set."""
+    net, task, image = run["net"], run["task"], data and data.image
     if LOSSES[net["loss"]] and targets(task) != "classes":
         yield f"net.loss = {net['loss']!r}; needs classes, the targets of this task ({task['name']}) are values"
     if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:
@@ -171,6 +175,27 @@ def task_problems(run: Mapping[str, Any], image: Sequence[int] | None) -> Iterat
         value = task.get(key)
         if image is not None and isinstance(value, tuple) and len(value) not in (1, image[0]):
             yield f"task.{key} = {list(value)}; must be one number, or one for each of {image[0]} channels"
+    yield from size_problems(task, data.train if data else task.get("train"))
+
+
+def size_problems(task: Mapping[str, Any], samples: int | None) -> Iterator[str]:
+    """Something must be left to train on, and mini-batches of it. samples: before any are held out."""
+    if "drop_last" not in task or samples is None:  # the samples are drawn, as many as are asked for
+        return
+    left, size = samples - task["validation"], task["batch_size"]
+    if left < 1:
+        yield f"task.validation = {task['validation']}; the data set has {samples} training samples"
+        return
+    if task["train"] is not None and task["train"] > left:
+        yield f"task.train = {task['train']}; only {left} of {samples} training samples are left by task.validation"
+        return
+    left = task["train"] or left
+    if task["drop_last"] and size > left:
+        yield f"task.batch_size = {size}; with drop_last {left} training samples give no mini-batch"
+    if task["partial"] == "carry" and size > left:
+        yield f"task.batch_size = {size}; must be at most the {left} training samples to carry any over"
+    if task["drop_last"] and task["partial"] != "own":
+        yield f"task.partial = {task['partial']!r}; contradicts drop_last = true"
 
 
 def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ entry for that data set.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from credit.errors import ConfigError, one_of
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import VERSION, digest
 
+PAPER, NAME = re.compile("[a-z]+"), re.compile("[a-z][a-z0-9_]*")  # as in the rules' wildcards
+RESERVED = ("all", "bench", "train")  # rules whose names could be a paper's
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
 SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
 TRAIN_DEFAULTS = {
@@ -228,8 +231,7 @@ class Cell:
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
-        image = catalog.load()[data].image if data in catalog.load() else None
-        checker.agree(resolved, search, image, f"methods.{method}")
+        checker.agree(resolved, search, catalog.load().get(data), f"methods.{method}")
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         origins = experiment.origins(dataset, method) if checker.problems else {}
@@ -306,9 +308,30 @@ def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
     return value
 
 
+def experiment_files(folder: Path) -> list[Path]:
+    """Files PAPER/NAME.yaml, sorted.
+
+    Raises ConfigError for names that the workflow cannot use, and for files that it would overlook.
+    """
+    problems = [f"{p}: must be {folder}/PAPER/{p.stem}.yaml" for p in sorted(folder.glob("*.y*ml"))]
+    found = sorted(folder.glob("*/*.y*ml"))
+    for paper in dict.fromkeys(p.parent for p in found):
+        if not PAPER.fullmatch(paper.name):
+            problems.append(f"{paper}: a paper is a target, its folder is named by small letters alone, a to z")
+        elif paper.name in RESERVED:
+            problems.append(f"{paper}: a paper is a target, and `{paper.name}` is another one; choose another name")
+    for path in found:
+        if path.suffix != ".yaml" or not NAME.fullmatch(path.stem):
+            wanted = "a small letter, then small letters, digits and underscores, then .yaml"
+            problems.append(f"{path}: the name of an experiment's file must be {wanted}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
 def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:
     """All experiments below `folder`, {"PAPER/NAME": experiment}, checked."""
-    files = sorted(folder.glob("*/*.yaml"))
+    files = experiment_files(folder)
     sets = Sets(folder.with_name("sets"))
     everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema, sets) for p in files}
     if not everything:

@@ -6,9 +6,11 @@ Held against the experiments as they are configured, whatever a command line lea
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from credit.analysis.values import Value, values
+from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
 from credit.dag.recorded import recorded
@@ -44,8 +46,11 @@ class Row(NamedTuple):
         return self.experiment.cell(self.dataset, self.method)
 
 
-def check(everything: Mapping[str, Experiment]) -> None:
-    """Raise ConfigError with all problems of all figures and tables."""
+def check(everything: Mapping[str, Experiment], root: Path) -> None:
+    """Raise ConfigError with all problems of all figures and tables, and of the files that they are held against.
+
+    root: of the repository.
+    """
     found: list[str] = []
     for key, experiment in everything.items():
         for kind, problems in (("figures", _figure), ("tables", _table)):
@@ -53,6 +58,7 @@ def check(everything: Mapping[str, Experiment]) -> None:
                 needed = [everything[n] for n in entry.get("experiments", [key]) if n in everything]
                 place = f"{experiment.path}: {kind}.{name}"
                 found += problems(place, name, entry, experiment, needed) if needed else ()
+    found += published.problems(everything, root) if not found else ()
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
 

@@ -68,7 +68,7 @@ class Workflow:
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
-        promised.check(everything)
+        promised.check(everything, root)
         self._fidelity_spec = self._judged()
         provenance.remember()
 

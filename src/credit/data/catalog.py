@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from credit.config.files import check_schema, read_yaml
 from credit.config.formats import FORMATS
@@ -17,13 +17,32 @@ from credit.errors import ConfigError, one_of
 ROOT = Path(__file__).parents[3]
 CATALOG = ROOT / "config" / "datasets.yaml"
 SCHEMA = ROOT / "workflow" / "schemas" / "datasets.schema.yaml"
+
+
+class Served(NamedTuple):
+    """What the code of a format reads: of which source, which classes of torchvision, how many files."""
+
+    source: str
+    classes: tuple[str, ...] = ()
+    files: int = 0
+
+
+SERVED = {  # formats that are not named here take whatever is declared
+    "idx": Served("torchvision", ("MNIST", "FashionMNIST", "KMNIST"), 4),
+    "cifar": Served("torchvision", ("CIFAR10", "CIFAR100"), 1),
+    "imagenet": Served("user"),
+    "digits": Served("embedded", files=1),
+}
 _FACTS = ("source", "classes", "train", "test", "format", "torchvision")
 
 
 @cache
 def load(path: Path = CATALOG, schema: Path = SCHEMA) -> dict[str, Entry]:
     """All data sets, by name. Raises ConfigError naming the file, the key, and what is wrong with it."""
-    declared = check_schema(read_yaml(path), schema, str(path))
+    try:
+        declared = check_schema(read_yaml(path), schema, str(path))
+    except ConfigError as error:
+        raise ConfigError("\n".join(_with_line(path, line) for line in str(error).splitlines())) from error
     for name, facts in declared.items():
         _check_code(path, name, facts)
     return {name: _entry(name, facts) for name, facts in declared.items()}
@@ -34,17 +53,33 @@ def _check_code(path: Path, name: str, facts: Mapping) -> None:
     problem = ""
     if facts["format"] not in FORMATS.names():
         problem = one_of("format", facts["format"], FORMATS.names())
+    elif facts["format"] in SERVED and facts["source"] != (source := SERVED[facts["format"]].source):
+        problem = f"source = {facts['source']}; the format {facts['format']} is read where it is {source}"
     elif (facts["source"] == "torchvision") != ("torchvision" in facts):
         needed = "must be the class that downloads it where source is torchvision, and only there"
         problem = f"torchvision = {facts.get('torchvision')}; {needed}"
+    elif facts["format"] in SERVED:
+        _, classes, files = SERVED[facts["format"]]
+        if classes and facts["torchvision"] not in classes:
+            problem = one_of(f"torchvision of format {facts['format']}", facts["torchvision"], classes)
+        elif files and len(facts["files"]) != files:
+            problem = f"files: holds {len(facts['files'])}; the format {facts['format']} has {files}"
     if problem:
         raise ConfigError(f"{path}, line {_line(path, name)}: {name}.{problem}")
 
 
+def _with_line(path: Path, problem: str) -> str:
+    """A problem `FILE: NAME.KEY: …` with the line of the file where the data set NAME begins."""
+    name = re.match(rf"{re.escape(str(path))}: (\w+)", problem)
+    if name is None or not (line := _line(path, name[1])):
+        return problem
+    return problem.replace(str(path), f"{path}, line {line}", 1)
+
+
 def _line(path: Path, name: str) -> int:
-    """Line of the file where a data set begins."""
+    """Line of the file where a data set begins, 0 where none has this name."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return next((n for n, line in enumerate(lines, 1) if line.split(":")[0].strip("\"' ") == name), 1)
+    return next((n for n, line in enumerate(lines, 1) if line.split(":")[0].strip("\"' ") == name), 0)
 
 
 def _entry(name: str, facts: Mapping) -> Entry:

@@ -1,0 +1,137 @@
+"""Files that only the last jobs read, checked when the workflow is: published numbers, curves, captions. No pandas."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from credit.analysis.values import KEY, NUMBERS, PUBLISHED, values
+from credit.dag.artefacts import CURVES
+from credit.dag.checks import RECORDED
+from credit.dag.experiment import Experiment
+from credit.errors import nearest, one_of
+
+
+class Table(NamedTuple):
+    """What a table can hold, at whichever scale. metrics: names of its values, at the present scale."""
+
+    datasets: set[str]
+    methods: set[str]
+    metrics: set[str]
+
+
+def problems(everything: Mapping[str, Experiment], root: Path) -> list[str]:
+    """What is wrong with the files that jobs read last, each with file and line number. root: of the repository."""
+    tables = _tables(everything)
+    judged = all(experiment.settings.scale == "paper" for experiment in everything.values())
+    numbers = sorted((root / "config" / "published").glob("*.csv"))
+    found = [problem for path in numbers for problem in _numbers(path, tables, judged)]
+    kinds = [x.body.get(kind, {}) for x in everything.values() for kind in ("figures", "tables")]
+    entries = [entry for kind in kinds for entry in kind.values()]
+    for path in dict.fromkeys(root / CURVES / name for e in entries for name in e.get("references", ())):
+        found += _curves(path) if path.is_file() else ()
+    for path in dict.fromkeys(root / "workflow" / "report" / e["caption"] for e in entries if "caption" in e):
+        found += _caption(path) if path.is_file() else ()
+    return found
+
+
+def _tables(everything: Mapping[str, Experiment]) -> dict[str, Table]:
+    found = {}
+    for key, experiment in everything.items():
+        for name, entry in experiment.body.get("tables", {}).items():
+            needed = [everything[k] for k in entry.get("experiments", [key]) if k in everything]
+            names = [set().union(*(e.names[kind] for e in needed)) for kind in ("datasets", "methods")]
+            found[f"{experiment.paper}/{name}"] = Table(*names, {v.label for v in values(entry.get("options", {}))})
+    return found
+
+
+def _numbers(path: Path, tables: Mapping[str, Table], judged: bool) -> Iterator[str]:
+    """What is wrong with a file of published numbers. judged: whether the metrics of the tables are those published."""
+    lines = list(_lines(path))
+    if not lines or lines[0][1] != PUBLISHED:
+        yield f"{path}, line 1: must hold the columns {','.join(PUBLISHED)}"
+        return
+    seen: dict[tuple[str, ...], int] = {}
+    for number, cells in lines[1:]:
+        where = f"{path}, line {number}"
+        if len(cells) != len(PUBLISHED):
+            yield f"{where}: holds {len(cells)} fields; must hold {len(PUBLISHED)}"
+            continue
+        row = dict(zip(PUBLISHED, cells, strict=True))
+        for name in (*KEY, "source"):
+            if not row[name]:
+                yield f"{where}: {name} is empty"
+        for name in NUMBERS:
+            if row[name] and not _finite(row[name]):
+                yield f"{where}: {name} = {row[name]!r}; must be a number or empty"
+        first = seen.setdefault(tuple(row[k] for k in KEY), number)
+        if first != number:
+            yield f"{where}: {' '.join(row[k] for k in KEY)} stands in line {first}; keep one"
+        yield from _known(where, row, tables, judged)
+
+
+def _known(where: str, row: Mapping[str, str], tables: Mapping[str, Table], judged: bool) -> Iterator[str]:
+    """What is misspelt would count as `not run` for ever. A table that there is not may be published all the same."""
+    if row["artefact"] not in tables:
+        if nearest(row["artefact"], tables):
+            yield one_of(f"{where}: artefact", row["artefact"], tables)
+        return
+    table = tables[row["artefact"]]
+    for name, known in (("dataset", table.datasets), ("method", table.methods)):
+        if row[name] not in known:
+            yield one_of(f"{where}: {name}", row[name], known)
+    turned = {m.removesuffix("error") + "accuracy" for m in table.metrics if m.endswith("_error")}
+    if judged and row["metric"] not in table.metrics | turned:
+        yield one_of(f"{where}: metric", row["metric"], table.metrics | turned)
+
+
+def _curves(path: Path) -> Iterator[str]:
+    lines = list(_lines(path))
+    lacking = [name for name in RECORDED if not lines or name not in lines[0][1]]
+    if lacking:
+        yield f"{path}, line 1: lacks the columns {', '.join(lacking)}"
+        return
+    head = lines[0][1]
+    for number, cells in lines[1:]:
+        if len(cells) != len(head):
+            yield f"{path}, line {number}: holds {len(cells)} fields; must hold {len(head)}"
+            return
+        row = dict(zip(head, cells, strict=True))
+        wrong = [name for name in ("epoch", "step", "value") if row[name] and not _finite(row[name])]
+        if wrong:
+            yield f"{path}, line {number}: {wrong[0]} = {row[wrong[0]]!r}; must be a number"
+            return
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(number, fields) of every line that is not empty; nothing of a file that is no text."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            yield from ((reader.line_num, cells) for cells in reader if cells)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return
+
+
+def _finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _caption(path: Path) -> Iterator[str]:
+    """Braces of the template that are not closed on their line; Jinja itself would be slow to ask."""
+    try:
+        lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        yield f"{path}: cannot be read: {error}"
+        return
+    for number, line in enumerate(lines, 1):
+        for begin, end in (("{{", "}}"), ("{%", "%}"), ("{#", "#}")):
+            if line.count(begin) != line.count(end):
+                yield f"{path}, line {number}: {begin} and {end} must stand in pairs on a line, for Jinja"
+                return
