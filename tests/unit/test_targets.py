@@ -8,6 +8,7 @@ import pytest
 from small_checkout import FIT, REPOSITORY, Checkout, searching
 
 from credit.config.files import overlay, read_yaml
+from credit.dag.checks import RECORDED
 from credit.dag.targets import Workflow, as_param
 from credit.errors import ConfigError
 from credit.provenance.spec import canonical_json, read_spec
@@ -94,13 +95,14 @@ def test_a_figure_that_cannot_be_drawn_is_refused_with_file_and_key(checkout, en
 def test_published_curves_are_inputs_of_a_figure_and_part_of_its_spec(checkout):
     curves = checkout.root / "config" / "published" / "curves"
     curves.mkdir(parents=True)
-    (curves / "official.csv").write_text("a\n1\n")
+    head = ",".join(RECORDED)
+    (curves / "official.csv").write_text(f"{head}\n")
     changed = checkout.change(figures={"curves": {"references": ["official.csv"]}})
     artefact = changed.workflow().figures["toy/curves"]
     assert artefact.references == ["config/published/curves/official.csv"]
     before = changed.workflow().artefact_spec("figure", "toy/curves")["references"]
     assert list(before) == artefact.references
-    (curves / "official.csv").write_text("a\n2\n")
+    (curves / "official.csv").write_text(f"{head}\n\n")
     assert changed.workflow().artefact_spec("figure", "toy/curves")["references"] != before
 
 
