@@ -1,7 +1,7 @@
 # credit: five papers on credit assignment without backpropagation, from data sets to figures.
 #
 #   snakemake --cores all all                          everything, as published
-#   snakemake --cores all all --configfile config/quick.yaml     everything in minutes, results/quick/
+#   snakemake --cores all --configfile config/quick.yaml -- all  everything in minutes, results/quick/
 #   snakemake --cores 8 results/figures/fig3.pdf       one figure
 #   snakemake --profile slurm all                      on a cluster
 from snakemake.utils import min_version

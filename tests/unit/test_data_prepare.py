@@ -114,7 +114,8 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(tmp_path):
     manifest = fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))
     path = tmp_path / "raw/MNIST/raw/t10k-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=rf"{path.name}: expected sha256 .*, found .*; fetch the data set again"):
+    again = rf"fetch the data set again: snakemake .* --force .*{path.parent.name}.json"
+    with pytest.raises(DataError, match=rf"{path.name}: expected sha256 .*, found .*; {again}"):
         prepare(entry, tmp_path / "raw", manifest, tmp_path / "mnist.npz")
     path.unlink()
     with pytest.raises(DataError, match=f"{path.name}: expected sha256 .*, found no file"):

@@ -112,6 +112,28 @@ def test_targets_in_the_documents_exist(tmp_path):
     assert found > 10
 
 
+MANY = (
+    r"--(?:config|configfile|forcerun|force-use-threads|resources|set-resources|set-threads|sdm|rerun-triggers|until)"
+)
+
+
+def test_an_option_that_takes_all_that_follows_is_ended_before_the_target():
+    """Snakemake would read the target as one more value: --forcerun train TARGET, --config seeds=2 TARGET."""
+    found = 0
+    sources = [REPOSITORY / "Snakefile", *REPOSITORY.glob("config/*.yaml"), *REPOSITORY.glob("src/credit/**/*.py")]
+    for path in {*DOCUMENTS, *sources} - {REPOSITORY / "CHANGELOG.md"}:
+        text = path.read_text(encoding="utf-8")
+        blocks = [line.partition("#")[0] for line in re.findall(r"^snakemake .*$", text, re.MULTILINE)]
+        spans = re.findall(r"`((?:snakemake )[^`]*|--[a-z][^`]*)`", text) if path.suffix == ".md" else []
+        comments = re.findall(r"#.*(snakemake [^`\n]*--.*)$", text, re.MULTILINE)
+        for command in [*blocks, *spans, *comments]:
+            option = re.search(rf"{MANY} (?!…)\S", command)
+            if option and "credit" not in command:
+                assert re.search(r" -- \S", command[option.start() :]), f"{path}: {command}"
+                found += 1
+    assert found > 10
+
+
 def test_make_targets_in_the_documents_exist():
     known = set(re.findall(r"^([\w-]+):", read("Makefile"), flags=re.MULTILINE)) | {".venv/.complete"}
     texts = [d.read_text(encoding="utf-8") for d in DOCUMENTS] + [read(".github/workflows/ci.yml")]

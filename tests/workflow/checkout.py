@@ -62,9 +62,13 @@ class Checkout:
     # ---- running
 
     def start(self, *command: str | Path, **more: Any) -> subprocess.Popen:
-        """Start a command here, in a process group of its own; its output can be read from `stdout`."""
+        """Start a command here, in a process group of its own; its output can be read from `stdout`.
+
+        path: put before PATH. variables: of whoever calls.
+        """
+        environment = clean_environment(more.pop("path", None)) | more.pop("variables", {})
         process = subprocess.Popen(
-            list(map(str, command)), cwd=self.root, env=clean_environment(more.pop("path", None)), text=True,
+            list(map(str, command)), cwd=self.root, env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **more,
         )  # fmt: skip
         self.started.append(process)

@@ -49,7 +49,8 @@ WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_m
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
 # keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job. `exec`, so
 # that a cluster's signal reaches the training process, which saves its checkpoint, and no shell that dies first.
-PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
+# -E, -s: neither the caller's PYTHON... variables nor packages in a user's home decide what runs (see scripts/_src.py).
+PYTHON = "python -E -s" if WITH_CONDA else f"{shlex.quote(sys.executable)} -E"
 shell.prefix(
     "set -euo pipefail; " f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
 )

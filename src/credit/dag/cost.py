@@ -297,6 +297,6 @@ def banner(workflow: Workflow, mode: str, specs: Iterable[Mapping[str, Any]]) ->
     if ahead.seconds > ANNOUNCE:
         lines.append(f"to be trained in this call: {ahead.text()}")
         lines.append(
-            "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=…"
+            "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=… -- all"
         )
     return "\n".join(lines)

@@ -46,7 +46,7 @@ def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
 
 
 def _check_manifest(entry: Entry, folder: Path, manifest: dict) -> None:
-    again = "fetch the data set again"
+    again = f"fetch the data set again: snakemake --cores 1 --force {folder}.json"
     if (manifest["dataset"], manifest["raw_hash"]) != (entry.name, entry.raw_hash()):
         raise DataError(
             f"{folder}: its manifest is of {manifest['dataset']} {manifest['raw_hash']}; "
