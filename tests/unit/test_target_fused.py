@@ -70,29 +70,6 @@ def test_whole_updates_are_the_plain_ones(kind, collisions, dtype):
         torch.testing.assert_close(info["means"]["feedback_loss"], plain["means"]["feedback_loss"], **tolerance)
 
 
-def test_a_pass_of_the_feedback_alone_is_the_plain_one_and_leaves_the_forward_weights():
-    net, rule, rand, params, state = start("overlaps")
-    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.05})
-    before = copy.deepcopy(params)
-    others, other_rand = copy.deepcopy((params, opt, state)), copy.deepcopy(rand)
-    batch = batch_of(net, torch.float64)
-    fast = rule.fast(net, params, opt, state, batch, 6, function="feedback_pass")
-    params, opt, state, info = fast(params, opt, state, batch, rand)
-    _, _, plain_state, plain = rule.feedback_pass(net, *others, batch, other_rand)
-    for i, block in plain_state["feedback"].items():
-        torch.testing.assert_close(state["feedback"][i]["weight"], block["weight"], rtol=1e-10, atol=1e-12)
-    assert all(torch.equal(params[i][n], p) for i, block in before.items() for n, p in block.items())
-    assert info.keys() == plain.keys()
-
-
-def test_feedback_may_learn_alone_before_the_first_epoch():
-    phases = credit.method("ldrl", pretrain_epochs=7).phases(3)
-    assert [(p.epochs, [one.update for one in p.passes], p.record) for p in phases] == [
-        (7, ["feedback_pass"], False), (3, ["update"], True),
-    ]  # fmt: skip
-    assert [p.name for p in credit.method("ldrl").phases(3)] == ["train"]
-
-
 @pytest.mark.parametrize(
     ("options", "taken"),
     [({}, True), ({"seeds": (3, 8)}, False), ({"samples": 2}, False)],

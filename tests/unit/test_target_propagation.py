@@ -197,6 +197,19 @@ def test_tied_feedback_is_a_copy_of_the_forward_weights_before_every_batch():
             assert not torch.equal(params[i]["weight"], before[i]["weight"])
 
 
+@pytest.mark.parametrize("name", [*RULES, "ddtp_linear", "dtpdrl"])
+def test_feedback_may_learn_alone(name):
+    net = NETS["dense"]("tanh")
+    params, rule = net.init(3, "torch_default", dtype=torch.float64), credit.method(name, learn_forward=False)
+    state = rule.init(net, params, 3)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.5})
+    before = copy.deepcopy((params, state["feedback"]))
+    params, opt, state, info = rule.update(net, params, opt, state, small_batch(net, 3), 0)
+    assert all(torch.equal(params[i][n], p) for i, block in before[0].items() for n, p in block.items())
+    assert all(not torch.equal(state["feedback"][i]["weight"], block["weight"]) for i, block in before[1].items())
+    assert info["gradients"]["0"]["weight"].abs().max() > 0
+
+
 @pytest.mark.parametrize(
     ("feedback", "said"),
     [

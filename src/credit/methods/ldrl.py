@@ -36,12 +36,11 @@ class LocalDifferenceReconstruction(TargetPropagation):
     def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
              function: str = "update") -> Fast | None:  # fmt: skip
         """Fused iterations of convolutions, see `credit.methods.targets.fused`."""
-        plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_pass", "feedback_step"}))
+        plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_step"}))
         single = net.members(params) == 1 and self.feedback.samples == 1
-        if net.kind != "conv" or not (plain and single):
+        if function != "update" or net.kind != "conv" or not (plain and single):
             return None
-        form = {"update": self._update, "feedback_pass": self._pass}[function]
-        return Fast(functools.partial(form, net, iterate=self._fused_iterations))
+        return Fast(functools.partial(self._update, net, iterate=self._fused_iterations))
 
     def _fused_iterations(
         self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand

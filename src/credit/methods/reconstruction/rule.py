@@ -37,7 +37,8 @@ class DifferenceReconstruction(Method):
 
     target_stepsize: eta. It scales the gradients twice over; published runs divide the learning rate by it.
     feedback: see `Feedback`. Its weights learn in pretrain_epochs passes before, in a step after the gradients of every
-    mini-batch, and in extra_feedback_passes after every epoch.
+    mini-batch, and in extra_feedback_passes after every epoch. learn_forward: whether the forward weights take their
+    step; else the feedback learns alone.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)
@@ -52,6 +53,7 @@ class DifferenceReconstruction(Method):
     feedback: Feedback = Feedback()
     pretrain_epochs: Annotated[int, ">= 0"] = 6
     extra_feedback_passes: Annotated[int, ">= 0"] = 1
+    learn_forward: bool = True
 
     # ---- what the rule keeps
 
@@ -123,7 +125,8 @@ class DifferenceReconstruction(Method):
         run = forward(net, params, batch, rand)
         step = self._step(net, params, state, run)
         self._learn(net, params, opt, state, run.trace, rand, step.info)
-        opt.step(params, redivided(step.gradients, net, params, batch))
+        if self.learn_forward:
+            opt.step(params, redivided(step.gradients, net, params, batch))
         return params, opt, state, step.info | {"gradients": step.gradients}
 
     def feedback_pass(

@@ -18,8 +18,6 @@ from credit.methods.base import (
     Batch,
     Forward,
     Method,
-    Pass,
-    Phase,
     Result,
     State,
     Step,
@@ -31,7 +29,7 @@ from credit.methods.targets.chain import Link, links
 from credit.methods.targets.losses import FeedbackStep
 from credit.methods.targets.names import SYMMETRIC, options
 from credit.methods.targets.settings import Feedback
-from credit.nets.base import Net, check_input, init_block
+from credit.nets.base import Net, init_block
 from credit.nets.feedback_stage import feedback_of
 from credit.numerics.rand import Rand
 from credit.numerics.stack import scaled
@@ -72,7 +70,7 @@ class TargetPropagation(Method):
     from the output down, and one step of every block on 1/2 <||s^i - t^i||²>.
 
     beta: nudging, t^{N-1} = s^{N-1} - beta dl/ds^{N-1} of every single sample. feedback: see `Feedback`.
-    pretrain_epochs: passes before, in which the feedback blocks learn alone.
+    learn_forward: whether the forward weights take their step; else the feedback blocks learn alone.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)
@@ -80,12 +78,11 @@ class TargetPropagation(Method):
     exact_output: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True
     single_step: ClassVar[bool] = False
-    pass_functions: ClassVar[tuple[str, ...]] = ("update", "feedback_pass")
     excludes: ClassVar[str] = "credit.methods.targets.names.exclusive"
 
     beta: Annotated[float, "> 0"] = 0.7
     feedback: Feedback = Feedback()
-    pretrain_epochs: Annotated[int, ">= 0"] = 0
+    learn_forward: bool = True
 
     # ---- what the rule keeps
 
@@ -121,11 +118,6 @@ class TargetPropagation(Method):
         feedback = Optimizer(given).init(state["feedback"], net.members(params))
         return OptimizerGroup(own, {"feedback": feedback})
 
-    def phases(self, epochs: int) -> tuple[Phase, ...]:
-        """Passes of the feedback blocks alone, then epochs with both."""
-        alone = Phase("pretrain", self.pretrain_epochs, (Pass("feedback_pass"),), record=False)
-        return (alone, *super().phases(epochs)) if self.pretrain_epochs else super().phases(epochs)
-
     # ---- a mini-batch
 
     def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
@@ -139,23 +131,10 @@ class TargetPropagation(Method):
         chain = links(net, params, run.trace, self.feedback.collisions)
         losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)
         step = self._step(net, params, state, batch, run, chain)
-        opt.step(params, redivided(step.gradients, net, params, batch))
+        if self.learn_forward:
+            opt.step(params, redivided(step.gradients, net, params, batch))
         info = step.info | _last(losses) | {"gradients": step.gradients, "feedback_losses": losses}
         return params, opt, state, info
-
-    def feedback_pass(
-        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand
-    ) -> Result:
-        """The feedback blocks learn from a mini-batch, the forward weights do not. info as of `update`."""
-        return self._pass(net, params, opt, state, batch, rand, self._iterations)
-
-    def _pass(
-        self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand, iterate: Iterate
-    ) -> Result:
-        check_input(net, params, batch.x)
-        chain = links(net, params, net.forward(params, batch.x), self.feedback.collisions)
-        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)
-        return params, opt, state, _last(losses) | {"feedback_losses": losses}
 
     def learn_feedback(
         self, net: Net, params: Params, opt: OptimizerGroup, state: State, chain: dict[int, Link], rand: Rand,
