@@ -228,11 +228,11 @@ def test_two_training_steps(source, which, place, monkeypatch):
     opt = rule.optimizer(net, params, state, settings)
     learn = type(rule).feedback_step
 
-    def noted(self, link, own, *arguments):
-        pair = link.feedback.copied(link.params)["weight"], own["weight"]
+    def noted(self, link, params, sigma, rand, stream):
+        pair = link.feedback.copied(link.params)["weight"], params["weight"]
         pair = [alone(w, place).flatten() for w in pair]
-        measured.setdefault(arguments[-1], []).append((distance(*pair), angle_with_epsilon(*pair)))
-        return learn(self, link, own, *arguments)
+        measured.setdefault(stream, []).append((distance(*pair), angle_with_epsilon(*pair)))
+        return learn(self, link, params, sigma, rand, stream)
 
     monkeypatch.setattr(type(rule), "feedback_step", noted)
     for b in range(2):

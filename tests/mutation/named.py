@@ -99,14 +99,14 @@ FAULTS = [  # (rule or wing, what is wrong, file, text that stands there once, t
     ("mn", "slope twice in the Jacobian", SRC / "nets/jacobian.py",
      "jacobian = product.mul_(slopes[i].unsqueeze(-2))", "jacobian = product.mul_(slopes[i].unsqueeze(-2) ** 2)"),
     ("targets/", "noise of the first block for all", M / "targets/rule.py",
-     "self.name)[i - 1], []", "self.name)[0], []"),
+     'len(state["feedback"]), self.name)[i - 1]', 'len(state["feedback"]), self.name)[0]'),
     ("targets/", "one iteration for all blocks", M / "targets/rule.py",
      "for _ in range(n):", "for _ in range(min(n, 1)):"),
     ("targets/", "targets from the feedback before its steps", M / "targets/rule.py",
-     "        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand))\n"
+     "        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)\n"
      "        step = self._step(net, params, state, batch, run, chain)",
      "        step = self._step(net, params, state, batch, run, chain)\n"
-     "        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand))"),
+     "        losses = self.learn_feedback(net, params, opt, state, chain, net.rand(params, rand), iterate)"),
     ("targets/", "nudging of the first member for all", M / "targets/rule.py",
      "delta = -scaled(run.error, self.beta)",
      "delta = -run.error * (self.beta if isinstance(self.beta, float) else self.beta[0])"),
