@@ -34,7 +34,7 @@ REFUSED = {
     "twice": ((HEAD, ROW, "", ROW), r"line 4: toy/table1 near bp test_loss stands in line 2; keep one"),
     "table": ((HEAD, ROW.replace("table1", "tabel1")), r"line 2: artefact = 'toy/tabel1' \(did you mean 'toy/table1'"),
     "data set": ((HEAD, ROW.replace("near", "neer")), r"line 2: dataset = 'neer' \(did you mean 'near'\?\)"),
-    "method": ((HEAD, ROW.replace("bp", "pb")), r"line 2: method = 'pb'"),
+    "method": ((HEAD, ROW.replace("bp", "bpp")), r"line 2: method = 'bpp' \(did you mean 'bp'\?\)"),
     "metric": ((HEAD, ROW.replace("test_loss", "test_los")), r"line 2: metric = 'test_los' \(did you mean 'test_loss'"),
 }  # fmt: skip
 
@@ -48,7 +48,8 @@ def test_a_wrong_published_number_is_named_with_its_line(tmp_path, case):
 
 
 def test_numbers_of_a_table_that_there_is_not_and_of_no_narrowed_run_are_no_mistake(tmp_path):
-    checkout = published(tmp_path, HEAD, ROW, ROW.replace("toy/table1", "other/figure"))
+    others = [ROW.replace("toy/table1", name) for name in ("other/table1", "toy/figure")]
+    checkout = published(tmp_path, HEAD, ROW, ROW.replace("bp", "dfa-2"), ROW.replace("near", "mnist"), *others)
     assert checkout.workflow()
     assert checkout.workflow(methods="fa", datasets="far")
     assert checkout.workflow(scale="quick")

@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from credit.analysis.values import KEY, NUMBERS, PUBLISHED, values
+from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Experiment
+from credit.data import catalog
 from credit.errors import nearest, one_of
 
 
-class Table(NamedTuple):
-    """What a table can hold, at whichever scale. metrics: names of its values, at the present scale."""
+class Names(NamedTuple):
+    """What numbers may be published for: tables, and what there is anywhere, so that less may be run than is published.
 
+    metrics: names of the values of all tables, errors also as accuracies.
+    """
+
+    tables: set[str]
     datasets: set[str]
     methods: set[str]
     metrics: set[str]
@@ -25,10 +31,9 @@ class Table(NamedTuple):
 
 def problems(everything: Mapping[str, Experiment], root: Path) -> list[str]:
     """What is wrong with the files that jobs read last, each with file and line number. root: of the repository."""
-    tables = _tables(everything)
-    judged = all(experiment.settings.scale == "paper" for experiment in everything.values())
+    names = _names(everything)
     numbers = sorted((root / "config" / "published").glob("*.csv"))
-    found = [problem for path in numbers for problem in _numbers(path, tables, judged)]
+    found = [problem for path in numbers for problem in _numbers(path, names)]
     kinds = [x.body.get(kind, {}) for x in everything.values() for kind in ("figures", "tables")]
     entries = [entry for kind in kinds for entry in kind.values()]
     for path in dict.fromkeys(root / CURVES / name for e in entries for name in e.get("references", ())):
@@ -38,18 +43,16 @@ def problems(everything: Mapping[str, Experiment], root: Path) -> list[str]:
     return found
 
 
-def _tables(everything: Mapping[str, Experiment]) -> dict[str, Table]:
-    found = {}
-    for key, experiment in everything.items():
-        for name, entry in experiment.body.get("tables", {}).items():
-            needed = [everything[k] for k in entry.get("experiments", [key]) if k in everything]
-            names = [set().union(*(e.names[kind] for e in needed)) for kind in ("datasets", "methods")]
-            found[f"{experiment.paper}/{name}"] = Table(*names, {v.label for v in values(entry.get("options", {}))})
-    return found
+def _names(everything: Mapping[str, Experiment]) -> Names:
+    entries = {f"{e.paper}/{k}": entry for e in everything.values() for k, entry in e.body.get("tables", {}).items()}
+    metrics = {value.label for entry in entries.values() for value in values(entry.get("options", {}))}
+    named = {kind: set().union(*(e.names[kind] for e in everything.values())) for kind in ("datasets", "methods")}
+    turned = {m.removesuffix("error") + "accuracy" for m in metrics if m.endswith("_error")}
+    return Names({*entries}, named["datasets"] | {*catalog.load()}, named["methods"], metrics | turned)
 
 
-def _numbers(path: Path, tables: Mapping[str, Table], judged: bool) -> Iterator[str]:
-    """What is wrong with a file of published numbers. judged: whether the metrics of the tables are those published."""
+def _numbers(path: Path, names: Names) -> Iterator[str]:
+    """What is wrong with a file of published numbers."""
     lines = list(_lines(path))
     if not lines or lines[0][1] != PUBLISHED:
         yield f"{path}, line 1: must hold the columns {','.join(PUBLISHED)}"
@@ -70,22 +73,23 @@ def _numbers(path: Path, tables: Mapping[str, Table], judged: bool) -> Iterator[
         first = seen.setdefault(tuple(row[k] for k in KEY), number)
         if first != number:
             yield f"{where}: {' '.join(row[k] for k in KEY)} stands in line {first}; keep one"
-        yield from _known(where, row, tables, judged)
+        yield from _known(where, row, names)
 
 
-def _known(where: str, row: Mapping[str, str], tables: Mapping[str, Table], judged: bool) -> Iterator[str]:
-    """What is misspelt would count as `not run` for ever. A table that there is not may be published all the same."""
+def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
+    """What is misspelt would count as `not run` for ever."""
+    paper = row["artefact"].partition("/")[0]
+    tables = [name for name in names.tables if name.partition("/")[0] == paper]
     if row["artefact"] not in tables:
-        if nearest(row["artefact"], tables):
+        if nearest(row["artefact"], tables):  # there may be numbers of tables that are not made
             yield one_of(f"{where}: artefact", row["artefact"], tables)
         return
-    table = tables[row["artefact"]]
-    for name, known in (("dataset", table.datasets), ("method", table.methods)):
-        if row[name] not in known:
-            yield one_of(f"{where}: {name}", row[name], known)
-    turned = {m.removesuffix("error") + "accuracy" for m in table.metrics if m.endswith("_error")}
-    if judged and row["metric"] not in table.metrics | turned:
-        yield one_of(f"{where}: metric", row["metric"], table.metrics | turned)
+    if row["dataset"] not in names.datasets:
+        yield one_of(f"{where}: dataset", row["dataset"], names.datasets)
+    if row["method"] not in names.methods and row["method"].partition("-")[0] not in METHODS.names():
+        yield one_of(f"{where}: method", row["method"], names.methods)
+    if row["metric"] not in names.metrics:
+        yield one_of(f"{where}: metric", row["metric"], names.metrics)
 
 
 def _curves(path: Path) -> Iterator[str]:
