@@ -11,6 +11,13 @@ class ConfigError(ValueError):
     """Wrong configuration; the message names the file, the key, what was found and what was expected."""
 
 
+class NothingLeft(ConfigError):
+    """Of what a figure or table shows there are no numbers: they were narrowed away, or no run came that far.
+
+    What shows it says so instead, and its job succeeds.
+    """
+
+
 class DataError(ValueError):
     """A data set that cannot be had or cannot be trusted; the message names the file, expected and found."""
 

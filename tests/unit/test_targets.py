@@ -128,7 +128,8 @@ def test_an_artefact_is_made_of_the_experiments_that_are_left(tmp_path):
     checkout = Checkout(tmp_path, files)
     assert set(checkout.workflow().figures) == {"toy/curves", "toy/both"}
     assert checkout.workflow(experiments="toy/other").figures["toy/both"].experiments == ("toy/other",)
-    assert set(checkout.workflow(experiments="toy/fit").figures) == {"toy/curves"}
+    assert checkout.workflow(experiments="toy/fit").figures["toy/both"].experiments == ("toy/fit",)
+    assert set(checkout.workflow(experiments="toy/other").figures) == {"toy/both"}
 
 
 # ---- specs

@@ -8,7 +8,7 @@ import _src  # noqa: F401
 
 from credit.analysis.tables import read_tables
 from credit.errors import ConfigError, one_line
-from credit.figures.style import save
+from credit.figures.style import drawn, save
 from credit.provenance.made import making
 from credit.provenance.spec import read_spec
 
@@ -40,7 +40,7 @@ def main() -> None:
     with making(args.record, spec, [__file__, figure.__name__], inputs, outputs):
         references = read_tables(args.references) if args.references else None
         options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
-        save(figure.draw(read_tables(args.tables), options), args.pdf, args.png)
+        save(drawn(figure.draw, read_tables(args.tables), options), args.pdf, args.png)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 
 import _src  # noqa: F401
 
-from credit.analysis.summaries import summarise
+from credit.analysis.summaries import summarised
 from credit.analysis.tables import read_tables, write_table
 from credit.errors import ConfigError, one_line
 from credit.provenance.made import making
@@ -22,7 +22,7 @@ def main() -> None:
     if "artefact" not in spec:
         raise ConfigError("spec.artefact is missing; it names the table, for example 'dfc/table1'")
     with making(args.record, spec, [__file__], args.tables, [args.csv]):
-        write_table(args.csv, summarise(read_tables(args.tables), spec["artefact"], spec.get("options", {})))
+        write_table(args.csv, summarised(read_tables(args.tables), spec["artefact"], spec.get("options", {})))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 from credit.analysis.slowness import fit_slowness
 from credit.analysis.tables import VERIFIED
 from credit.analysis.values import Value
-from credit.errors import ConfigError, DataError, one_of
+from credit.errors import DataError, NothingLeft, one_of
 
 RUN = ["dataset", "method", "seed"]
 
@@ -20,7 +20,7 @@ def member_values(table: pd.DataFrame, value: Value | str, select: str = "final"
     Returns columns dataset, method, seed, value (of a run that diverged: NaN, or `diverged` of the value), epochs (the
     last one recorded, or the selected one for "at"), diverged, data_verified. A run that lacks the metric or the epoch
     gets no row.
-    Raises ConfigError for a metric never recorded.
+    Raises NothingLeft for a metric never recorded.
     """
     wanted = value if isinstance(value, Value) else Value(value, select=select, validation=validation)
     mine = table[table["layer"].isin({"", wanted.layer})]
@@ -28,7 +28,7 @@ def member_values(table: pd.DataFrame, value: Value | str, select: str = "final"
         recorded = mine.loc[mine["layer"] == layer, "metric"]
         if not (recorded == name).any():
             of = f"layer {layer!r}" if layer else "the whole net"
-            raise ConfigError(one_of("metric", name, recorded.unique()) + f" (of {of})")
+            raise NothingLeft(one_of("metric", name, recorded.unique()) + f" (of {of})")
     found = []
     for key, rows in mine.groupby(RUN, sort=False):
         chosen = _of_run(rows, wanted, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,19 @@ import pandas as pd
 from credit.analysis.selection import member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
 from credit.analysis.values import Value, values
-from credit.errors import ConfigError, DataError
+from credit.errors import ConfigError, DataError, NothingLeft
 
 SUMMARY = ["artefact", "dataset", "method", "metric", "select", "mean", "sd", "n", "diverged"]
 SUMMARY += ["ci_low", "ci_high", "unit", "epochs", VERIFIED]
+
+
+def summarised(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) -> pd.DataFrame:
+    """As `summarise`; where nothing of it was run, a summary without rows, and a line that says why."""
+    try:
+        return summarise(table, artefact, options)
+    except NothingLeft as note:
+        print(note, file=sys.stderr)
+        return pd.DataFrame(columns=SUMMARY)
 
 
 def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) -> pd.DataFrame:
@@ -25,18 +35,23 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
     options: where, and the settings of one value or of several under `values`, see `credit.analysis.selection.Value`.
     Runs that diverged are counted in `diverged` and left out of the mean, or count with the value's own `diverged`.
     `epochs` is the length of training (of the longest run), or the epoch selected with "at". Rows come in order of
-    appearance; a value that no run has gets none. Raises ConfigError for an empty selection, and for two values of one
-    name.
+    appearance; a value that no run has gets none, and a line that says so. Raises NothingLeft where no value has any,
+    ConfigError for two values of one name.
     """
     table = where(table, options.get("where"))
     if table.empty:
-        raise ConfigError(f"{artefact}: no rows are left by options.where = {options.get('where')!r}")
-    wanted = values(options)
-    rows = [row for value in wanted for row in _rows(table, artefact, value)]
+        raise NothingLeft(f"{artefact}: no rows are left by options.where = {options.get('where')!r}")
+    wanted, rows, missing = values(options), [], []
+    for value in wanted:
+        try:
+            rows += _rows(table, artefact, value)
+        except NothingLeft as note:
+            missing.append(f"{artefact}: {note}")
     if not rows and all(value.select != "at" for value in wanted):
-        raise ConfigError(
-            f"{artefact}: no run recorded both {wanted[0].metric} and what options.select = {wanted[0].select!r} needs"
-        )
+        needed = f"no run recorded both {wanted[0].metric} and what options.select = {wanted[0].select!r} needs"
+        raise NothingLeft("; ".join(missing) or f"{artefact}: {needed}")
+    for note in missing:
+        print(note, file=sys.stderr)
     summary = pd.DataFrame(rows, columns=SUMMARY)
     for row in summary[summary.duplicated(["dataset", "method", "metric"])].to_dict("records"):
         place = f"{row['method']} on {row['dataset']}"
@@ -70,7 +85,7 @@ def _of_mean_curve(table: pd.DataFrame, value: Value, dataset: str, method: str)
     rows = rows[~rows["seed"].isin(lost)]
     curves = rows.groupby(["dataset", "method", "metric", "layer", "epoch"], as_index=False)["value"].mean()
     averaged = curves.assign(seed=0, step=0, **{VERIFIED: True})
-    found = member_values(averaged, value)["value"]
+    found = member_values(averaged, value)["value"] if len(averaged) else ()
     return float(found.iloc[0]) if len(found) else np.nan
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from credit.errors import ConfigError, DataError, one_of
+from credit.errors import ConfigError, DataError, NothingLeft, one_of
 from credit.provenance.files import write_text
 from credit.provenance.records import read_result
 
@@ -153,10 +153,10 @@ def varied_columns(table: pd.DataFrame) -> list[str]:
 
 
 def where(table: pd.DataFrame, conditions: Mapping[str, Any] | None) -> pd.DataFrame:
-    """Rows whose columns have the given value, or one of a list. Raises ConfigError for an unknown column."""
+    """Rows whose columns have the given value, or one of a list. Raises NothingLeft for an unknown column."""
     for column, wanted in (conditions or {}).items():
         if column not in table:
-            raise ConfigError(one_of("options.where", column, table.columns))
+            raise NothingLeft(one_of("options.where", column, table.columns))
         table = table[table[column].isin(wanted if isinstance(wanted, list) else [wanted])]
     return table
 

@@ -18,7 +18,7 @@ from typing import Any
 from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
 from credit.dag import promised
-from credit.dag.artefacts import CURVES, Artefact
+from credit.dag.artefacts import CURVES, Artefact, artefacts
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.present import Present
 from credit.dag.settings import Settings, settings
@@ -63,8 +63,8 @@ class Workflow:
         check_sources(everything, self.cell)
         check_seeds(self.experiments, everything, self.cell)
         self._known = self.experiments | upstream_only(self.experiments, everything)  # those are inputs, no results
-        self.figures: dict[str, Artefact] = self._artefacts("figures")  # by name
-        self.tables: dict[str, Artefact] = self._artefacts("tables")
+        self.figures: dict[str, Artefact] = artefacts("figures", everything, self.experiments)
+        self.tables: dict[str, Artefact] = artefacts("tables", everything, self.experiments)
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
@@ -136,28 +136,6 @@ class Workflow:
         """Prepared data set; both scales share it."""
         return f"{self.settings.data_folder}/{dataset}.npz"
 
-    def _artefacts(self, kind: str) -> dict[str, Artefact]:
-        found: dict[str, Artefact] = {}
-        for key, experiment in self.experiments.items():
-            for short, entry in experiment.body.get(kind, {}).items():
-                plain = kind == "figures" and experiment.paper == "cross"
-                name = short if plain else f"{experiment.paper}/{short}"
-                needed = tuple(entry.get("experiments", [key]))
-                for other in needed:
-                    self._check_experiment(other, f"{experiment.path}: {kind}.{short}.experiments")
-                if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in self.experiments):
-                    raise ConfigError(f"{experiment.path}: {kind}.{short}: another {kind[:-1]} has this name")
-                if present := tuple(n for n in needed if n in self.experiments):
-                    found[name] = Artefact(kind[:-1], name, experiment.paper, entry, present, experiment.path)
-        return found
-
-    def _check_experiment(self, key: str, where: str) -> None:
-        """An artefact may name an experiment that the settings leave out; then it is then made of the others."""
-        folder = self.root / "config" / "experiments"
-        if not (folder / f"{key}.yaml").is_file():
-            known = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")]
-            raise ConfigError(one_of(where, key, known))
-
     def artefact_paths(self, paper: str | None = None) -> list[str]:
         """Files of all figures and tables, of one paper or of all."""
         figures = [f"{self.results}/figures/{a.name}.pdf" for a in self.figures.values() if paper in (None, a.paper)]
@@ -168,8 +146,9 @@ class Workflow:
 
     @cached_property
     def papers(self) -> tuple[str, ...]:
-        """Papers that have experiments."""
-        return tuple(dict.fromkeys(e.paper for e in self.experiments.values()))
+        """Papers that have experiments, figures or tables."""
+        owners = (*self.experiments.values(), *self.figures.values(), *self.tables.values())
+        return tuple(dict.fromkeys(owner.paper for owner in owners))
 
     def experiment(self, key: str) -> Experiment:
         """The experiment `PAPER/NAME`: a chosen one, or one from whose weights a chosen one starts."""

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from credit.analysis.tables import CONFIDENCE
 from credit.figures.looks import Style
-from credit.figures.style import log_axis
+from credit.figures.style import log_axis, say_if_blank
 
 FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 
@@ -113,8 +113,7 @@ def fit_y(axes, curves: Iterable[Curve]) -> None:
     values = _finite(c.runs for c in curves)
     values = values if len(values) else _finite(c.diverged for c in curves)
     if not len(values):
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#666666")
-        axes.set_yticks([])
+        say_if_blank(axes)
         return
     low, high = values.min(), values.max()
     if low > 0:
@@ -127,5 +126,5 @@ def fit_y(axes, curves: Iterable[Curve]) -> None:
 
 
 def _finite(tables: Iterable[pd.DataFrame]) -> np.ndarray:
-    values = np.concatenate([t.to_numpy(float).ravel() for t in tables])
+    values = np.concatenate([[], *(t.to_numpy(float).ravel() for t in tables)])
     return values[np.isfinite(values)]

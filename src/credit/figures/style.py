@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from credit.analysis.names import dataset_title
 from credit.analysis.tables import VERIFIED, one_setting, where
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures.looks import Style
 from credit.figures.options import FigureOptions, check
 from credit.provenance.files import whole_file
@@ -49,6 +51,7 @@ SETTINGS = {
     "svg.hashsalt": "credit",
     "savefig.dpi": 200,
 }
+FAINT = "#666666"
 FOOTNOTE = "† from a copy of the data whose checksum is not the published one"
 
 
@@ -80,6 +83,32 @@ def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
             figure.savefig(temporary, format=kind, metadata=metadata[kind])
 
 
+def drawn(draw: Callable[..., Figure], table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:
+    """What `draw` makes of a table; where there is nothing to draw, a figure that says why."""
+    try:
+        return draw(table, options)
+    except NothingLeft as note:
+        print(note, file=sys.stderr)
+        return _saying(str(note))
+
+
+@styled
+def _saying(sentence: str) -> Figure:
+    figure = Figure(figsize=(6.0, 1.2))
+    figure.text(0.5, 0.5, textwrap.fill(sentence, 90), ha="center", va="center", color=FAINT, parse_math=False)
+    return figure
+
+
+def say_if_blank(axes, sentence: str = "not recorded") -> None:
+    """Say so in axes that have no curve and no point."""
+    drawn = any(len(line.get_xdata()) and line.get_transform() == axes.transData for line in axes.lines)
+    if drawn or any(text.get_text() == sentence for text in axes.texts):
+        return
+    axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", color=FAINT)
+    if len(axes.get_shared_y_axes().get_siblings(axes)) == 1:
+        axes.set_yticks([])
+
+
 def chosen(options: Mapping[str, Any], declared: type[FigureOptions]) -> dict[str, Any]:
     """The options that a figure declares with defaults filled in, and what every figure is handed beside them.
 
@@ -93,10 +122,10 @@ def chosen(options: Mapping[str, Any], declared: type[FigureOptions]) -> dict[st
 
 
 def selection(table: pd.DataFrame, options: Mapping[str, Any], figure: str) -> pd.DataFrame:
-    """Rows that options.where leaves. Raises ConfigError when there are none, or when a grid was left in."""
+    """Rows that options.where leaves. Raises NothingLeft when there are none, ConfigError when a grid was left in."""
     rows = one_setting(where(table, options["where"]))
     if rows.empty:
-        raise ConfigError(
+        raise NothingLeft(
             f"{figure}: nothing to draw; of {len(table)} rows options.where = {options['where']!r} leaves none"
         )
     return rows

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from credit.analysis.names import dataset_order, metric_label
 from credit.analysis.selection import member_values
 from credit.analysis.tables import mean_ci
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
@@ -37,12 +38,14 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, with the metric for the whole net, errors as fractions.
     options: see `Options`.
-    Runs that diverged are left out of the mean and counted in the panel. Raises ConfigError for an empty
+    Runs that diverged are left out of the mean and counted in the panel. Raises NothingLeft for an empty
     selection.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig1")
     runs = member_values(rows, o["metric"], o["select"], o["validation"])
+    if runs.empty:
+        raise NothingLeft(f"fig1: no run has the value {o['select']} of {o['metric']}; nothing to draw")
     scale, unit = style.percent(o["metric"])
     runs = runs.assign(value=scale * runs["value"])
     datasets, methods = dataset_order(runs["dataset"]), method_styles(runs["method"], o["rules"])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from credit.analysis.names import dataset_order, metric_label
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, mean_curve
 from credit.figures.looks import method_styles
@@ -34,14 +34,14 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     table: tidy, with the metrics of the whole net, errors as fractions (drawn in %).
     options: see `Options`.
     Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. A metric that
-    no method recorded has no row. Raises ConfigError for an empty selection.
+    no method recorded has no row. Raises NothingLeft for an empty selection.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig2")
     trained = rows[(rows["epoch"] >= FIRST_EPOCH) & (rows["layer"] == "")]
     shown = [metric for metric in o["metrics"] if (trained["metric"] == metric).any()]
     if not shown:
-        raise ConfigError(f"fig2: no {' or '.join(o['metrics'])} from epoch {FIRST_EPOCH} on; nothing to draw")
+        raise NothingLeft(f"fig2: no {' or '.join(o['metrics'])} from epoch {FIRST_EPOCH} on; nothing to draw")
     datasets, methods = dataset_order(trained["dataset"]), method_styles(trained["method"], o["rules"])
     size = (1.0 + 2.9 * len(datasets), 0.7 + 2.1 * len(shown))
     figure = Figure(figsize=size, layout="constrained")

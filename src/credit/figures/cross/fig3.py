@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from credit.analysis.names import metric_label
-from credit.errors import ConfigError
+from credit.errors import ConfigError, NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, fit_y, median_curve
 from credit.figures.looks import METHOD_STYLES, Style, method_styles
@@ -37,8 +37,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     next to the input) and for the whole net ("").
     options: see `Options`.
     Lines are medians over runs, bands go from the first to the third quartile. A method without an angle (it
-    does not change that layer) has no curve there. Raises ConfigError for an empty selection, a wrong window
-    or several data sets.
+    does not change that layer) has no curve there. Raises NothingLeft for an empty selection, ConfigError for
+    a wrong window or several data sets.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig3")
@@ -76,7 +76,7 @@ def _recorded(rows: pd.DataFrame, o: dict[str, Any]) -> list[str]:
         raise ConfigError(f"fig3: draws one data set, found {', '.join(datasets)}; set options.where.dataset")
     found = set(rows["metric"])
     if not found & {o["loss"], *o["angles"]}:
-        raise ConfigError(f"fig3: {', '.join([o['loss'], *o['angles']])}: none was recorded; nothing to draw")
+        raise NothingLeft(f"fig3: {', '.join([o['loss'], *o['angles']])}: none was recorded; nothing to draw")
     return [angle for angle in o["angles"] if angle in found]
 
 
@@ -95,6 +95,7 @@ def _angle(axes, methods: list[tuple[pd.DataFrame, Style]], metric: str, layer: 
         curve = median_curve(rows, metric, layer, window)
         # BP's angle to itself is 0 by definition: it stays, but behind the others
         draw_curve(axes, curve, look, place, len(methods), zorder=2.5 if look == METHOD_STYLES["bp"] else 3.0)
+    style.say_if_blank(axes)
     style.epoch_axis(axes.xaxis, 4)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from credit.analysis.names import dataset_order, metric_label
 from credit.analysis.tables import where
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import SOLID, Style
@@ -52,6 +52,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     """
     o = style.chosen(options, Options)
     rows = where(table, o["where"])
+    if rows.empty or (o["by"] and o["by"] not in rows):
+        raise NothingLeft(f"feedback_learning: no run with {o['by'] or 'these settings'} is left; nothing to draw")
     datasets = dataset_order(rows["dataset"])
     titles = [f"Q to the pseudoinverse, γ = {o['damping']:g}" if o["by"] else "Q to the pseudoinverse"]
     titles += ["Q to the transposed Jacobian", "condition 2"]
@@ -67,7 +69,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.text(0.5, 1.03, title, transform=axes.transAxes, ha="center", va="bottom")
     for axes in grid[-1]:
         axes.set_xlabel("updates of the feedback weights")
-    handles = grid[0][0].get_legend_handles_labels()
+    handles = max((line[0].get_legend_handles_labels() for line in grid), key=lambda found: len(found[0]))
     name = f"{SYMBOLS.get(o['by'], o['by'])} of the controller" if o["by"] else "damping γ"
     figure.legend(*handles, loc="outside right center", title=name)
     return figure
@@ -82,7 +84,7 @@ def _panels(rows: pd.DataFrame, o: dict[str, Any]) -> Iterator[list[Line]]:
         return
     found = [m for m in rows["metric"].unique() if m.startswith(PSEUDOINVERSE)]
     if not found:
-        raise ConfigError(f"feedback_learning: no {PSEUDOINVERSE}… was recorded; nothing to draw")
+        raise NothingLeft(f"feedback_learning: no {PSEUDOINVERSE}… was recorded; nothing to draw")
     dampings = sorted(found, key=lambda m: float(m.removeprefix(PSEUDOINVERSE)))
     yield [Line(m.removeprefix(PSEUDOINVERSE), m, rows) for m in dampings]
     for metric in ("angle_feedback_transpose", "condition2"):
@@ -95,4 +97,6 @@ def _draw_lines(axes, lines: list[Line], window: int) -> None:
         colour = "#404040" if len(lines) == 1 else matplotlib.colormaps["viridis"](0.92 * place / (len(lines) - 1))
         curve = median_curve(line.rows, line.metric, window=window, over="step")
         draw_curve(axes, curve, Style(line.label, colour, "osv^DPX<>"[place % 9], SOLID), place, len(lines))
-        axes.lines[-1].set_label(line.label)
+        for drawn in axes.lines[-1:]:
+            drawn.set_label(line.label)
+    style.say_if_blank(axes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import BLUE, VERMILION
 from credit.figures.options import FigureOptions
@@ -34,7 +34,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     rows = rows[rows["seed"] == rows["seed"].min()]
     samples = sorted(m.rpartition("_")[2] for m in rows["metric"].unique() if m.startswith("course_target_"))
     if not samples:
-        raise ConfigError("fig1d: no course_target_… was recorded; nothing to draw")
+        raise NothingLeft("fig1d: no course_target_… was recorded; nothing to draw")
     figure = Figure(figsize=(0.8 + 2.5 * len(samples), 4.0), layout="constrained")
     grid = figure.subplots(2, len(samples), sharex=True, squeeze=False)
     for (top, bottom), sample in zip(grid.T, samples, strict=True):

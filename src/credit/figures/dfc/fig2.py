@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import GREEN, ORANGE, VERMILION
 from credit.figures.options import FigureOptions
@@ -39,7 +39,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     rows = style.selection(table, o, "fig2")
     rows = rows[(rows["seed"] == rows["seed"].min()) & rows["metric"].isin(["pc1", "pc2"])]
     if rows.empty:
-        raise ConfigError("fig2: no pc1 and pc2 were recorded; nothing to draw")
+        raise NothingLeft("fig2: no pc1 and pc2 were recorded; nothing to draw")
     points = rows.pivot_table(index="layer", columns="metric", values="value")
     kind = points.index.str.partition(".").get_level_values(0)
     figure = Figure(figsize=(7.0, 3.3), layout="constrained")

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from credit.analysis.names import metric_label
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import DASHED, METHOD_STYLES, SOLID, Style, method_styles
@@ -67,14 +67,17 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "panels")
     panels = [Panel(**settings) for settings in o["panels"]]
-    if not panels or not set(rows["metric"]) & {p.metric for p in panels}:
-        raise ConfigError(f"panels: {', '.join(p.metric for p in panels)}: none was recorded; nothing to draw")
+    if not set(rows["metric"]) & {p.metric for p in panels}:
+        names = ", ".join(dict.fromkeys(p.metric for p in panels))
+        raise NothingLeft(f"panels: {names}: none was recorded; nothing to draw")
     looks = {
         m: look._replace(line=SOLID if m in METHOD_STYLES else DASHED)
         for m, look in method_styles(rows["method"], o["rules"]).items()
     }
     groups = [[m for m in looks if m in group] for group in o["groups"] or [list(looks)]]
     groups = [group for group in groups if group]
+    if not groups:
+        raise NothingLeft(f"panels: no method of options.groups was run, only {', '.join(looks)}; nothing to draw")
     columns = len(panels) if o["groups"] else min(o["columns"], len(panels))
     lines = len(groups) if o["groups"] else -(-len(panels) // columns)
     figure = Figure(figsize=(0.6 + 2.3 * columns, 0.8 + 1.75 * lines), layout="constrained")
@@ -100,8 +103,7 @@ def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Styl
     for place, (method, look) in enumerate(looks.items()):
         curve = median_curve(mine[mine["method"] == method], panel.metric, panel.layer, panel.window or window, panel.x)
         draw_curve(axes, curve, look, place, len(looks))
-    if not axes.lines or not any(len(line.get_xdata()) for line in axes.lines):
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#666666")
+    style.say_if_blank(axes)
     if panel.limits is not None:
         axes.set_ylim(*_widened(axes, panel.limits))
     if panel.log and min((y for _, y in _points(axes)), default=0.0) > 0:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures.curves import Curve, draw_curve, median_curve
 from credit.figures.looks import Style
 
@@ -21,11 +21,11 @@ OFFICIAL = {"marker": ".", "markersize": 3.0, "markeredgewidth": 0, "linestyle":
 def normalised(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
     """Rows with log10_nse made "nse": divided by the largest value of all models and steps of a data set and seed.
 
-    That is how the paper normalises; the tables divide by the error before training. Raises ConfigError without any.
+    That is how the paper normalises; the tables divide by the error before training. Raises NothingLeft without any.
     """
     errors = rows[rows["metric"] == "log10_nse"]
     if errors.empty:
-        raise ConfigError(f"{figure}: no log10_nse was recorded; nothing to draw")
+        raise NothingLeft(f"{figure}: no log10_nse was recorded; nothing to draw")
     largest = errors.groupby(["dataset", "seed"])["value"].transform("max")
     made = errors.assign(metric=ERROR, value=10.0 ** (errors["value"] - largest))
     return pd.concat([rows[rows["metric"] != "log10_nse"], made], ignore_index=True)

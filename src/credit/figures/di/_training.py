@@ -18,7 +18,7 @@ from credit.figures.di._models import model_styles
 def training_curves(table: pd.DataFrame, o: Mapping[str, Any], figure: str, unit: str) -> Figure:
     """Mean and band over runs of the metric of the options `o` against updates, of which each takes one `unit`.
 
-    table: tidy, evaluated every few updates. Raises ConfigError for an empty selection.
+    table: tidy, evaluated every few updates. Raises NothingLeft for an empty selection.
     """
     rows = style.selection(table, o, figure)
     datasets, styles = dataset_order(rows["dataset"]), model_styles(rows["method"], o["rules"])
@@ -37,6 +37,8 @@ def training_curves(table: pd.DataFrame, o: Mapping[str, Any], figure: str, unit
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     fit_y(panels[0], shown)
+    for axes in panels:
+        style.say_if_blank(axes)
     panels[0].set_ylabel(metric_label(o["metric"], percent))
     style.legend_below(drawing, style.method_handles(styles.values()), rows)
     return drawing

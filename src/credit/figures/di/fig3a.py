@@ -53,12 +53,14 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         mine, official = rows[rows["dataset"] == dataset], regression.of_dataset(o["references"], dataset)
         fit_y(axes, regression.draw_models(axes, mine, styles, regression.ERROR, official=official))
         axes.set(title=TITLES.get(dataset, dataset), xlabel="samples", ylabel="normalised squared error")
-    first = rows[(rows["dataset"] == datasets[0]) & (rows["step"] <= o["first"])]
-    official = regression.of_dataset(o["references"], datasets[0])
+    below = next(iter(TITLES)) if datasets[0] in TITLES else datasets[0]
+    first = rows[(rows["dataset"] == below) & (rows["step"] <= o["first"])]
+    official = regression.of_dataset(o["references"], below)
     for k, (metric, label) in enumerate(PANELS.items()):
         axes = figure.add_subplot(grid[1, k])
         curves = regression.draw_models(axes, first, probed, metric, "1", official)
         axes.set(title="cdef"[k], xlabel="samples", ylabel=label)
+        style.say_if_blank(axes, "not recorded" if below in datasets else f"{below} updates: not run")
         if metric == "lambda_max":
             axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
         else:

@@ -77,6 +77,7 @@ def _panel(axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, o
         if axes.get_yscale() == "log":
             axes.invert_yaxis()
         return
+    style.say_if_blank(axes)
     regression.degrees(axes, curves)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from credit.analysis.names import dataset_order, metric_label
-from credit.errors import ConfigError
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import method_styles
@@ -31,13 +31,13 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, with angle_projection [degrees] of the whole net and weight_norm of layer 1, measured at evaluations,
     the first of them before training (epoch 0). Lines are medians over runs, bands go from the first
-    to the third quartile. Raises ConfigError when nothing of this was recorded.
+    to the third quartile. Raises NothingLeft when nothing of this was recorded.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "alignment")
     measured = rows[rows["metric"].isin([metric for metric, _, _ in PANELS])]
     if measured.empty:
-        raise ConfigError("alignment: neither angle_projection nor weight_norm was recorded; nothing to draw")
+        raise NothingLeft("alignment: neither angle_projection nor weight_norm was recorded; nothing to draw")
     datasets, methods = dataset_order(measured["dataset"]), method_styles(measured["method"], o["rules"])
     figure = Figure(figsize=(1.0 + 2.6 * len(datasets), 4.2), layout="constrained")
     grid = figure.subplots(len(PANELS), len(datasets), sharex="col", squeeze=False)
@@ -46,6 +46,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             for place, (method, look) in enumerate(methods.items()):
                 mine = rows[(rows["dataset"] == dataset) & (rows["method"] == method)]
                 draw_curve(axes, median_curve(mine, metric, layer), look, place, len(methods))
+            style.say_if_blank(axes)
         column[0].axhline(90, color="#666666", linewidth=0.7, linestyle=":")
         column[0].set_title(style.panel_title(rows, dataset))
         column[-1].set_xlabel("epoch")

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from credit.analysis.names import dataset_order
 from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
+from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, mean_curve
 from credit.figures.looks import Style, method_styles
@@ -40,12 +41,14 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 
     table: tidy, with test_error of the whole net as a fraction.
     options: see `Options`.
-    Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. Raises ConfigError for an
+    Bands are 95 % t intervals of the mean, or the range where fewer than five runs are left. Raises NothingLeft for an
     empty selection.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "curves")
     rows = rows[rows["metric"].isin(["test_error", "diverged"])]
+    if rows.empty:
+        raise NothingLeft("curves: no test_error was recorded; nothing to draw")
     accuracy = rows.assign(value=rows["value"].where(rows["metric"] == "diverged", 1 - rows["value"]))
     experiments, datasets = list(dict.fromkeys(rows["experiment"])), dataset_order(rows["dataset"])
     methods = method_styles(rows["method"], o["rules"])
@@ -81,8 +84,7 @@ def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, cha
     values = np.concatenate(shown) if shown else np.array([])
     values = values[np.isfinite(values)]
     if not len(values):
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="#666666")
-        axes.set_yticks([])
+        style.say_if_blank(axes, "not run")
         return
     low = max(values.min(), np.quantile(values, 0.02))
     margin = 0.05 * max(values.max() - low, 0.5)
