@@ -123,6 +123,18 @@ def test_more_seeds_add_shards_and_leave_full_ones_alone(drift: Checkout):
     assert planned(drift) == up(2) | up(2, method="fa") | down(1) | down(1, method="bp-one") | set(PRE)
 
 
+def test_runs_cut_short_start_from_the_complete_ones_that_are_there(drift: Checkout):
+    cut = ("--config", "seeds=3", "epochs=1")  # a run downstream starts from seed 2
+    before = drift.results("runs")
+    assert planned(drift, *cut) == set(PRE)
+    drift.configure("drift", lambda c: c["methods"].update(fa={"train": {"optimizer": {"lr": 0.02}}}))
+    short = {name.replace("shard0", "shard0.short") for name in down(0)}
+    assert planned(drift, *cut) == short | set(PRE)
+    drift.make(*cut, "--", TABLE)
+    assert {name: drift.results("runs")[name] for name in before} == before
+    assert {r["seed"] for r in records(drift, min(short))} == {0, 1, 2}
+
+
 def test_weights_that_were_lost_are_made_again_with_the_same_bytes_so_that_nothing_else_reruns(drift: Checkout):
     lost = "runs/cross/teacher/teacher/bp/shard1.safetensors"
     before = drift.path(lost).read_bytes()

@@ -25,8 +25,7 @@ from credit.dag.targets import as_param
 from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
-from snakemake.settings.enums import RerunTrigger
-from snakemake.settings.types import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 try:
     WORKFLOW = Workflow(config, Path(workflow.basedir))
