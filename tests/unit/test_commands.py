@@ -13,6 +13,7 @@ from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, 
 from credit.__main__ import main
 from credit.dag import commands
 from credit.errors import ConfigError
+from credit.provenance.files import checksum, write_json, write_text
 from credit.provenance.records import sealed, write_result
 
 RUN = "results/runs/toy/fit/near/fa/shard0.jsonl"
@@ -395,6 +396,17 @@ def test_every_changed_value_shows(credit, searched):
             assert any("its content was changed after it was" in line for line in lines), (command, file)
         path.write_bytes(before)
     assert credit("verify")[0] == 0
+
+
+def test_a_benchmark_is_known_by_its_checksum_and_never_stale(credit, checkout):
+    path = "results/bench/stack.csv"
+    write_text(path, "benchmark,value\nstack,1.5\n")
+    assert credit("verify", path)[1][-1] == summary(unknown=1)
+    content = {"spec": {}, "provenance": {}, "inputs": {}, "outputs": {"bench/stack.csv": checksum(Path(path))}}
+    write_json(Path("results/records/bench/stack.csv.json"), content)
+    assert credit("verify")[:2] == (0, [summary(good=1)])
+    write_text(path, "benchmark,value\nstack,1.6\n")
+    assert credit("verify")[1][-1] == summary(damaged=1)
 
 
 def test_tables_and_figures_are_verified_with_the_runs(credit, made):

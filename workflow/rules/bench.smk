@@ -10,7 +10,8 @@ rule bench:
 
 rule run_benchmark:
     output:
-        "results/bench/{name}.csv",
+        table="results/bench/{name}.csv",
+        record="results/records/bench/{name}.csv.json",
     log:
         "results/logs/run_benchmark/{name}.log",
     benchmark:
@@ -25,4 +26,4 @@ rule run_benchmark:
         runtime=60,
         gpu=0,
     shell:
-        "credit_script bench {wildcards.name} {output:q} > {log:q} 2>&1"
+        "credit_script bench {wildcards.name} {output.table:q} --record {output.record:q} > {log:q} 2>&1"

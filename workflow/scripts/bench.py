@@ -11,14 +11,16 @@ from credit.bench import registry
 from credit.bench.base import machine
 from credit.errors import one_line
 from credit.provenance.files import whole_file
+from credit.provenance.made import making
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="module of credit.bench")
     parser.add_argument("out", type=Path, help="CSV")
+    parser.add_argument("--record", help="how it was made, JSON; to write")
     args = parser.parse_args()
-    with one_line():
+    with one_line(), making(args.record, {}, [__file__], [], [args.out], declared=False):
         rows, where = registry.load(args.name).run(), machine()
         with whole_file(args.out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")

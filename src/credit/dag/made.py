@@ -24,6 +24,8 @@ def recipe(workflow: Workflow, path: str | Path) -> tuple[dict[str, Any], tuple[
     kind, _, name = name.partition("/")
     name, ending = str(Path(name).with_suffix("")), Path(name).suffix
     script = workflow.script
+    if kind == "bench":
+        return None
     if kind == "figures":
         if name not in workflow.figures:
             return None
@@ -127,6 +129,8 @@ def verify(workflow: Workflow, path: str | Path) -> Verdict:
         return Verdict("stale" if planned else "unknown", (str(error).removeprefix(f"{path}: "),))
     if wrong:
         return Verdict("damaged", tuple(wrong))
+    if split(path)[1].startswith("bench/"):  # measured, of no spec, and never stale
+        return Verdict("good")
     if not planned:
         return Verdict("unknown", ("nothing asks for this result",))
     lines = [text.partition(": ")[2] for text in short("", lines)]

@@ -1,4 +1,4 @@
-"""How a table or a figure was made: a record beside the results, with the checksums of what it holds and is made from.
+"""How a table, figure or benchmark was made: a record, with checksums of what it holds and what it is made from.
 
 A file cannot hold this itself, as runs do: `results/tables/dfc/table1.csv` is known by
 `results/records/tables/dfc/table1.csv.json`, both files of a figure by `results/records/figures/dfc/fig3.json`.
@@ -17,7 +17,7 @@ from credit.provenance.files import checksum, write_json
 from credit.provenance.snapshot import git_state, snapshot, versions
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
-MADE = re.compile(r"(?:^|(.*)/)((?:tables/.+\.(?:csv|md))|(?:figures/.+)\.(?:pdf|png))$")
+MADE = re.compile(r"(?:^|(.*)/)((?:tables/.+\.(?:csv|md))|(?:bench/.+\.csv)|(?:figures/.+\.(?:pdf|png)))$")
 
 
 def split(path: str | Path) -> tuple[str, str] | None:
@@ -29,24 +29,30 @@ def split(path: str | Path) -> tuple[str, str] | None:
 def record_path(path: str | Path) -> Path:
     """Where the record of a table or figure is."""
     results, name = split(path)
-    name = name if name.startswith("tables/") else str(Path(name).with_suffix(""))
+    name = str(Path(name).with_suffix("")) if name.startswith("figures/") else name
     return Path(results, "records", f"{name}.json")
 
 
 @contextmanager
 def making(
-    record: str | Path | None, spec: Mapping[str, Any], roots: Sequence[str], inputs: Sequence, outputs: Sequence
+    record: str | Path | None,
+    spec: Mapping[str, Any],
+    roots: Sequence[str],
+    inputs: Sequence,
+    outputs: Sequence,
+    declared: bool = True,
 ) -> Iterator[None]:
     """Within it, a job makes `outputs` from `inputs`; then their checksums, and its code, are written to `record`.
 
-    roots: of the code, see `credit.provenance.snapshot`. record: None for a script that is run by hand.
+    roots: of the code, see `credit.provenance.snapshot`. declared: they must lead to all that is imported.
+    record: None for a script that is run by hand.
     Raises ProvenanceError where the code that ran is not that of the spec.
     """
     taken = snapshot(*roots)
     taken.check(spec.get("code"))
     read = {path: checksum(Path(path)) for path in inputs}
     yield
-    taken.check(spec.get("code"), loaded=True)
+    taken.check(spec.get("code"), loaded=declared)
     if record is None:
         return
     results, _ = split(outputs[0]) or (str(Path(outputs[0]).parent), "")
