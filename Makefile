@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test mutate lint format slurm-test bench clean
+.PHONY: help env demo test lowest mutate lint format slurm-test bench clean
 
 help:
 	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make test        unit, golden and workflow tests"
+	@echo "make lowest      unit and golden tests with the lowest versions that pyproject.toml allows; 5 GB, long"
 	@echo "make mutate      faults in the learning rules, and which tests notice (docs/mutation.md); long"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
@@ -36,6 +37,17 @@ demo: $(VENV)/.complete
 
 test: $(VENV)/.complete
 	pytest -q -n 2 --dist worksteal
+
+# What the older versions of others deprecate among themselves is no fault of ours.
+LOWEST := .venv-lowest
+lowest:
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py pyproject.toml > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -r $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest -q -W ignore::DeprecationWarning \
+		-W ignore::PendingDeprecationWarning tests/golden tests/unit
 
 mutate: $(VENV)/.complete
 	python -m tests.mutation --write docs/mutation.md

@@ -141,7 +141,8 @@ def read_tables(paths: Sequence[str | Path]) -> pd.DataFrame:
 def read_csv(path: str | Path) -> pd.DataFrame:
     """A CSV in which only an empty field is missing (a method may be called NA); numbers keep every bit."""
     text = dict.fromkeys([*TEXT, "artefact", "select", "unit", "source"], str)
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+    # Before 3.0, pandas' own reader of numbers is exact only when told.
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip")
 
 
 # ---- selections ------------------------------------------------------------------------------------------
