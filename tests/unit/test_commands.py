@@ -292,8 +292,8 @@ def test_a_figure_tells_of_changes_of_its_own_code_and_options(credit, made):
     record.write_text(json.dumps(content))
     assert credit("why", FIGURE)[:2] == (1, ["module credit.figures.looks: changed"])
     assert credit("why", TABLE)[:2] == (0, ["up to date"])
-    made.change(figures={"curves": {"options": {"metric": "test_loss"}}})
-    assert 'options.metric: (absent) -> "test_loss"' in credit("why", FIGURE)[1]
+    made.change(figures={"curves": {"options": {"metrics": ["test_loss"]}}})
+    assert 'options.metrics: (absent) -> ["test_loss"]' in credit("why", FIGURE)[1]
     assert credit("why", TIDY)[0] == 0
 
 
