@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,10 @@ import torch
 from small_checkout import FIT, REPOSITORY, SEARCH, Checkout, put
 
 from credit.config.files import overlay
-from credit.dag import audit, commands
+from credit.dag import audit, commands, transport
 from credit.dag.cost import job_cost, needed_jobs, plan
 from credit.errors import ConfigError
-from credit.provenance.files import whole_file
-from credit.provenance.records import read_result
+from credit.provenance.records import read_result, write_result
 from credit.provenance.spec import canonical_json
 from credit.training import weights
 
@@ -304,11 +304,9 @@ def made(tmp_path, monkeypatch):
     params = {"0": {"weight": torch.zeros(2, 4, 3, dtype=torch.float64)}}
     weights.write(Path(upstream).with_suffix(".safetensors"), header, params, [True, True])
     put(workflow, mine)
-    lines = Path(mine).read_text().splitlines()
-    first = json.loads(lines[0])
+    first, records = read_result(mine)
     first["provenance"]["start"] = {"modules": header["provenance"]["modules"]}
-    with whole_file(mine) as part:
-        part.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    write_result(mine, first, records)
     return folder, Path(upstream), Path(mine)
 
 
@@ -365,6 +363,22 @@ def test_missing_and_foreign_weights_are_seen(made):
     assert verdicts(folder.workflow(), upstream) == [("damaged", ("shard0.safetensors beside it is of another spec",))]
     kept.write_bytes(kept.read_bytes()[:-4])
     assert audit.verify(folder.workflow(), kept).kind == "damaged"
+
+
+def test_a_run_travels_with_the_weights_that_it_started_from(made):
+    folder, upstream, mine = made
+    workflow, everything, alone = folder.workflow(), Path("all.tar.xz"), Path("alone.tar.xz")
+    before = {path: path.read_bytes() for path in (upstream, upstream.with_suffix(".safetensors"), mine)}
+    assert transport.export(workflow, str(mine), everything, stale=False, overwrite=False) == 3
+    name = mine.relative_to("results").as_posix()
+    transport.pack(alone, {"target": name, "scale": "paper"}, {name: (mine, {})})
+    shutil.rmtree("results")
+    refused = transport.take_in(workflow, alone, stale=False, overwrite=False).refused
+    assert refused == {mine: "stale: start: toy/pre/near/bp/shard0.safetensors: missing"}
+    assert set(transport.take_in(workflow, everything, stale=False, overwrite=False).placed) == before.keys()
+    assert {path: path.read_bytes() for path in before} == before
+    mine.unlink()
+    assert transport.take_in(workflow, alone, stale=False, overwrite=False).placed == [mine]
 
 
 # ---- the scripts
