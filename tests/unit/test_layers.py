@@ -36,8 +36,9 @@ READ_TABLES = {"figures", "analysis"}
 
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
-    "dag.cost", "dag.experiment", "dag.settings", "dag.start", "dag.stopping", "dag.targets", "data.catalog", "errors",
-    "nets.geometry", "costs.dfc", "nets.work", "provenance.records", "provenance.snapshot", "provenance.spec",
+    "dag.cost", "dag.experiment", "dag.settings", "dag.start", "dag.stopping", "dag.targets", "dag.transport",
+    "data.catalog", "errors", "nets.geometry", "costs.dfc", "nets.work", "provenance.records", "provenance.snapshot",
+    "provenance.spec",
 )  # fmt: skip
 
 SOURCES = Sources()
@@ -102,7 +103,7 @@ def test_figures_and_tables_know_nothing_of_torch(module):
 @pytest.mark.parametrize(
     "name",
     ["errors", *(f"config.{m}" for m in ("registry", "fields", "hyperparameters", "parts"))]
-    + [f"provenance.{m}" for m in ("files", "records", "snapshot", "sources", "spec")],
+    + [f"provenance.{m}" for m in ("archive", "files", "records", "snapshot", "sources", "spec")],
 )
 def test_what_every_job_needs_uses_the_standard_library_only(name):
     allowed = sys.stdlib_module_names | {"credit"}
