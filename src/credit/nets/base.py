@@ -18,6 +18,7 @@ Shapes: a leading stack axis M is optional everywhere. Dense activations (M, B, 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -145,7 +146,8 @@ class Net:
     keep: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, bool) or not 0 < self.keep <= 1:  # NaN is neither
+        number = isinstance(self.keep, numbers.Real) and not isinstance(self.keep, bool)
+        if not (number and 0 < self.keep <= 1):  # NaN is neither
             raise ConfigError(f"net.keep = {self.keep!r}; must be a number in (0, 1]")
 
     def __len__(self) -> int:

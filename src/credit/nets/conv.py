@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from credit.nets import activations
+from credit.nets.arguments import count, counts, each, image_shape, window
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
-from credit.nets.dense import Dense, each_block
+from credit.nets.dense import Dense
 from credit.nets.geometry import kernel_window, pool_window, sides
 from credit.nets.pooling import Pool
 
@@ -160,21 +161,21 @@ def conv(
     shape_in: (C, H, W). kernel: size of the filters, (size, stride), or (size, stride, padding). pool: the same of the
     max-pooling, whose stride is its size unless given, or None. Numbers are one for both axes of an image.
     hidden: activation of all hidden blocks, or one name for each. bias: for all blocks, or one value for each.
-    Raises ValueError when an image becomes smaller than a window, or for a wrong number of names.
+    Raises ConfigError for what is no size, name or truth value, or not as many as there are blocks, and ValueError when
+    an image becomes smaller than a window.
     """
+    shape_in, channels = image_shape(shape_in), counts(channels, "channels")
+    hidden_sizes, n_out = counts(hidden_sizes, "hidden_sizes"), count(n_out, "n_out")
     n_blocks = len(channels) + len(hidden_sizes) + 1
-    names = [hidden] * (n_blocks - 1) if isinstance(hidden, str) else list(hidden)
-    if len(names) != n_blocks - 1:
-        raise ValueError(f"hidden = {names}; must name one activation, or one for each of {n_blocks - 1} hidden blocks")
-    names.append(output)
+    names = [*each(hidden, n_blocks - 1, str, "hidden", "hidden blocks"), output]
     for name in names:
         activations.get(name)
-    biases = each_block(bias, n_blocks)
-    size, stride, padding = kernel_window(kernel)
-    window = None if pool is None else Pool(*pool_window(pool))
-    shape, blocks = tuple(int(n) for n in shape_in), []
+    biases = each(bias, n_blocks, bool, "bias", "blocks")
+    size, stride, padding = kernel_window(window(kernel, "kernel"))
+    pooling = None if pool is None else Pool(*pool_window(window(pool, "pool")))
+    shape, blocks = shape_in, []
     for i, c in enumerate(channels):
-        block = Conv(shape, int(c), size, names[i], stride, padding, window, biases[i])
+        block = Conv(shape, c, size, names[i], stride, padding, pooling, biases[i])
         if min(block.shape_pre) < 1 or min(block.shape_out) < 1:
             raise ValueError(
                 f"conv block {len(blocks)} (kernel {kernel}, pool {pool}) does not fit images of shape {shape}"
@@ -183,8 +184,8 @@ def conv(
         shape = block.shape_out
     sizes = [shape[0] * shape[1] * shape[2], *hidden_sizes, n_out]
     rest = zip(sizes[:-1], sizes[1:], names[len(channels) :], biases[len(channels) :], strict=True)
-    blocks += [Dense(int(a), int(b), phi, has_bias) for a, b, phi, has_bias in rest]
-    return Net("conv", tuple(blocks), loss_named(loss), tuple(int(n) for n in shape_in), keep)
+    blocks += [Dense(a, b, phi, has_bias) for a, b, phi, has_bias in rest]
+    return Net("conv", tuple(blocks), loss_named(loss), shape_in, keep)
 
 
 @dataclass(frozen=True)

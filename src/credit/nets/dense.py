@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from credit.nets import activations
+from credit.nets.arguments import counts, each
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.numerics.products import Product, pays
 
@@ -100,30 +101,17 @@ def dense(
     """A fully connected net with layer sizes [n_0, ..., n_L].
 
     hidden: activation of all hidden layers, or one name per hidden layer. A classifier ends in linear logits,
-    its softmax is part of the loss. bias: for all layers, or one value for each. Raises ValueError for fewer than
-    two sizes or a wrong number of names.
+    its softmax is part of the loss. bias: for all layers, or one value for each. Raises ConfigError for fewer than
+    two sizes, and for what is no size, name or truth value, or not as many as there are layers.
     """
-    sizes = [int(n) for n in sizes]
+    sizes = counts(sizes, "sizes", at_least=2, what="layer sizes, input first,")
     n_hidden = len(sizes) - 2
-    if n_hidden < 0 or min(sizes) < 1:
-        raise ValueError(f"sizes = {sizes}; must be at least two positive layer sizes, input first")
-    names = [hidden] * n_hidden if isinstance(hidden, str) else list(hidden)
-    if len(names) != n_hidden:
-        raise ValueError(f"hidden = {names}; must name one activation, or one for each of {n_hidden} hidden layers")
-    names.append(output)
+    names = [*each(hidden, n_hidden, str, "hidden", "hidden layers"), output]
     for name in names:
         activations.get(name)
-    layers = zip(sizes[:-1], sizes[1:], names, each_block(bias, n_hidden + 1), strict=True)
+    layers = zip(sizes[:-1], sizes[1:], names, each(bias, n_hidden + 1, bool, "bias", "blocks"), strict=True)
     blocks = tuple(Dense(a, b, phi, has_bias) for a, b, phi, has_bias in layers)
     return Net("dense", blocks, loss_named(loss), (sizes[0],), keep)
-
-
-def each_block(bias: bool | Sequence[bool], n: int) -> list[bool]:
-    """Which of `n` blocks have a bias. Raises ValueError for another number of values."""
-    values = [bias] * n if isinstance(bias, bool) else list(bias)
-    if len(values) != n:
-        raise ValueError(f"bias = {bias}; must be true, false, or one value for each of {n} blocks")
-    return values
 
 
 @dataclass(frozen=True)

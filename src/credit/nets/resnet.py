@@ -17,6 +17,7 @@ from typing import Annotated
 from torch import Tensor
 
 from credit.nets.activations import ReLU
+from credit.nets.arguments import count, counts, each, image_shape
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.nets.conv import Conv
 from credit.nets.dense import Dense
@@ -190,19 +191,20 @@ def resnet(
     """A residual net: a 3 x 3 convolution of channels[0], a stage for each number of channels, the readout.
 
     shape_in: (C, H, W). blocks: of each stage; all stages but the first halve the images. bias: of the readout, the
-    only one. Raises ValueError for lists of different lengths, and images that become smaller than a position.
+    only one. Raises ValueError for lists of different lengths, for what is no size, and where images become smaller
+    than a position.
     """
-    channels, blocks = [int(c) for c in channels], [int(n) for n in blocks]
-    if len(channels) != len(blocks) or not channels or min(*channels, *blocks) < 1:
+    channels, blocks = counts(channels, "channels", at_least=1), counts(blocks, "blocks", at_least=1)
+    if len(channels) != len(blocks):
         raise ValueError(f"channels = {channels}, blocks = {blocks}; must be as many positive numbers, one a stage")
-    shape = tuple(int(n) for n in shape_in)
+    shape, n_out, (bias,) = image_shape(shape_in), count(n_out, "n_out"), each(bias, 1, bool, "bias", "blocks")
     made: list = [Conv(shape, channels[0], 3, "relu", 1, 1, None, bias=False)]
-    for i, (width, count) in enumerate(zip(channels, blocks, strict=True)):
-        made.append(Stage(made[-1].shape_out, width, count, 1 if i == 0 else 2))
+    for i, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
+        made.append(Stage(made[-1].shape_out, width, depth, 1 if i == 0 else 2))
         if min(made[-1].shape_out) < 1:
             raise ValueError(f"stage {i} does not fit images of shape {shape}")
     last = made[-1].shape_out
-    made.append(Readout(last[0], int(n_out), "linear", bias, shape_in=last))
+    made.append(Readout(last[0], n_out, "linear", bias, shape_in=last))
     return Net("resnet", tuple(made), loss_named(loss), shape)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -48,9 +48,10 @@ class Rand:
         only_replay: bool = False,
     ) -> None:
         self.stacked = not isinstance(seeds, numbers.Integral)
-        self.seeds = [int(s) for s in seeds] if self.stacked else [int(seeds)]
-        if not self.seeds:
-            raise ValueError("seeds = []; must be an int, or one int per member of the stack")
+        given = list(seeds) if self.stacked and isinstance(seeds, Iterable) else [seeds]
+        if not given or any(isinstance(s, bool) or not isinstance(s, numbers.Integral) for s in given):
+            raise ConfigError(f"seeds = {seeds!r}; must be an int, or one int per member of the stack")
+        self.seeds = [int(s) for s in given]
         self.device, self.dtype = torch.device(device), dtype
         self._streams: dict[str, list[torch.Generator]] = {}
         self._taken: dict[int, tuple[int, str]] = {}  # the 32 bits that a generator uses, and its seed and stream
