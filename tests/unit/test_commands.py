@@ -149,6 +149,15 @@ def test_a_plan_lists_experiments_and_a_total(credit):
     assert "2 of 2 jobs" in lines[2]
 
 
+@pytest.mark.parametrize("command", ["plan", "cite"])
+@pytest.mark.parametrize("target", ["results/tables/toy/table1.csv", "toy/fit", "toy"])
+def test_a_target_may_be_written_as_a_path_from_anywhere(credit, checkout, command, target):
+    plain = credit(command, target)
+    assert plain[0] == 0
+    assert credit(command, f"./{target}") == credit(command, f"{target}/") == plain
+    assert credit(command, str(checkout.root / target)) == plain
+
+
 def test_a_plan_knows_the_quick_scale(credit):
     _, lines, _ = credit("plan", "results/quick/figures/toy/curves.pdf")
     assert lines[2].split()[:3] == ["toy/fit", "2", "2"]

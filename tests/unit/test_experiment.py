@@ -493,6 +493,14 @@ def test_settings_that_exclude_each_other_or_the_net_are_refused_before_any_job(
             r"batch_size = 9; must be at most the 8",
         ),
         ({"task": {"drop_last": True, "partial": "carry"}}, r"task.partial = 'carry'; contradicts drop_last = true"),
+        (
+            {"task": {"target": "input", "ties": "wrong"}, "net": {"loss": "mse"}},
+            r"task.ties = 'wrong'; needs classes, the targets of this task are inputs",
+        ),
+        (
+            {"task": {"target": "input", "flip": 0.5}, "net": {"loss": "mse"}},
+            r"task.target = 'input'; needs flip 0 and crop 0",
+        ),
         ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 3 x 3 pixels"),
         ({"net": {"kernel": []}}, r"net.kernel = \[\]; must be one integer > 0 or \[size, stride, padding\]"),
         ({"net": {"kernel": [3, 0]}}, r"net.kernel = \[3, 0\]; must be one integer"),

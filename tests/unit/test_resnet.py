@@ -59,7 +59,7 @@ def test_symmetric_feedback_of_the_readout_is_the_adjoint_times_the_number_of_po
 
 @pytest.mark.parametrize(("channels", "blocks"), [([3, 4], [1]), ([], []), ([3], [0])])
 def test_stages_that_do_not_fit_are_refused(channels, blocks):
-    with pytest.raises(ValueError, match="must be (as many positive numbers|a list of integers >= 1)"):
+    with pytest.raises(ValueError, match=r"must be (as many positive numbers|a list of integers >= 1)"):
         credit.resnet([2, 8, 8], channels, blocks, 4)
     with pytest.raises(ValueError, match=r"takes images \(C, H, W\)"):
         ResNetConfig().build((784,), 10)

@@ -119,6 +119,11 @@ def test_a_mistake_is_reported_at_the_file_that_uses_the_set(tmp_path, changes, 
         sharing(tmp_path, **changes).workflow()
 
 
+def test_no_set_is_no_list_of_sets(tmp_path):
+    with pytest.raises(ConfigError, match=r"toy/fit\.yaml: .*\.from = \[\]; must name at least one set, FILE/NAME$"):
+        sharing(tmp_path, methods={"fa": {"hyper": {"from": []}}}).workflow()
+
+
 def test_a_set_may_be_called_by_a_number(tmp_path):
     checkout = sharing(tmp_path, **hyper({"from": "toy/1"}))
     (tmp_path / "config" / "sets" / "toy.yaml").write_text("1: {feedback_scale: 0.25}\n")

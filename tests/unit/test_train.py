@@ -161,6 +161,18 @@ def test_a_corrupt_checkpoint_is_named_with_the_way_out(tmp_path, content):
     assert path.read_bytes() == content
 
 
+def test_a_checkpoint_that_vanishes_is_none_and_one_that_cannot_be_read_is_not_called_corrupt(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    assert checkpoint.load(path, "") is None
+    path.write_bytes(b"")
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    path.unlink()  # by another copy of the job, after a look at it
+    assert checkpoint.load(path, "") is None
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"run\.ckpt: the checkpoint cannot be read: Is a directory"):
+        checkpoint.load(path, "")
+
+
 def test_a_diverging_member_is_recorded_and_the_others_go_on():
     spec = make_spec(seeds=(0, 1), epochs=6, vary={"train.optimizer.lr": [0.01, 1e6]})
     spec["net"]["hidden"] = "linear"  # nothing bounds the activations

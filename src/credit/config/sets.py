@@ -69,6 +69,8 @@ class Sets:
     def _taken(self, given: dict[str, Any], where: str, spell) -> tuple[dict[str, Any], dict[str, str]]:
         own = spell({key: value for key, value in given.items() if key != "from"})
         names = given["from"] if isinstance(given["from"], list) else [given["from"]]
+        if not names:
+            raise ConfigError(f"{where} = []; must name at least one set, FILE/NAME")
         sets = {name: spell(self.named(name, where)) for name in names}
         origins = {leaf: name for name, settings in sets.items() for leaf in leaves(settings)}
         return overlay(*sets.values(), own), {k: v for k, v in origins.items() if k not in set(leaves(own))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -96,11 +97,18 @@ def scale_of(path: str | Path) -> str | None:
     return names.get(folders[-1]) if folders else None
 
 
+def as_target(path: str) -> str:
+    """A target as Snakemake knows it: a path from the present folder, without `./`; a name stays as it is."""
+    plain = os.path.normpath(path)
+    return os.path.relpath(plain) if Path(plain).is_absolute() else plain
+
+
 # ---- plan
 
 
 def show_plan(present: Present, target: str) -> int:
     """Print what a target costs, by experiment."""
+    target = as_target(target)
     costs = plan(present.of(target), target)
     rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
     rows += [_row(part.experiment, part.whole, part.missing) for part in costs.parts]
@@ -200,6 +208,7 @@ def _is_result(path: Path) -> bool:
 
 def show_export(present: Present, target: str, file: str, stale: bool, overwrite: bool) -> int:
     """Pack the results that a target rests on."""
+    target = as_target(target)
     count = transport.export(present.of(target), target, Path(file), stale, overwrite)
     print(f"{file}: {count} results below {target}, {size(Path(file).stat().st_size)}")
     return GOOD
@@ -225,5 +234,6 @@ def show_import(present: Present, file: str, stale: bool, overwrite: bool) -> in
 
 def show_cite(present: Present, target: str) -> int:
     """Print the BibTeX of what a target makes use of."""
+    target = as_target(target)
     print(bibliography(present.of(target), target))
     return GOOD

@@ -59,6 +59,8 @@ class Images:
             raise ConfigError(f"task.partial = {self.partial!r}; contradicts drop_last = true")
         if self.target == "input" and (self.flip or self.crop):
             raise ConfigError("task.target = 'input'; needs flip 0 and crop 0")
+        if self.target == "input" and self.ties != "first":
+            raise ConfigError(f"task.ties = {self.ties!r}; needs classes, the targets of this task are inputs")
         if context.data is None:
             raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
         data = load(context.data)

@@ -50,11 +50,13 @@ def load(path: str | Path, spec_hash: str) -> dict[str, Any] | None:
     Raises CheckpointError for a file that cannot be read.
     """
     path = Path(path)
-    if not path.exists():
-        return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         owner = content["spec"]
+    except FileNotFoundError:  # also one that another copy of the job has just removed
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path}: the checkpoint cannot be read: {error.strerror or error}") from error
     except Exception as error:  # torch raises whatever its zip reader and unpickler raise
         raise CheckpointError(
             f"{path}: corrupt checkpoint ({type(error).__name__}); delete it to start this job from the beginning"
