@@ -23,6 +23,8 @@ RECORD = ["epoch", "step", "metric", "layer", "value"]
 VERIFIED = "data_verified"
 TEXT = ["paper", "experiment", "dataset", "method", "metric", "layer"]
 CONFIDENCE = 0.95
+# Before 3.0, pandas' own reader of numbers is exact only when told; later ones warn when they are.
+EXACT = {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}
 
 
 class Mean(NamedTuple):
@@ -141,8 +143,7 @@ def read_tables(paths: Sequence[str | Path]) -> pd.DataFrame:
 def read_csv(path: str | Path) -> pd.DataFrame:
     """A CSV in which only an empty field is missing (a method may be called NA); numbers keep every bit."""
     text = dict.fromkeys([*TEXT, "artefact", "select", "unit", "source"], str)
-    # Before 3.0, pandas' own reader of numbers is exact only when told.
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], **EXACT)
 
 
 # ---- selections ------------------------------------------------------------------------------------------
