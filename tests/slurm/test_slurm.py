@@ -101,11 +101,11 @@ def test_a_job_that_asks_for_a_gpu_gets_one_from_the_node(checkout):
     assert job["JobState"] == "COMPLETED"
 
 
-def lengthen(checkout: Checkout) -> None:
-    """Let the runs of this copy's image experiment last ``LONG_EPOCHS`` epochs."""
+def lengthen(checkout: Checkout, epochs: int = LONG_EPOCHS) -> None:
+    """Let the runs of this copy's image experiment last so many epochs."""
     file = checkout.path / "config/experiments/cross/images.yaml"
     experiment = yaml.safe_load(file.read_text())
-    experiment["quick"]["train"]["epochs"] = LONG_EPOCHS
+    experiment["quick"]["train"]["epochs"] = epochs
     file.write_text(yaml.safe_dump(experiment))
 
 
@@ -261,6 +261,26 @@ def test_ctrl_c_cancels_the_jobs_which_save_their_checkpoints_and_the_same_comma
     code, output = checkout.snakemake(target, *SLURM, *QUICK)
     assert code == 0, output
     assert "resumed at epoch" in log.read_text()
+
+
+def test_a_job_that_ends_while_its_snakemake_is_dead_is_judged_by_what_its_result_says(checkout):
+    target, *_ = training_outputs(checkout, "images")
+    lengthen(checkout)
+    log = checkout.path / target.replace("/runs/", "/logs/train/").replace(".jsonl", ".log")
+
+    snakemake = checkout.start(target, *SLURM, *QUICK)
+    wait_for("the third epoch", lambda: in_epoch(3, log) or ended(snakemake))
+    os.killpg(snakemake.pid, signal.SIGKILL)
+    finish(snakemake)
+    wait_for(
+        "the job's own end", lambda: [j["JobState"] for j in cluster_jobs("train", checkout.path)] == ["COMPLETED"]
+    )
+    assert (checkout.path / target).exists()
+
+    lengthen(checkout, LONG_EPOCHS + 1)
+    code, output = checkout.snakemake(target, "--dry-run", *SLURM, *QUICK)
+    assert code == 0, output
+    assert "rule train:" in output
 
 
 def test_a_job_that_fails_is_reported_with_its_log_while_the_others_finish(checkout):
