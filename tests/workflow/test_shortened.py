@@ -58,6 +58,19 @@ def test_a_job_that_fails_leaves_what_it_was_to_replace_and_runs_again(project: 
     assert images("bp").isdisjoint(project.planned())
 
 
+def test_a_table_or_figure_that_fails_leaves_the_old_one_and_is_made_again(project: Checkout):
+    before = project.results()
+    for name in ("plot", "collect"):
+        project.edit(
+            f"workflow/scripts/{name}.py", "    spec = read_spec(args.spec)\n", "    raise SystemExit('broken')\n"
+        )
+    planned = project.planned()
+    assert planned >= {"tables/cross/teacher.csv", "figures/fig3.pdf"}
+    assert project.snakemake("--cores", "2", "all").status != 0
+    assert project.results() == before
+    assert project.planned() == planned
+
+
 def test_a_preparation_that_fails_leaves_the_data_and_runs_again(project: Checkout):
     before = project.results("data")
     project.edit("workflow/scripts/prepare.py", "    args = parser.parse_args()\n", "    raise SystemExit('broken')\n")

@@ -10,8 +10,8 @@ rule bench:
 
 rule run_benchmark:
     output:
-        table="results/bench/{name}.csv",
-        record="results/records/bench/{name}.csv.json",
+        table=update("results/bench/{name}.csv"),
+        record=update("results/records/bench/{name}.csv.json"),
     log:
         "results/logs/run_benchmark/{name}.log",
     benchmark:

@@ -42,7 +42,6 @@ DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
-FETCHING = ("fetch_dataset", "prepare_dataset")
 TRAINING = ("search_settings", "train", "train_keeping_weights")
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
@@ -85,13 +84,13 @@ def print_banner():
 
 
 def last_words():
-    # What `update` kept of a failed job has its record renewed, as if the job had made it. Without a record headers
-    # decide; what has none counts as incomplete.
+    # What `update` kept of a failed job has its record renewed, as if the job had made it. Of runs and searches headers
+    # decide without a record; everything else counts as incomplete.
     failed = [each for job in workflow.scheduler.failed for each in (job if job.is_group() else [job])]
     for job in failed:
         if job.rule.name in TRAINING:
             workflow.persistence.cleanup(job)
-        elif job.rule.name in FETCHING:
+        else:
             workflow.persistence.started(job)
     return STOP.last_words(LOGS)
 
@@ -162,7 +161,7 @@ def data_inputs(cell):
 
 
 def choice_of(wildcards):
-    return "/".join((RESULTS, "runs", *cell_of(wildcards), "choice.json"))
+    return f"{RESULTS}/runs/{'/'.join(cell_of(wildcards))}/choice.json"
 
 
 def search_inputs(wildcards):

@@ -8,15 +8,15 @@ for name, artefact in WORKFLOW.figures.items():
             tables=[f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
             references=artefact.references,
         output:
-            pdf=ensure(f"{RESULTS}/figures/{name}.pdf", non_empty=True),
+            pdf=ensure(update(f"{RESULTS}/figures/{name}.pdf"), non_empty=True),
             png=report(
-                f"{RESULTS}/figures/{name}.png",
+                update(f"{RESULTS}/figures/{name}.png"),
                 caption=f"../report/{artefact.caption}",
                 category="Figures",
                 subcategory=artefact.paper,
                 labels={"figure": name, "title": shown(artefact.entry.get("title", name))},
             ),
-            record=f"{RESULTS}/records/figures/{name}.json",
+            record=update(f"{RESULTS}/records/figures/{name}.json"),
         log:
             f"{LOGS}/plot_figure/{name}.log",
         benchmark:

@@ -3,8 +3,8 @@ rule collect_runs:
     input:
         collect_inputs,
     output:
-        table=ensure(f"{RESULTS}/tables/{{paper}}/{{experiment}}.csv", non_empty=True),
-        record=f"{RESULTS}/records/tables/{{paper}}/{{experiment}}.csv.json",
+        table=ensure(update(f"{RESULTS}/tables/{{paper}}/{{experiment}}.csv"), non_empty=True),
+        record=update(f"{RESULTS}/records/tables/{{paper}}/{{experiment}}.csv.json"),
     log:
         f"{LOGS}/collect_runs/{{paper}}/{{experiment}}.log",
     benchmark:
@@ -36,13 +36,13 @@ for name, artefact in WORKFLOW.tables.items():
             [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
         output:
             table=report(
-                f"{RESULTS}/tables/{name}.csv",
+                update(f"{RESULTS}/tables/{name}.csv"),
                 caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
                 labels={"table": name, "title": shown(artefact.entry.get("title", name))},
             ),
-            record=f"{RESULTS}/records/tables/{name}.csv.json",
+            record=update(f"{RESULTS}/records/tables/{name}.csv.json"),
         log:
             f"{LOGS}/summarise/{name}.log",
         benchmark:
@@ -66,8 +66,8 @@ for name, artefact in WORKFLOW.tables.items():
         input:
             f"{RESULTS}/tables/{name}.csv",
         output:
-            table=f"{RESULTS}/tables/{name}.md",
-            record=f"{RESULTS}/records/tables/{name}.md.json",
+            table=update(f"{RESULTS}/tables/{name}.md"),
+            record=update(f"{RESULTS}/records/tables/{name}.md.json"),
         log:
             f"{LOGS}/typeset/{name}.log",
         benchmark:
@@ -92,12 +92,12 @@ rule judge_fidelity:
         tables=[f"{RESULTS}/tables/{name}.csv" for name in WORKFLOW.tables],
     output:
         table=report(
-            f"{RESULTS}/tables/fidelity.csv",
+            update(f"{RESULTS}/tables/fidelity.csv"),
             caption="../report/fidelity.rst",
             category="Fidelity",
             labels={"table": "reproduced against published"},
         ),
-        record=f"{RESULTS}/records/tables/fidelity.csv.json",
+        record=update(f"{RESULTS}/records/tables/fidelity.csv.json"),
     log:
         f"{LOGS}/judge_fidelity.log",
     benchmark:
