@@ -68,6 +68,12 @@ REFUSED = {
         grid(figure(metrics=["test_loss"])), r"fa on near has several values of feedback_scale \(1, 2\); choose one by"
     ),
     "grid in a table": (grid(table()), r"tables\.table1\.options: fa on near has several values of feedback_scale"),
+    "column": (
+        figure("credit.figures.dfc.feedback_learning", by="lr", damping=1), r"options\.by = 'lr'; there is nothing that"
+    ),
+    "one without the other": (
+        figure("credit.figures.dfc.feedback_learning", by="lr"), r"options\.damping is missing; it goes with by = 'lr'"
+    ),
     "two data sets": (figure("credit.figures.cross.fig3"), r"leaves the data sets near, far; the figure draws one"),
     "module": (figure("credit.figures.cross.fig9"), r"figures\.curves: credit\.figures\.cross\.fig9: no such module"),
     "metric of a table": (table(metric="tset_loss"), r"options\.metric = 'tset_loss' \(did you mean 'test_loss'\?\)"),
@@ -89,7 +95,7 @@ def test_what_cannot_be_drawn_or_tabulated_is_refused_in_one_line_before_any_job
         Checkout(tmp_path, {"toy/fit": overlay(body, changes)}).workflow()
     lines = str(e.value).splitlines()
     assert all(line.startswith(f"{tmp_path}/config/experiments/toy/fit.yaml: ") for line in lines), lines
-    assert len(lines) <= 1 + (case == "unknown name of a mapping"), lines  # it draws what no run records, too
+    assert len(lines) <= 1 + (case in ("unknown name of a mapping", "column")), lines  # they draw nothing recorded, too
 
 
 ACCEPTED = {

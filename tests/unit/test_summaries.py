@@ -109,6 +109,7 @@ def test_a_value_at_an_epoch_that_no_run_reached_is_left_out():
     options = {"values": [{"metric": "loss"}, {"metric": "loss", "select": "at", "epoch": 50, "name": "late"}]}
     table = tidy([("bp", 0, 1, "loss", 0.5)])
     assert list(summarise(table, "t", options)["metric"]) == ["loss"]
+    assert "- Recorded by no run: late.\n" in matrix(summarise(table, "t", options), "t", options, {})
     only = {"values": options["values"][1:]}
     assert summarise(table, "t", only).empty
     assert matrix(summarise(table, "t", only), "t", only, {}) == "# t\n\nNo run has these values.\n"

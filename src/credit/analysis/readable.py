@@ -75,8 +75,11 @@ def _of_diverged(value: Value) -> str:
 
 
 def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> list[str]:
-    notes = [
-        *dict.fromkeys(_describe(value) for value in wanted if value.label in set(summary["metric"])),
+    recorded = set(summary["metric"])
+    missing = [value.label for value in wanted if value.label not in recorded]
+    notes = [f"Recorded by no run: {', '.join(dict.fromkeys(missing))}."] if missing else []
+    notes += [
+        *dict.fromkeys(_describe(value) for value in wanted if value.label in recorded),
         "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():

@@ -100,6 +100,10 @@ def _figure(
     if problems:
         return
     yield from _named(options, says, place, needed)
+    columns = {name for row in chosen for name in row.vary}
+    for option in says["column_options"]:
+        if options[option] is not None and options[option] not in columns:
+            yield one_of(f"{place}.{option}", options[option], columns)
     if not says["grids"]:
         yield from _grids(chosen, options["where"], place)
     datasets = list(dict.fromkeys(row.dataset for row in chosen))

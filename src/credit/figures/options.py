@@ -21,14 +21,17 @@ class FigureOptions:
 
     where: {column: value, or list of values} of the rows to draw.
 
-    What a figure says of its options, so that they are checked before any job: metric_options and method_options name
-    metrics and methods; entries, {option: class of its module} of lists of settings of that class; keyed_by, {option:
-    `dataset` or `experiment`} of those that may be mappings from names; shows, metrics that it draws whatever the
-    options say; grids, it tells the values of a varied setting apart; one_dataset, it draws a single one.
+    What a figure says of its options, so that they are checked before any job: metric_options, method_options and
+    column_options name metrics, methods and varied settings; together, options that go with each other; entries,
+    {option: class of its module} of lists of settings of that class; keyed_by, {option: `dataset` or `experiment`} of
+    those that may be mappings from names; shows, metrics that it draws whatever the options say; grids, it tells the
+    values of a varied setting apart; one_dataset, it draws a single one.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ()
     method_options: ClassVar[tuple[str, ...]] = ()
+    column_options: ClassVar[tuple[str, ...]] = ()
+    together: ClassVar[tuple[str, ...]] = ()
     entries: ClassVar[dict[str, str]] = {}
     keyed_by: ClassVar[dict[str, str]] = {}
     shows: ClassVar[tuple[str, ...]] = ()
@@ -55,6 +58,10 @@ def check(module: str, options: Mapping[str, Any], where: str) -> dict[str, Any]
     found = _checked(module, options, where, "Options")
     for option, kind in declared(module)["entries"].items():
         found[option] = [_checked(module, e, f"{where}.{option}[{i}]", kind) for i, e in enumerate(found[option])]
+    given = [option for option in declared(module)["together"] if found[option] is not None]
+    if given and len(given) < len(declared(module)["together"]):
+        missing = [option for option in declared(module)["together"] if option not in given]
+        raise ConfigError(f"{where}.{missing[0]} is missing; it goes with {given[0]} = {found[given[0]]!r}")
     return found
 
 

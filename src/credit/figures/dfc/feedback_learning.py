@@ -38,6 +38,8 @@ class Options(FigureOptions):
 
     shows: ClassVar[tuple[str, ...]] = ("angle_feedback_pinv_*", "angle_feedback_transpose", "condition2")
     grids: ClassVar[bool] = True
+    column_options: ClassVar[tuple[str, ...]] = ("by",)
+    together: ClassVar[tuple[str, ...]] = ("by", "damping")
 
     by: str | None = None
     damping: Annotated[float, ">= 0"] | None = None
