@@ -114,7 +114,8 @@ def test_a_new_file_can_be_read_by_whom_the_umask_allows(tmp_path):
 
 
 def test_the_file_ends_with_a_line_that_counts_the_records(written):
-    *body, end = written.read_text().splitlines(keepends=True)
+    header, *body, end = written.read_text().splitlines(keepends=True)
+    assert json.loads(header) == sealed(HEADER)
     digest = hashlib.sha256("".join(body).encode()).hexdigest()
     assert json.loads(end) == {"end": True, "records": 2, "sha256": digest}
 
@@ -123,6 +124,19 @@ def test_a_value_that_was_changed_later_is_recognised(written):
     written.write_text(written.read_text().replace("0.1", "0.2"))
     with pytest.raises(DataError, match=r"shard0.jsonl: its content was changed after it was written: sha256"):
         read_result(written)
+
+
+def test_a_header_that_was_changed_later_is_recognised(written):
+    written.write_text(written.read_text().replace('"provenance": {}', '"provenance": {"seconds": 1}'))
+    with pytest.raises(DataError, match=r"shard0.jsonl: its content was changed after it was written: sha256"):
+        read_result(written)
+
+
+def test_what_follows_the_header_depends_on_the_records_alone(written, tmp_path):
+    write_result(tmp_path / "other.jsonl", {**HEADER, "provenance": {"seconds": 1}}, RECORDS)
+    both = [path.read_bytes().splitlines() for path in (written, tmp_path / "other.jsonl")]
+    assert both[0][1:] == both[1][1:]
+    assert both[0][0] != both[1][0]
 
 
 def test_a_sealed_text_that_was_changed_later_is_recognised(tmp_path):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from credit.errors import DataError
+from credit.errors import ConfigError, DataError
 from credit.provenance.files import remove_leftovers, whole_file
 from credit.provenance.spec import canonical_json
 
@@ -22,18 +22,18 @@ METADATA_KEY = "credit"  # of files of kept weights
 
 
 def write_result(path: str | Path, header: dict[str, Any], records: Iterable[dict[str, Any]]) -> int:
-    """Write a result file; returns the number of records."""
+    """Write a result file; returns the number of records. What follows the header depends on the records alone."""
     count, seen = 0, hashlib.sha256()
     with whole_file(path) as temporary, temporary.open("wb") as file:
 
-        def line(content: dict[str, Any], **how: bool) -> None:
-            text = (json.dumps(content, **how) + "\n").encode()
+        def line(content: dict[str, Any]) -> None:
+            text = (json.dumps(content, allow_nan=False) + "\n").encode()
             seen.update(text)
             file.write(text)
 
-        line(header, sort_keys=True)
+        file.write((json.dumps(sealed(header), sort_keys=True) + "\n").encode())
         for record in records:
-            line(record, allow_nan=False)
+            line(record)
             count += 1
         line({"end": True, "records": count, "sha256": seen.hexdigest()})
     return count
@@ -53,9 +53,10 @@ def read_result(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
         raise DataError(f"{path}: no header with a spec in the first line; delete it and run again")
     if end.get("end") is not True or end.get("records") != len(lines) - 2:
         raise DataError(f"{path}: cut off after {len(lines)} lines; delete it and run the same command again")
-    body = raw[: raw.rstrip(b"\n").rfind(b"\n") + 1]
+    check_seal(path, lines[0])
+    body = raw[raw.find(b"\n") + 1 : raw.rstrip(b"\n").rfind(b"\n") + 1]
     _check(path, end.get("sha256"), hashlib.sha256(body).hexdigest())
-    return lines[0], lines[1:-1]
+    return {key: value for key, value in lines[0].items() if key != "sha256"}, lines[1:-1]
 
 
 def _check(path: str | Path, written: str | None, found: str) -> None:
@@ -69,13 +70,18 @@ def _check(path: str | Path, written: str | None, found: str) -> None:
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
     """`content` with the sha256 of its canonical text, see `check_seal`."""
-    return {**content, "sha256": hashlib.sha256(canonical_json(content).encode()).hexdigest()}
+    as_read = json.loads(json.dumps(content))
+    return {**content, "sha256": hashlib.sha256(canonical_json(as_read).encode()).hexdigest()}
 
 
 def check_seal(path: str | Path, content: dict[str, Any]) -> None:
     """Raise DataError if a JSON file's content is not the one that was sealed."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
-    _check(path, content.get("sha256"), sealed(rest)["sha256"])
+    try:
+        found = sealed(rest)["sha256"]
+    except ConfigError:  # a number that is not finite, which nothing of ours holds
+        found = "of no JSON text"
+    _check(path, content.get("sha256"), found)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
