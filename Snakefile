@@ -9,7 +9,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+include: "workflow/rules/place.smk"
+
+
+configfile: CONFIG / "config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -32,6 +32,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from credit.config.place import config_folder
 from credit.dag import commands
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError, one_line
@@ -124,7 +125,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
                     f"{here} is another checkout than {root}, whose code this is; "
                     f"run it as PYTHONPATH=src python -m credit, or activate that checkout's environment"
                 )
-            return args.run(commands.Present(args.configfile, args.config, root), args)
+            folder = config_folder(root) if root is ROOT else None
+            return args.run(commands.Present(args.configfile, args.config, root, folder), args)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         return commands.GOOD

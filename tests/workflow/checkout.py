@@ -120,6 +120,10 @@ class Checkout:
         code = "import sys; sys.path.insert(0, 'src'); from credit.__main__ import main; sys.exit(main())"
         return self.call(sys.executable, "-c", code, *arguments)
 
+    def script_of(self, other: Checkout, *arguments: str) -> Done:
+        """Run Python here with the package of another checkout."""
+        return self.call("env", f"PYTHONPATH={other.root / 'src'}", sys.executable, *arguments)
+
     # ---- looking
 
     def path(self, name: str) -> Path:

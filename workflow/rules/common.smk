@@ -15,8 +15,7 @@ COLLECTING = gc.get_threshold()
 gc.set_threshold(10_000_000)
 atexit.register(gc.freeze)
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-
+from credit.config.files import overlay, read_yaml
 from credit.dag.cost import banner
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
@@ -28,7 +27,8 @@ from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 try:
-    WORKFLOW = Workflow(config, Path(workflow.basedir))
+    # A module is handed a part of the configuration, or none
+    WORKFLOW = Workflow(overlay(read_yaml(CONFIG / "config.yaml"), config), CHECKOUT, CONFIG)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -41,7 +41,7 @@ RESULTS = WORKFLOW.results
 DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
-SCRIPTS = shlex.quote(str(Path(workflow.basedir) / "workflow" / "scripts"))
+SCRIPTS = shlex.quote(str(CHECKOUT / "workflow" / "scripts"))
 TRAINING = ("search_settings", "train", "train_keeping_weights")
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function

@@ -6,7 +6,7 @@ for name, artefact in WORKFLOW.figures.items():
             "_".join(["plot", *Path(name).parts])
         input:
             tables=[f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
-            references=artefact.references,
+            references=WORKFLOW.given(artefact.references),
         output:
             pdf=ensure(update(f"{RESULTS}/figures/{name}.pdf"), non_empty=True),
             png=report(

@@ -10,7 +10,7 @@ from typing import Any
 from credit.dag.experiment import Experiment
 from credit.errors import ConfigError, one_of
 
-CURVES = "config/published/curves"
+CURVES = "published/curves"  # below config/
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Artefact:
     @property
     def references(self) -> list[str]:
         """Published curves that the figure lays over its own."""
-        return [f"{CURVES}/{name}" for name in self.entry.get("references", ())]
+        return [f"config/{CURVES}/{name}" for name in self.entry.get("references", ())]
 
 
 def artefacts(kind: str, everything: Mapping[str, Experiment], chosen: Container[str]) -> dict[str, Artefact]:

@@ -18,7 +18,7 @@ from credit.dag.cost import needed_experiments
 from credit.dag.experiment import Cell
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
-from credit.data.catalog import CATALOG, ROOT
+from credit.data.catalog import ROOT
 from credit.errors import ConfigError, one_of
 
 REFERENCES = ROOT / "config" / "references.bib"
@@ -32,11 +32,12 @@ WORDS = {
 _START = re.compile(r"^@\w+\{([^\s,{}]+),$", re.MULTILINE)
 
 
-def read_entries(path: Path = REFERENCES) -> dict[str, str]:
+def read_entries(path: Path | None = None) -> dict[str, str]:
     """Text of every entry of a BibTeX file, by key. What stands between entries is a comment.
 
     Raises ConfigError for an entry whose braces do not close, and for a key that appears twice.
     """
+    path = path or _beside(REFERENCES)
     text = path.read_text(encoding="utf-8")
     entries: dict[str, str] = {}
     for start in _START.finditer(text):
@@ -59,12 +60,22 @@ def _end(text: str, start: int, where: str) -> int:
     raise ConfigError(f"{where}: a brace is not closed")
 
 
-@cache
-def declared(path: Path = CITATIONS, datasets: Path = CATALOG) -> dict[str, dict[str, list[str]]]:
+def _beside(path: Path) -> Path:
+    """The file of this name beside the catalogue of this process, or that of the checkout where there is none."""
+    own = catalog.used().with_name(path.name)
+    return own if own.is_file() else path
+
+
+def declared(path: Path | None = None, datasets: Path | None = None) -> dict[str, dict[str, list[str]]]:
     """{"papers" | "methods" | "optimizers" | "software" | "datasets": {name: keys}}, every key an entry.
 
     Raises ConfigError naming file and key.
     """
+    return _declared(path or _beside(CITATIONS), datasets or catalog.used())
+
+
+@cache
+def _declared(path: Path, datasets: Path) -> dict[str, dict[str, list[str]]]:
     found = check_schema(read_yaml(path), SCHEMA, str(path))
     found["datasets"] = {name: facts["cite"] for name, facts in read_yaml(datasets).items()}
     entries = read_entries()

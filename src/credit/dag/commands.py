@@ -59,9 +59,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def configuration(files: Iterable[Path], entries: Iterable[str], root: Path) -> dict[str, Any]:
-    """config/config.yaml with configuration files and then `KEY=VALUE` entries laid over it."""
-    return overlay(*map(_mapping, (root / "config" / "config.yaml", *files)), parse_config(entries))
+def configuration(
+    files: Iterable[Path], entries: Iterable[str], root: Path, folder: Path | None = None
+) -> dict[str, Any]:
+    """config.yaml in `folder` (root/config) with configuration files and then `KEY=VALUE` entries laid over it."""
+    return overlay(*map(_mapping, ((folder or root / "config") / "config.yaml", *files)), parse_config(entries))
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -72,17 +74,17 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 class Present:
-    """The workflow as it is now, at the scale to which a result belongs."""
+    """The workflow as it is now, at the scale to which a result belongs. folder: of the configuration (root/config)."""
 
-    def __init__(self, files: Sequence[Path], entries: Sequence[str], root: Path):
-        self.files, self.entries, self.root = tuple(files), tuple(entries), root
+    def __init__(self, files: Sequence[Path], entries: Sequence[str], root: Path, folder: Path | None = None):
+        self.files, self.entries, self.root, self.folder = tuple(files), tuple(entries), root, folder or root / "config"
         self.at = cache(self._at)
 
     def _at(self, scale: str | None) -> Workflow:
-        base = self.root / "config" / f"{scale}.yaml"
+        base = self.folder / f"{scale}.yaml"
         files = ([base] if base.exists() else []) + list(self.files)
-        config = configuration(files, self.entries, self.root)
-        return Workflow({**config, "scale": scale} if scale else config, self.root)
+        config = configuration(files, self.entries, self.root, self.folder)
+        return Workflow({**config, "scale": scale} if scale else config, self.root, self.folder)
 
     def of(self, path: str | Path) -> Workflow:
         """The workflow at the scale that the path names (results/quick/…), else as configured."""

@@ -52,7 +52,7 @@ def content_problems(workflow: Workflow, path: str | Path) -> tuple[list[str], l
         wrong = [f"its content was changed after it was made: sha256 {found[:16]}…, made {written[:16]}…"]
     changed = []
     for other, value in content["inputs"].items():
-        place = Path(results, other) if Path(results, other).exists() else workflow.root / other
+        place = Path(results, other) if Path(results, other).exists() else workflow.folder.absolute().parent / other
         if not place.exists():
             changed.append(f"{other}, from which it was made: missing")
         elif checksum(place) != value:

@@ -46,10 +46,10 @@ class Row(NamedTuple):
         return self.experiment.cell(self.dataset, self.method)
 
 
-def check(everything: Mapping[str, Experiment], root: Path) -> None:
+def check(everything: Mapping[str, Experiment], root: Path, folder: Path) -> None:
     """Raise ConfigError with all problems of all figures and tables, and of the files that they are held against.
 
-    root: of the repository.
+    root: of the repository. folder: of its configuration.
     """
     found: list[str] = []
     for key, experiment in everything.items():
@@ -58,7 +58,7 @@ def check(everything: Mapping[str, Experiment], root: Path) -> None:
                 needed = [everything[n] for n in entry.get("experiments", [key]) if n in everything]
                 place = f"{experiment.path}: {kind}.{name}"
                 found += problems(place, name, entry, experiment, needed) if needed else ()
-    found += published.problems(everything, root) if not found else ()
+    found += published.problems(everything, root, folder) if not found else ()
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
 

@@ -29,14 +29,17 @@ class Names(NamedTuple):
     metrics: set[str]
 
 
-def problems(everything: Mapping[str, Experiment], root: Path) -> list[str]:
-    """What is wrong with the files that jobs read last, each with file and line number. root: of the repository."""
+def problems(everything: Mapping[str, Experiment], root: Path, folder: Path) -> list[str]:
+    """What is wrong with the files that jobs read last, each with file and line number.
+
+    root: of the repository. folder: of its configuration.
+    """
     names = _names(everything)
-    numbers = sorted((root / "config" / "published").glob("*.csv"))
+    numbers = sorted((folder / "published").glob("*.csv"))
     found = [problem for path in numbers for problem in _numbers(path, names)]
     kinds = [x.body.get(kind, {}) for x in everything.values() for kind in ("figures", "tables")]
     entries = [entry for kind in kinds for entry in kind.values()]
-    for path in dict.fromkeys(root / CURVES / name for e in entries for name in e.get("references", ())):
+    for path in dict.fromkeys(folder / CURVES / name for e in entries for name in e.get("references", ())):
         found += _curves(path) if path.is_file() else ()
     for path in dict.fromkeys(root / "workflow" / "report" / e["caption"] for e in entries if "caption" in e):
         found += _caption(path) if path.is_file() else ()

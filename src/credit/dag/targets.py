@@ -39,17 +39,16 @@ SHARD = re.compile(
 class Workflow:
     """Everything that the configuration asks for.
 
-    config: content of config/config.yaml with overrides. root: the repository. Raises ConfigError with all
-    problems, each naming file and key.
+    config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration, by
+    default `config` in `root`. Raises ConfigError with all problems, each naming file and key.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: Path):
-        self.root = root
+    def __init__(self, config: Mapping[str, Any], root: Path, folder: Path | None = None):
+        self.root, self.folder = root, folder or root / "config"
         schemas = root / "workflow" / "schemas"
         self.settings: Settings = settings(config, schemas / "config.schema.yaml", "config/config.yaml or --config")
-        everything = load_experiments(
-            root / "config" / "experiments", self.settings, schemas / "experiment.schema.yaml"
-        )
+        catalog.use(self.folder / "datasets.yaml")
+        everything = load_experiments(self.folder / "experiments", self.settings, schemas / "experiment.schema.yaml")
         self.experiments: dict[str, Experiment] = narrowed(everything, self.settings)
         catalog.load()
         for name in self.settings.allow_unverified:
@@ -68,7 +67,7 @@ class Workflow:
         self._artefact_specs: dict[tuple[str, str], dict[str, Any]] = {
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
-        promised.check(everything, root)
+        promised.check(everything, root, self.folder)
         self._fidelity_spec = self._judged()
         provenance.remember()
 
@@ -163,7 +162,13 @@ class Workflow:
 
     def published(self) -> list[str]:
         """Files of published numbers."""
-        return sorted(str(p.relative_to(self.root)) for p in (self.root / "config" / "published").glob("*.csv"))
+        return sorted(f"config/published/{path.name}" for path in (self.folder / "published").glob("*.csv"))
+
+    def given(self, names: Sequence[str]) -> list[str]:
+        """Where files of the configuration are, as inputs of jobs. names: `config/…`."""
+        if Path("config").resolve() == self.folder.resolve():
+            return list(names)
+        return [str(self.folder.resolve() / name.removeprefix("config/")) for name in names]
 
     # ---- specs
 
@@ -282,7 +287,7 @@ class Workflow:
             known = [p.name for p in reports.glob("*.rst")]
             raise ConfigError(one_of(f"{where}.caption", artefact.caption, known))
         references = artefact.entry.get("references", ())
-        curves = [p.name for p in (self.root / CURVES).glob("*.csv")] if references else []
+        curves = [p.name for p in (self.folder / CURVES).glob("*.csv")] if references else []
         for name in references:
             if artefact.kind != "figure":
                 raise ConfigError(f"{where}.references: figures only; a table is held against config/published")
@@ -311,7 +316,7 @@ class Workflow:
             spec["options"] = {k: v for k, v in spec["options"].items() if k not in LAYOUT}
         else:
             spec |= {"title": artefact.entry.get("title", name), "rules": self._rules(artefact)}
-            spec["references"] = {name: file_digest(self.root / name) for name in artefact.references}
+            spec["references"] = {name: file_digest(self.folder.parent / name) for name in artefact.references}
             spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
             script, modules = "plot", (spec["module"],)
         return {**spec, **self.digests("analyse", str(self.script(script)), *modules)}

@@ -36,9 +36,29 @@ SERVED = {  # formats that are not named here take whatever is declared
 _FACTS = ("source", "classes", "train", "test", "format", "torchvision")
 
 
+_used = [CATALOG]
+
+
+def use(path: Path) -> None:
+    """Make `path` the catalogue of this process; where there is no such file, that of the checkout."""
+    _used[0] = path.resolve() if path.is_file() else CATALOG
+
+
+def used() -> Path:
+    """The catalogue of this process."""
+    return _used[0]
+
+
+def load(path: Path | None = None, schema: Path = SCHEMA) -> dict[str, Entry]:
+    """All data sets, by name. Raises ConfigError naming the file, the key, and what is wrong with it.
+
+    path: default: the catalogue of this process.
+    """
+    return _load(path or used(), schema)
+
+
 @cache
-def load(path: Path = CATALOG, schema: Path = SCHEMA) -> dict[str, Entry]:
-    """All data sets, by name. Raises ConfigError naming the file, the key, and what is wrong with it."""
+def _load(path: Path, schema: Path) -> dict[str, Entry]:
     try:
         declared = check_schema(read_yaml(path), schema, str(path))
     except ConfigError as error:
@@ -88,7 +108,7 @@ def _entry(name: str, facts: Mapping) -> Entry:
     return Entry(name=name, files=files, image=tuple(facts["image"]), **given)
 
 
-def dataset(name: str, allow_unverified: Mapping[str, Any] | None = None, path: Path = CATALOG) -> Entry:
+def dataset(name: str, allow_unverified: Mapping[str, Any] | None = None, path: Path | None = None) -> Entry:
     """The data set `name`, with the copies that `allow_unverified` accepts in place of its files.
 
     allow_unverified: data set -> {file: sha256}, or the sha256 of one copy, whichever file it is. Raises ConfigError
