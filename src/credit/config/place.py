@@ -17,7 +17,8 @@ PARTS = ["config.yaml", "datasets.yaml", "experiments", "published", "references
 def config_folder(checkout: Path = CHECKOUT, module: bool = False) -> Path:
     """The folder that counts for a call in the present folder, relative to that where it is there.
 
-    module: another workflow uses this one; a `config` there that holds nothing but a config.yaml is its own. Raises ConfigError for a copy that is not whole.
+    module: another workflow uses this one; a `config` there that holds nothing but a config.yaml is its own. Raises
+    ConfigError for a copy that is not whole.
     """
     own, other = Path(NAME), checkout / NAME
     if not own.is_dir():
