@@ -91,7 +91,7 @@ def test_a_half_copy_of_the_configuration_is_refused_in_a_sentence(work: Checkou
     shutil.copy2(checkout(work).root / "config" / "config.yaml", work.root / "config")
     done = work.snakemake("--dry-run", *snakefile(work), "all")
     assert done.status == 1
-    assert f"{work.root}/config: lacks datasets.yaml, experiments, published" in done.text
+    assert f"{work.root}/config: lacks datasets.yaml, experiments, sets, published" in done.text
     assert "Traceback" not in done.text
 
 

@@ -11,7 +11,7 @@ from credit.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 NAME = "config"
-PARTS = ["config.yaml", "datasets.yaml", "experiments", "published", "references.bib", "citations.yaml"]
+PARTS = ["config.yaml", "datasets.yaml", "experiments", "sets", "published", "references.bib", "citations.yaml"]
 
 
 def config_folder(checkout: Path = CHECKOUT, module: bool = False) -> Path:
