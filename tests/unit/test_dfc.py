@@ -731,7 +731,7 @@ def test_feedback_of_the_wrong_shape_is_named(name):
 
 
 def test_dropout_is_refused():
-    with pytest.raises(ConfigError, match="dfc is not defined with dropout"):
+    with pytest.raises(ConfigError, match=r"dfc: net.keep = .* not defined with dropout"):
         credit.method("dfc").check_net(small_net("dense", keep=0.8))
 
 

@@ -318,8 +318,12 @@ OPTIONS = [
 ]
 
 
+WITH = {"momentum": {"optimizer": "sgd"}, "homeostatic_norm": {"homeostatic": True}}  # what an option needs beside it
+
+
 def with_option(name, path, value):
-    for part in reversed(path):
+    value = {path[-1]: value} | WITH.get(path[-1], {})
+    for part in reversed(path[:-1]):
         value = {part: value}
     return credit.method(name, **value)
 

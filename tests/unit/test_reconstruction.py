@@ -169,14 +169,14 @@ def test_the_schedule_has_feedback_alone_before_and_after():
 
 def test_what_does_not_fit_is_refused():
     net, rule, rand, params, state = start("dtpdrl", "dense")
-    with pytest.raises(ConfigError, match=r"dtpdrl.feedback.iterations = \[1, 2, 3\]; must be one value, or one for"):
+    with pytest.raises(ConfigError, match=r"dtpdrl.feedback.iterations = \[1, 2, 3\]; needs one value, or one for"):
         credit.method("dtpdrl", feedback={"iterations": [1, 2, 3]}).init(net, params, 3)
     with pytest.raises(ConfigError, match="dtpdrl: the optimiser has none for feedback weights"):
         plain = credit.optimizer("sgd", lr=0.1).init(params)
         rule.update(net, params, plain, state, small_batch(net, 3), rand)
-    with pytest.raises(ConfigError, match=r"net.keep = 0.5 must be 1"):
+    with pytest.raises(ConfigError, match=r"net.keep = 0.5; needs 1"):
         rule.check_net(credit.dense([6, 5, 4], keep=0.5))
-    with pytest.raises(ConfigError, match="needs a net with hidden layers"):
+    with pytest.raises(ConfigError, match="; needs hidden layers"):
         rule.check_net(credit.dense([6, 4]))
     with pytest.raises(ValueError, match="not defined for a conv net"):
         rule.check_net(NETS["conv"]())

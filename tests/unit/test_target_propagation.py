@@ -213,8 +213,8 @@ def test_feedback_may_learn_alone(name):
 @pytest.mark.parametrize(
     ("feedback", "said"),
     [
-        ({"iterations": [3, 4]}, r"ldrl.feedback.iterations = \[3, 4\]; must be one value, or one for each of the 3"),
-        ({"sigma": [0.1, 0.2, 0.3, 0.4]}, r"ldrl.feedback.sigma = .*one for each of the 3 blocks"),
+        ({"iterations": [3, 4]}, r"ldrl.feedback.iterations = \[3, 4\]; needs one value, or one for each of 3"),
+        ({"sigma": [0.1, 0.2, 0.3, 0.4]}, r"ldrl.feedback.sigma = .*one for each of 3 layers"),
         ({"lr": [0.1]}, r"ldrl.feedback.lr = \[0.1\]"),
     ],
 )
@@ -241,9 +241,9 @@ def test_schemes_and_optimisers_that_do_not_fit_are_refused():
     plain = credit.optimizer("sgd", lr=0.1).init(params)
     with pytest.raises(ConfigError, match=r"ldrl: the optimiser has none for feedback weights; make it by"):
         rule.update(net, params, plain, state, small_batch(net, 3), rand)
-    with pytest.raises(ConfigError, match=r"net.keep = 0.5 must be 1"):
+    with pytest.raises(ConfigError, match=r"net.keep = 0.5; needs 1"):
         credit.method("ldrl").init(credit.dense([6, 5, 4], keep=0.5), params, 3)
-    with pytest.raises(ConfigError, match="needs a net with hidden layers"):
+    with pytest.raises(ConfigError, match="; needs hidden layers"):
         credit.method("ldrl").check_net(credit.dense([6, 4]))
 
 

@@ -244,7 +244,7 @@ def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mappi
     if isinstance(probe["every"], bool) or not isinstance(probe["every"], int) or probe["every"] < 0:
         yield f"every = {probe['every']!r}; must be an integer >= 0"
     for field in (f for f, kind in uses.items() if kind == "methods"):
-        yield from _reference_problems(field, probe, run["net"]["kind"])
+        yield from _reference_problems(field, probe, run["net"])
 
 
 def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mapping[str, Any]) -> Iterator[str]:
@@ -261,8 +261,8 @@ def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mappin
         yield f"{probe['probe']}.layers = {list(layers)}; there is no layer {wrong[0]}, only 1 to {known}"
 
 
-def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iterator[str]:
-    name = probe[field]
+def _reference_problems(field: str, probe: Mapping[str, Any], net: Mapping[str, Any]) -> Iterator[str]:
+    name, kind = probe[field], net["kind"]
     module = METHODS.module(name)
     if hyperparameters.constants(module)["keeps_state"]:
         known = [n for n in METHODS.names() if not hyperparameters.constants(METHODS.module(n))["keeps_state"]]
@@ -270,9 +270,12 @@ def _reference_problems(field: str, probe: Mapping[str, Any], kind: str) -> Iter
     elif kind not in (allowed := hyperparameters.constants(module)["nets"]):
         yield f"{field} = {name!r}; not defined for a {kind} net, it takes: {', '.join(allowed)}"
     try:
-        hyperparameters.check(module, probe.get("hyper", {}), "hyper")
+        hyper = hyperparameters.check(module, probe.get("hyper", {}), "hyper")
     except ConfigError as error:
         yield from str(error).splitlines()
+        return
+    for problem in hyperparameters.exclusions(module, hyper, net):
+        yield f"{field} = {name!r}; {problem}"
 
 
 def unvaried(module: str, path: str) -> bool:

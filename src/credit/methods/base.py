@@ -142,11 +142,15 @@ class Method:
         return (Phase("train", epochs),)
 
     def check_net(self, net: Net) -> None:
-        """Raise ValueError when the rule is not defined for this kind of net."""
+        """Raise ConfigError (a ValueError) when the rule with its hyperparameters is not defined for this net."""
         if net.kind not in self.nets:
-            raise ValueError(
+            raise ConfigError(
                 f"method {self.name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}"
             )
+        found = hyperparameters.exclusions(type(self).__module__, hyperparameters.plain(self), net.settings)
+        if found:
+            lines = (f"method {self.name}: {p}" if p.startswith("net.") else f"{self.name}.{p}" for p in found)
+            raise ConfigError("\n".join(lines))
 
 
 @dataclass

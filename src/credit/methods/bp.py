@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from credit.methods.backward.sweep import check_masks, sweep
+from credit.methods.backward.sweep import sweep
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net
 from credit.numerics.rand import Rand
@@ -24,10 +24,6 @@ class BP(Method):
     excludes: ClassVar[str] = "credit.nets.suited.layer_masks"
 
     masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
-
-    def check_net(self, net: Net) -> None:
-        super().check_net(net)
-        check_masks(net, self.masks, "bp")
 
     def passes_products(self) -> bool:
         return True

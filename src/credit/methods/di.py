@@ -34,6 +34,7 @@ class DI(WithFeedback, LayerByLayer):
     metrics: ClassVar[tuple[str, ...]] = ("restabilized",)
     slope: ClassVar[bool] = False
     one_for_all: ClassVar[tuple[str, ...]] = ("dt", "ssa_lr")
+    excludes: ClassVar[str] = "credit.methods.inversion.names.of_di"
 
     leak: Annotated[float, ">= 0"] = 0.01
     dt: Annotated[float, "> 0"] = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from credit.methods.backward.sweep import check_masks, sweep
+from credit.methods.backward.sweep import sweep
 from credit.methods.base import Batch, Method, State, Step, forward
 from credit.nets.base import Net
 from credit.nets.init import init
@@ -30,10 +30,6 @@ class FA(Method):
     feedback: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     feedback_scale: Annotated[float, "> 0"] = 1.0
     masks: Literal["in_sweep", "after_sweep"] = "in_sweep"
-
-    def check_net(self, net: Net) -> None:
-        super().check_net(net)
-        check_masks(net, self.masks, "fa")
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """Feedback weights of every block but the first, shaped as the forward weights."""

@@ -27,6 +27,7 @@ class GN(Method):
     """
 
     exact_output: ClassVar[bool] = False
+    excludes: ClassVar[str] = "credit.nets.suited.by_jacobian"
 
     damping: Annotated[float, ">= 0"] = 0.0
     target_stepsize: Annotated[float, "> 0"] | None = None

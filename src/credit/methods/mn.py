@@ -37,6 +37,7 @@ class MN(Method):
     """
 
     exact_output: ClassVar[bool] = False
+    excludes: ClassVar[str] = "credit.nets.suited.by_jacobian"
 
     damping: Annotated[float, ">= 0"] = 0.0
     nonlinear: bool = True

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from credit.methods.base import State
 from credit.methods.inversion.dynamics import run_chain
-from credit.methods.inversion.names import FLAT, options
+from credit.methods.inversion.names import options
 from credit.methods.inversion.rule import WithFeedback
 from credit.methods.inversion.stability import check_growth, step_radius
 from credit.nets.base import Net, Trace
@@ -67,15 +67,6 @@ class SDI(WithFeedback):
             slopes = [net.block(i).phi.derivative(t.pre, t.act) for i, t in enumerate(hidden)]
         deltas = run_chain(weights, b, self.leak, delta, self.dt, self.euler_steps, slopes)
         return [d if t.mask is None else d * t.mask for d, t in zip(deltas, hidden, strict=True)]
-
-    def check_net(self, net: Net) -> None:
-        """Raises ValueError for nets other than dense, without hidden layers, and slopes that cannot divide."""
-        super().check_net(net)
-        if len(net) < 2:
-            raise ValueError("method sdi needs a net with hidden layers")
-        flat = [b.activation for b in net.blocks[:-1] if b.activation in FLAT]
-        if self.dynamics == "linearized" and flat:
-            raise ValueError(f"method sdi: dynamics 'linearized' divides by the slope, which is 0 for {flat[0]}")
 
     @staticmethod
     def _weights(params: Params) -> list[Tensor]:

@@ -22,7 +22,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -157,6 +157,14 @@ class Net:
     def n_out(self) -> int:
         """Number of output units."""
         return self.blocks[-1].n_out
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What of the settings of a net decides whether a learning rule is defined for it, see `credit.nets.suited`."""
+        names = tuple(getattr(block, "activation", "") for block in self.blocks)
+        sizes = tuple(block.n_out for block in self.blocks[:-1])
+        activations = {"hidden": names[:-1], "output": names[-1]}
+        return {"kind": self.kind, "n_blocks": len(self), "hidden_sizes": sizes, "keep": self.keep, **activations}
 
     @cached_property
     def with_products(self) -> Net:

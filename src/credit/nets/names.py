@@ -103,6 +103,8 @@ def loss(name: str, where: str) -> str:
 
 def n_blocks(net: Mapping[str, Any]) -> int:
     """Number of blocks of a net with these settings: layers of weights, or stages of them."""
+    if "n_blocks" in net:  # of a net that has been built
+        return net["n_blocks"]
     if net.get("kind") == "resnet":
         return len(net["channels"]) + 2
     return len(net.get("channels", ())) + len(net["hidden_sizes"]) + 1

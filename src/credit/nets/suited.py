@@ -20,6 +20,25 @@ def no_dropout(net: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"net.keep = {net['keep']}; needs 1, the rule is not defined with dropout"
 
 
+def unmixed(net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Units with a slope of their own, which softmax has not, where the settings of a net are given."""
+    for key in ("hidden", "output") if net is not None else ():
+        if "softmax" in activations(net, key):
+            yield f"net.{key} = 'softmax'; needs another activation, whose units have a slope each"
+
+
+def activations(net: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Names that the settings of a net give as `key`, "hidden" or "output"."""
+    given = net.get(key, ())
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def by_jacobian(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """A net whose Jacobian is a product of weights and slopes."""
+    yield from no_dropout(net)
+    yield from unmixed(net)
+
+
 def lists(group: Mapping[str, Any], place: str, keys: Sequence[str], net: Mapping[str, Any] | None) -> Iterator[str]:
     """One value for each block but one, where a hyperparameter of `keys` is a list. place: name of their group."""
     blocks = 0 if net is None else n_blocks(net) - 1

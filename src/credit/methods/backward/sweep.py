@@ -11,12 +11,6 @@ from credit.nets.base import Net, Trace
 from credit.numerics.trees import Params
 
 
-def check_masks(net: Net, masks: str, name: str) -> None:
-    """Raise ValueError for "after_sweep" with dropout on a conv net, where masks do not fit the deltas."""
-    if masks == "after_sweep" and net.kind != "dense" and net.keep < 1:
-        raise ValueError(f"{name}.masks = 'after_sweep'; is defined for dense nets only, this is a {net.kind} net")
-
-
 def sweep(
     net: Net, trace: Trace, error: Tensor, weights: Mapping[str, Tensor] | None = None, masks: str = "in_sweep"
 ) -> tuple[Params, list[Tensor | None]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from credit.nets.suited import no_dropout
+from credit.nets.suited import activations, by_jacobian
 
 Values = Mapping[str, Any]
 
 
 def shared(values: Values, net: Values | None) -> Iterator[str]:
     """Of all rules: forms of the feedback phase, and the solver for the output of the net."""
-    yield from no_dropout(net)
+    yield from by_jacobian(values, net)
     learns = values["feedback"]
     plain = (learns["instant_transmission"] or learns["instant_system"]) and not values["absolute"]
     if learns["form"] != "simulation" and not (plain and learns["rule"] == "controller"):
@@ -20,8 +20,22 @@ def shared(values: Values, net: Values | None) -> Iterator[str]:
             f"feedback.form = {learns['form']!r}; needs feedback.rule 'controller', feedback.instant_transmission and "
             "absolute false"
         )
+    yield from _without_effect(learns)
+    if net is not None and "step" in (*activations(net, "hidden"), *activations(net, "output")):
+        for key, form in (("form", values.get("form", "simulation")), ("feedback.form", learns["form"])):
+            if form != "simulation":
+                yield f"{key} = {form!r}; needs activations that are continuous, not 'step'"
     if net is not None and values["solver"] == "woodbury" and not (net["output"] == "linear" and net["hidden_sizes"]):
         yield "solver = 'woodbury'; needs a net with hidden layers and net.output 'linear'"
+
+
+def _without_effect(learns: Values) -> Iterator[str]:
+    if learns["rule"] != "controller" and learns["sigma_output"] is not None:
+        yield f"feedback.sigma_output = {learns['sigma_output']}; needs feedback.rule 'controller'"
+    if learns["homeostatic_norm"] is not None and not learns["homeostatic"]:
+        yield f"feedback.homeostatic_norm = {learns['homeostatic_norm']}; needs feedback.homeostatic true"
+    if len(learns["betas"]) != 2:
+        yield f"feedback.betas = {list(learns['betas'])}; needs two values"
 
 
 def of_dfc(values: Values, net: Values | None) -> Iterator[str]:

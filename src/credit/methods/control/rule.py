@@ -113,14 +113,6 @@ class DeepFeedbackControl(Method):
             result.append(given[str(i)])
         return result
 
-    def check_net(self, net: Net) -> None:
-        """Raise ValueError for nets that are not dense, and for dropout, with which no steady state is defined."""
-        super().check_net(net)
-        if net.keep < 1:
-            raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
-        if self.solver == "woodbury" and not (len(net) > 1 and net.blocks[-1].activation == "linear"):
-            raise ConfigError(f"{self.name}.solver = 'woodbury'; needs a net with hidden layers and a linear output")
-
     # ---- forward weights
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:

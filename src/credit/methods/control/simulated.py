@@ -64,7 +64,7 @@ class Dynamic(DeepFeedbackControl):
         if self.efficient and self.controller.instant:
             # Published quirk: the first error is measured from the output of the batch's first sample.
             start = delta + frame.act[-1] - frame.act[-1][..., :1, :]
-        return converged(error, control, frame.act[-1], start, self.alpha, self.epsilon)
+        return converged(error, control, frame.act[-1], start, self.constants().steady_leak(), self.epsilon)
 
     def settle(self, frame: Deviation, last: Snapshot) -> Settled:
         """The state at the end of a simulation, with the base recomputed from the rates, as published."""

@@ -22,7 +22,9 @@ def options(scheme: str | Mapping[str, Any], where: str) -> tuple[str, dict[str,
 
 
 def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
-    """Leaks of the initial feedback that do not fit the net."""
+    """Leaks of the initial feedback that do not fit the net, and limits of the descent."""
+    if values["ssa_min_steps"] > values["ssa_steps"]:
+        yield f"ssa_min_steps = {values['ssa_min_steps']}; must be at most ssa_steps = {values['ssa_steps']}"
     name, given = options(values["feedback"], "feedback")
     leak = given.get("leak")
     blocks = 0 if net is None else names.n_blocks(net) - 1
@@ -30,10 +32,17 @@ def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Itera
         yield f"feedback.leak = {list(leak)}; must hold one number for each block but the first, {blocks}"
 
 
-def of_sdi(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
-    """Of `sdi`."""
+def of_di(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of `di`."""
     yield from exclusive(values, net)
     yield from suited.hidden(net)
+
+
+def of_sdi(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of `sdi`."""
+    yield from of_di(values, net)
     if net is not None and values["dynamics"] == "linearized":
-        used = [net["hidden"]] if isinstance(net["hidden"], str) else net["hidden"]
+        used = suited.activations(net, "hidden")
         yield from (f"dynamics = 'linearized'; divides by the slope, which is 0 for {h}" for h in used if h in FLAT)
+        if "softmax" in used:
+            yield "dynamics = 'linearized'; divides by the slope of every unit, which softmax has not"

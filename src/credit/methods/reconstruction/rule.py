@@ -73,15 +73,6 @@ class DifferenceReconstruction(Method):
             }
         return {"feedback": state}
 
-    def check_net(self, net: Net) -> None:
-        """Raises ConfigError for nets of one layer, dropout, and iterations that do not fit the number of layers."""
-        super().check_net(net)
-        if net.keep < 1:
-            raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
-        if len(net) < 2:
-            raise ConfigError(f"method {self.name} needs a net with hidden layers")
-        self.feedback.steps(len(self.maps(net)), self.name)
-
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerGroup:
         """`settings` for the forward weights; "feedback" for all feedback weights together, at a constant rate."""
         own = super().optimizer(net, params, state, settings)

@@ -101,16 +101,6 @@ class TargetPropagation(Method):
             state[str(i)] = {n: p.to(net.like(params)).contiguous().clone() for n, p in drawn.items()}
         return {"feedback": state}
 
-    def check_net(self, net: Net) -> None:
-        """Raises ConfigError for nets of one block, dropout, and lists that do not fit the number of blocks."""
-        super().check_net(net)
-        if net.keep < 1:
-            raise ConfigError(f"method {self.name} is not defined with dropout; net.keep = {net.keep} must be 1")
-        if len(net) < 2:
-            raise ConfigError(f"method {self.name} needs a net with hidden layers")
-        for key in ("iterations", "sigma", "lr"):
-            self.feedback.by_block(key, len(net) - 1, self.name)
-
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerGroup:
         """`settings` for the forward weights; "feedback" for the feedback blocks, at constant rates."""
         own = super().optimizer(net, params, state, settings)
