@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -122,7 +123,9 @@ def test_another_address_of_a_data_set_reruns_no_training(project: Checkout):
 
 def test_a_new_choice_of_the_search_reruns_the_training_that_uses_it(project: Checkout):
     choice = project.path("runs/cross/images/digits/fa/choice.json")
-    choice.write_text(choice.read_text(encoding="utf-8").replace("0.001", "0.002"), encoding="utf-8")
+    content = json.loads(choice.read_text(encoding="utf-8"))
+    content["choice"]["train.optimizer.lr"] = 0.002
+    choice.write_text(json.dumps(content), encoding="utf-8")
     assert project.planned() == images("fa", search=False) | AFTER_IMAGES
 
 
