@@ -174,12 +174,17 @@ def test_a_probe_that_a_method_does_not_have_is_refused(tmp_path):
             {"probe": "alignment", "on": "evaluate"},
             r"probes\[0\]: alignment is not defined for bp; it measures: pep",
         ),
+        (
+            {"probe": "controller_stability", "alpha": 0.1},
+            r"probes\[0\]: controller_stability\.k_p is missing; dfc_ssa has none, the probe must give it",
+        ),
         ({"probe": "weight_norm", "layers": [3]}, r"probes\[0\]: weight_norm\.layers = \[3\]; there is no layer 3"),
     ):
         folder = tmp_path / probe["probe"]
         folder.mkdir()
         with pytest.raises(ConfigError, match=said):
-            Checkout(folder, {"toy/fit": overlay(FIT, {"probes": [probe]})}).workflow()
+            method = {"dfc_ssa": {}} if probe["probe"].startswith("controller") else {"bp": {}}
+            Checkout(folder, {"toy/fit": {**FIT, "methods": method, "probes": [probe]}}).workflow()
 
 
 @pytest.mark.parametrize("scale", ["paper", "quick"])

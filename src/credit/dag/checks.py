@@ -248,14 +248,23 @@ def probe_problems(run: Mapping[str, Any], probe: Mapping[str, Any], uses: Mappi
 
 
 def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mapping[str, Any]) -> Iterator[str]:
-    """What a probe measures must be there: `needs` names the class of its learning rules, `nets` its kinds of nets."""
+    """What a probe measures must be there.
+
+    constants: of its class; `needs` names the class of its learning rules, `nets` its kinds of nets, `of_rule` settings
+    that the rule has where the probe leaves them out.
+    """
     rule, needs = run["rule"]["name"], constants.get("needs")
     if needs and not hyperparameters.inherits(METHODS.module(rule), needs):
         known = [name for name in METHODS.names() if hyperparameters.inherits(METHODS.module(name), needs)]
         yield f"{probe['probe']} is not defined for {rule}; it measures: {', '.join(known)}"
+        return
     kinds = constants.get("nets", (run["net"]["kind"],))
     if run["net"]["kind"] not in kinds:
         yield f"{probe['probe']} is not defined for a {run['net']['kind']} net; it takes: {', '.join(kinds)}"
+    own = run["rule"] | dict(run["rule"].get("controller") or {})
+    for field in constants.get("of_rule", ()):
+        if probe.get(field) is None and own.get(field) is None:
+            yield f"{probe['probe']}.{field} is missing; {rule} has none, the probe must give it"
     layers, known = probe.get("layers") or (), n_blocks(run["net"])
     if wrong := [layer for layer in layers if not 1 <= layer <= known]:
         yield f"{probe['probe']}.layers = {list(layers)}; there is no layer {wrong[0]}, only 1 to {known}"

@@ -77,6 +77,7 @@ class ControllerStability:
         }
     }
     needs: ClassVar[str] = "credit.methods.control.rule.DeepFeedbackControl"
+    of_rule: ClassVar[tuple[str, ...]] = ("alpha", "k_p", "tau")
 
     matrices: tuple[str, ...] = ("A_tilde_I", "A_I", "A_inst", "A_PI")
     masked: bool = False
