@@ -93,11 +93,6 @@ def exclusions(
     return list(getattr(importlib.import_module(owner), function)(values, net))
 
 
-def inherits(module: str, ancestor: str) -> bool:
-    """Whether the part in `module` is of the class `ancestor` (dotted name), or inherits it."""
-    return ancestor in part_of(module, PACKAGE).ancestors
-
-
 def _check(
     known: Mapping[str, Field], values: Mapping[str, Any], where: str, stacked: bool, problems: list[str],
     bare: str | None = None,

@@ -254,8 +254,8 @@ def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mappin
     that the rule has where the probe leaves them out.
     """
     rule, needs = run["rule"]["name"], constants.get("needs")
-    if needs and not hyperparameters.inherits(METHODS.module(rule), needs):
-        known = [name for name in METHODS.names() if hyperparameters.inherits(METHODS.module(name), needs)]
+    if needs and not _inherits(rule, needs):
+        known = [name for name in METHODS.names() if _inherits(name, needs)]
         yield f"{probe['probe']} is not defined for {rule}; it measures: {', '.join(known)}"
         return
     kinds = constants.get("nets", (run["net"]["kind"],))
@@ -268,6 +268,10 @@ def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mappin
     layers, known = probe.get("layers") or (), n_blocks(run["net"])
     if wrong := [layer for layer in layers if not 1 <= layer <= known]:
         yield f"{probe['probe']}.layers = {list(layers)}; there is no layer {wrong[0]}, only 1 to {known}"
+
+
+def _inherits(rule: str, ancestor: str) -> bool:
+    return ancestor in hyperparameters.part_of(METHODS.module(rule), hyperparameters.PACKAGE).ancestors
 
 
 def _reference_problems(field: str, probe: Mapping[str, Any], net: Mapping[str, Any]) -> Iterator[str]:
