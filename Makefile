@@ -33,7 +33,7 @@ demo: $(VENV)/.complete
 	snakemake --cores all --configfile config/quick.yaml --report results/quick/report.html -- all
 	@echo
 	@echo "Done. Open:"
-	@ls results/quick/report.html results/quick/figures/*.png results/quick/tables/*/*.md | sed 's/^/  /'
+	@ls results/quick/report.html results/quick/figures/*.png results/quick/figures/*/*.png results/quick/tables/*/*.md | sed 's/^/  /'
 
 test: $(VENV)/.complete
 	pytest -q -n 2 --dist worksteal

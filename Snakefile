@@ -1,4 +1,4 @@
-# credit: five papers on credit assignment without backpropagation, from data sets to figures.
+# credit: papers on credit assignment without backpropagation, from data sets to figures.
 #
 #   snakemake --cores all all                          everything, as published
 #   snakemake --cores all --configfile config/quick.yaml -- all  everything in minutes, results/quick/

@@ -13,6 +13,7 @@ from small_checkout import FIT, Checkout
 
 import credit
 from credit.config import hyperparameters
+from credit.config.fields import plain
 from credit.config.parts import METHODS
 from credit.errors import ConfigError
 from tests.conftest import dfc_hyper, small_batch, small_net
@@ -172,7 +173,7 @@ def test_a_rule_trains_a_net_or_refuses_it_and_the_configuration_agrees(name):
     module, rule = METHODS.module(name), credit.method(name)
     for settings_ in nets():
         net = built(settings_)
-        excluded = hyperparameters.exclusions(module, hyperparameters.plain(rule), settings_)
+        excluded = hyperparameters.exclusions(module, plain(rule), settings_)
         planned = settings_["kind"] not in rule.nets or excluded
         try:
             rule.check_net(net)

@@ -164,6 +164,12 @@ def check_members(part: Any, members: int) -> None:
             check_members(value, members)
 
 
+def plain(part: Any) -> dict[str, Any]:
+    """The hyperparameters of an instance of a part, its groups as mappings."""
+    values = {f.name: getattr(part, f.name) for f in dataclass_fields(part)}
+    return {k: plain(v) if is_dataclass(v) else v for k, v in values.items()}
+
+
 @dataclass(frozen=True)
 class Field:
     """A hyperparameter: its alternatives, and its default (REQUIRED if it has none). optional: may be None."""

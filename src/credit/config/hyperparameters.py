@@ -135,12 +135,6 @@ def _spelled(known: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str,
     return result
 
 
-def plain(part: Any) -> dict[str, Any]:
-    """The hyperparameters of an instance of a part, its groups as mappings."""
-    values = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    return {k: plain(v) if dataclasses.is_dataclass(v) else v for k, v in values.items()}
-
-
 def instances(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Checked `values` of the part, its groups as instances of their dataclasses."""
     groups = {f.name: type(f.default) for f in dataclasses.fields(part) if dataclasses.is_dataclass(f.default)}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from credit.config import hyperparameters
-from credit.config.fields import check_members
+from credit.config.fields import check_members, plain
 from credit.config.parts import METHODS
 from credit.errors import ConfigError
 from credit.methods.fast import Fast, Result
@@ -147,7 +147,7 @@ class Method:
             raise ConfigError(
                 f"method {self.name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}"
             )
-        found = hyperparameters.exclusions(type(self).__module__, hyperparameters.plain(self), net.settings)
+        found = hyperparameters.exclusions(type(self).__module__, plain(self), net.settings)
         if found:
             lines = (f"method {self.name}: {p}" if p.startswith("net.") else f"{self.name}.{p}" for p in found)
             raise ConfigError("\n".join(lines))
