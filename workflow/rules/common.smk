@@ -28,7 +28,8 @@ from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
 try:
     # A module is handed a part of the configuration, or none
-    WORKFLOW = Workflow(overlay(read_yaml(CONFIG / "config.yaml"), config), CHECKOUT, CONFIG)
+    settings = overlay(read_yaml(CONFIG / "config.yaml"), config)
+    WORKFLOW = Workflow(settings, CHECKOUT, CONFIG, job=not workflow.is_main_process)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

@@ -271,7 +271,7 @@ def unsuited(run: Mapping[str, Any], probe: Mapping[str, Any], constants: Mappin
 
 
 def _inherits(rule: str, ancestor: str) -> bool:
-    return ancestor in hyperparameters.part_of(METHODS.module(rule), hyperparameters.PACKAGE).ancestors
+    return ancestor in hyperparameters.part_of(METHODS.module(rule), hyperparameters.PACKAGE, None).ancestors
 
 
 def _reference_problems(field: str, probe: Mapping[str, Any], net: Mapping[str, Any]) -> Iterator[str]:

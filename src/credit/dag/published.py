@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from credit.dag.checks import RECORDED
 from credit.dag.experiment import Experiment
 from credit.data import catalog
 from credit.errors import nearest, one_of
+
+LOOKED_AT = 200  # lines of a file of curves
 
 
 class Names(NamedTuple):
@@ -96,7 +99,8 @@ def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
 
 
 def _curves(path: Path) -> Iterator[str]:
-    lines = list(_lines(path))
+    """What is wrong with the beginning of a file of curves, which may be long."""
+    lines = list(islice(_lines(path), LOOKED_AT))
     lacking = [name for name in RECORDED if not lines or name not in lines[0][1]]
     if lacking:
         yield f"{path}, line 1: lacks the columns {', '.join(lacking)}"
