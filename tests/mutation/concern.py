@@ -30,7 +30,11 @@ PEPITA = (
     "tests/unit/test_pepita_fused.py",
 )
 RECONSTRUCTION = ("tests/golden/test_reconstruction.py", "tests/unit/test_reconstruction.py")
-TARGETS = ("tests/golden/test_dtp.py", "tests/unit/test_target_propagation.py")
+TARGETS = (
+    "tests/golden/test_dtp.py",
+    "tests/unit/test_target_propagation.py",
+    "tests/unit/test_target_fused.py",
+)
 FILES = {
     **dict.fromkeys(("bp", "fa"), (*BASELINES, "tests/unit/test_online.py", "tests/golden/test_pepita.py")),
     **dict.fromkeys(("dfa", "drtp", "shallow"), (*BASELINES, "tests/golden/test_dfc.py")),

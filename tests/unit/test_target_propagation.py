@@ -261,3 +261,9 @@ def test_the_momentum_of_the_feedback_weights_lasts_from_batch_to_batch_and_thro
     two = rule.update(net, kept[0], again, kept[1], small_batch(net, 3, stream="next"), others)
     for a, b in ((one[0], two[0]), (one[2]["feedback"], two[2]["feedback"])):
         assert all(torch.equal(a[i][n], b[i][n]) for i in a for n in a[i])
+
+
+def test_the_parallel_form_learns_with_the_published_settings():
+    settings = credit.method("pldrl").feedback.optimizer_settings(2, "pldrl")
+    assert settings == {"name": "adam", "lr": {"1": 3e-4, "2": 3e-4}, "weight_decay": 1e-4}
+    assert (credit.method("pldrl").feedback.samples, credit.method("pldrl").feedback.iterations) == (10, 1)
