@@ -18,7 +18,7 @@ STEP, ALPHA = 0.5, 0.01  # of all recordings but the loops
 RULES = {"ss": "dfc_ss", "dfc": "dfc", "ssa": "dfc_ssa"}
 WAYS = {  # of simulating: by which engine, in absolute values or deviations, and where in a stack
     "plain": ("plain", False, None), "absolute": ("plain", True, None), "small": ("small", False, None),
-    "large": ("large", False, None), "plain-second": ("plain", False, 1), "small-first": ("small", False, 0),
+    "large": ("large", False, None), "plain-first": ("plain", False, 0), "small-second": ("small", False, 1),
     "large-second": ("large", False, 1),
 }  # fmt: skip
 if READING:

@@ -46,7 +46,7 @@ FILES = {
     **dict.fromkeys(("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl"), RECONSTRUCTION),
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
 }
-NAMES_ONLY = ("dtp", "ldrl", "tp")  # their files name what their wing has, and hold nothing to be wrong
+NAMES_ONLY = ("dtp", "tp")  # their files name what their wing has, and hold nothing to be wrong
 WINGS = {  # machinery that several rules share: its tests, and the rules whose contract is tested
     "backward": ((*BASELINES, "tests/unit/test_pepita.py"), ("bp", "fa", "dfa", "drtp")),
     "control": (DFC, ("dfc", "dfc_ss", "dfc_ssa")),
