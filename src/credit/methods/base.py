@@ -147,7 +147,8 @@ class Method:
             raise ConfigError(
                 f"method {self.name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}"
             )
-        found = hyperparameters.exclusions(type(self).__module__, plain(self), net.settings)
+        known = next(c.__module__ for c in type(self).__mro__ if c.__module__.startswith("credit."))
+        found = hyperparameters.exclusions(known, plain(self), net.settings)
         if found:
             lines = (f"method {self.name}: {p}" if p.startswith("net.") else f"{self.name}.{p}" for p in found)
             raise ConfigError("\n".join(lines))
