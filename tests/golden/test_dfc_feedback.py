@@ -99,9 +99,8 @@ def test_a_step_of_the_feedback_weights(data, phase, frozen, optimizer, place):
     )
     opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
     if phase == "homeostatic":
-        plain = dataclasses.replace(
-            rule, feedback=dataclasses.replace(rule.feedback, homeostatic=False, decay=data["opt_feedback_wd"].item())
-        )
+        decay = {"homeostatic": False, "homeostatic_norm": None, "decay": data["opt_feedback_wd"].item()}
+        plain = dataclasses.replace(rule, feedback=dataclasses.replace(rule.feedback, **decay))
         opt = plain.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
     start = copy.deepcopy(state["feedback"])
     rule.feedback_pass(net, params, opt, state, batch_of(data, place), noise)
