@@ -181,7 +181,7 @@ def test_fields_are_read_once_and_cannot_be_changed(toy):
         ("(Root)", "(base.Root)", r"base\.Root: name a base class plainly"),
         ("toy.base import Base", "toy.base import Bass", r"base\.py: no class Bass"),
         ("toy.base import", "toy.none import", r"none\.py: cannot be read: No such file"),
-        ("steps: Annotated[int, ", "steps: Annotated[list, ", r"list: a hyperparameter must be float, int"),
+        ("steps: Annotated[int, ", "steps: Annotated[set, ", r"set: a hyperparameter must be float, int"),
         ('">= 1"', '"at least 1"', r"part\.py, line 21: .*bounds 'at least 1'; must look like '> 0'"),
         ('">= 1"', '">= 1", "< 9"', r"give one text with the bounds"),
         ("steps: Annotated[int, \">= 1\"] = 10", "steps: int = 2 * 5", r"2 \* 5: the default .* must be a literal"),

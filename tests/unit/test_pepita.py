@@ -326,7 +326,7 @@ def test_a_variant_refuses_the_other_kind_of_net(name, kind):
 
 @pytest.mark.parametrize("name", ["bp", "fa"])
 def test_masks_after_the_sweep_are_refused_on_a_conv_net_with_dropout(name):
-    with pytest.raises(ValueError, match="defined for dense nets only"):
+    with pytest.raises(ValueError, match="needs a dense net"):
         credit.method(name, masks="after_sweep").check_net(net_of("conv", 0.5))
     credit.method(name, masks="after_sweep").check_net(net_of("conv", 1.0))
 

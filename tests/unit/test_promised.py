@@ -123,7 +123,7 @@ def test_narrowing_from_the_command_line_makes_no_mistake_of_it(tmp_path):
 
 
 def test_the_figure_that_is_left_out_is_checked_too(tmp_path):
-    checkout = Checkout(tmp_path, {"toy/fit": FIT, "toy/other": overlay(FIT, {**figure(metrics=["x"]), "tables": {}})})
+    checkout = Checkout(tmp_path, {"toy/fit": FIT, "toys/other": overlay(FIT, {**figure(metrics=["x"]), "tables": {}})})
     with pytest.raises(ConfigError, match=r"other\.yaml: figures\.curves\.options\.metrics = 'x'"):
         checkout.workflow(experiments="fit")
 
