@@ -259,3 +259,24 @@ def test_numbers_can_be_the_lines_of_the_readable_table():
     assert text.splitlines()[4] == "| training loss | 2.50 ± 0.71 (2) | 2.50 ± 0.71 (2) |"
     with pytest.raises(ConfigError, match="two of: method, dataset, metric"):
         matrix(summary, "t", {"rows": "metric", "columns": "metric"}, {})
+
+
+def test_kinds_of_a_value_with_one_name_say_for_which_rows_each_is_meant():
+    summary = pd.DataFrame(
+        [{"method": "bp", "dataset": "mnist", "metric": "slowness", "mean": 0.1, "sd": 0.1, "n": 2, "diverged": 0}]
+    ).assign(data_verified=True)
+    kinds = [
+        {"points": 60, "where": {"experiment": "fc", "dataset": ["mnist", "cifar10"]}},
+        {"points": 60, "chance": 0.01, "where": {"experiment": "fc", "dataset": "cifar100"}},
+        {"points": 10, "where": {"experiment": "conv", "dataset": ["mnist", "cifar10", "cifar100"]}},
+    ]
+
+    def notes(some):
+        options = {"select": "slowness", "name": "slowness", "values": some}
+        return [line for line in matrix(summary, "t", options, {}).splitlines() if line.startswith("- Slow")]
+
+    assert notes(kinds) == [
+        "- Slowness of single runs: fit to the first 60 points of 1 - test_error (experiment fc).",
+        "- Slowness of single runs: fit to the first 10 points of 1 - test_error (experiment conv).",
+    ]
+    assert notes(kinds[:2]) == ["- Slowness of single runs: fit to the first 60 points of 1 - test_error."]

@@ -79,7 +79,7 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
     missing = [value.label for value in wanted if value.label not in recorded]
     notes = [f"Recorded by no run: {', '.join(dict.fromkeys(missing))}."] if missing else []
     notes += [
-        *dict.fromkeys(_describe(value) for value in wanted if value.label in recorded),
+        *_descriptions([value for value in wanted if value.label in recorded]),
         "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():
@@ -87,6 +87,28 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
     if unverified:
         notes.append("† made from a copy of the data whose checksum is not the published one.")
     return [f"- {note}" for note in notes]
+
+
+def _descriptions(wanted: list[Value]) -> list[str]:
+    """A sentence for each kind of value; where kinds share a name, it says for which rows each is meant."""
+    kinds: dict[str, dict[str, list[Value]]] = {}
+    for value in wanted:
+        kinds.setdefault(value.label, {}).setdefault(_describe(value), []).append(value)
+    notes: dict[str, None] = {}
+    for sentences in kinds.values():
+        rows = {sentence: _rows(alike) for sentence, alike in sentences.items()}
+        for sentence, mine in rows.items():
+            apart = [c for c in mine if any(other.get(c) != mine[c] for other in rows.values())]
+            of = "; ".join(f"{column} {', '.join(mine[column])}" for column in apart)
+            notes[f"{sentence[:-1]} ({of})." if of else sentence] = None
+    return list(notes)
+
+
+def _rows(values: list[Value]) -> dict[str, list[str]]:
+    """{column: what it may be}, of the columns that all of these values limit."""
+    limits = [{c: v if isinstance(v, list | tuple) else [v] for c, v in value.where.items()} for value in values]
+    shared = [column for column in limits[0] if all(column in limit for limit in limits)]
+    return {column: list(dict.fromkeys(str(v) for limit in limits for v in limit[column])) for column in shared}
 
 
 def _describe(value: Value) -> str:
