@@ -61,12 +61,16 @@ def two(**other):
 
 
 def test_two_artefacts_of_one_name_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"other.yaml: figures.curves: another figure has this name"):
+    with pytest.raises(
+        ConfigError, match=r"other.yaml: figures.curves: another figure has this name, in .*toy/fit.yaml"
+    ):
         Checkout(tmp_path, two(figures={"curves": {}})).workflow()
 
 
 def test_a_table_may_not_be_called_like_an_experiment(tmp_path):
-    with pytest.raises(ConfigError, match=r"other.yaml: tables.fit: another table has this name"):
+    with pytest.raises(
+        ConfigError, match=r"other.yaml: tables.fit: another table has this name, that of the records of toy/fit"
+    ):
         Checkout(tmp_path, two(tables={"fit": {}})).workflow()
 
 

@@ -54,8 +54,10 @@ def artefacts(kind: str, everything: Mapping[str, Experiment], chosen: Container
             for other in needed:
                 if other not in everything:
                     raise ConfigError(one_of(f"{where}.experiments", other, everything))
-            if name in found or (kind == "tables" and f"{experiment.paper}/{short}" in everything):
-                raise ConfigError(f"{where}: another {kind[:-1]} has this name")
+            if name in found:
+                raise ConfigError(f"{where}: another {kind[:-1]} has this name, in {found[name].path}")
+            if kind == "tables" and (records := f"{experiment.paper}/{short}") in everything:
+                raise ConfigError(f"{where}: another table has this name, that of the records of {records}")
             present = tuple(n for n in needed if n in chosen)
             found[name] = Artefact(kind[:-1], name, experiment.paper, entry, present, experiment.path)
     return {name: artefact for name, artefact in found.items() if artefact.experiments}
