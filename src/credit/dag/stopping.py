@@ -21,16 +21,25 @@ def mark_call() -> None:
 
 
 class Stop:
-    """Whether this call was asked to stop, by Ctrl-C or by SIGTERM; Snakemake treats both as before."""
+    """Whether this call was asked to stop, by Ctrl-C, SIGTERM or SIGHUP (the terminal was closed).
+
+    Snakemake treats the first Ctrl-C and SIGTERM as before. It knows no SIGHUP, which would end it with its lock left
+    behind: that counts as SIGTERM, unless it is ignored (`nohup`). A second Ctrl-C is for the jobs, which get it from
+    the terminal: in the midst of ending, Snakemake would break off with a screen of tracebacks. The third reaches it.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._interrupts = 0
 
     def watch(self) -> None:
         """Look at the signals from now on. Snakemake has set its own handlers by then."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            end = signal.getsignal(signal.SIGTERM)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 before = signal.getsignal(number)
+                if number == signal.SIGHUP and before == signal.SIG_DFL:
+                    before = end
                 if callable(before):
                     signal.signal(number, self._noting(before))
 
@@ -38,7 +47,9 @@ class Stop:
         def note(number: int, frame: Any) -> None:
             self.requested = True
             _hide_failures()
-            before(number, frame)
+            self._interrupts += number == signal.SIGINT
+            if number != signal.SIGINT or self._interrupts != 2:
+                before(number, frame)
 
         return note
 
