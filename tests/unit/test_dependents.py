@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from credit.config import hyperparameters
 from credit.config.files import read_yaml
 from credit.config.parts import METHODS, REGISTRIES, code_roots
 from credit.dag.targets import Workflow
@@ -120,3 +121,15 @@ def test_an_edit_in_the_steady_state_trains_dfc_anew_and_what_measures_with_it(c
     assert again == expected
     assert {cells[key][0]["rule"]["name"] for key in again} == DFC  # nobody else is measured with it at present
     assert len(again) == 56  # of 193 pairs of method and experiment; an experiment with DFC adds to both
+
+
+@pytest.mark.parametrize("reference", ["bp", "mn", "gn"])
+def test_what_a_reference_excludes_belongs_to_the_code_of_whatever_is_measured_with_it(cells, reference):
+    name = hyperparameters.constants(METHODS.module(reference))["excludes"].rpartition(".")[0]
+    measured = [
+        modules
+        for spec, modules in cells.values()
+        if any(probe.get("reference") == reference for probe in spec["probes"])
+    ]
+    assert measured
+    assert all(name in modules for modules in measured)

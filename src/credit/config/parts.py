@@ -42,11 +42,10 @@ def part_modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     found = {module for module, _ in parts}
     for module, settings in parts:
         known, constants = hyperparameters.fields(module), hyperparameters.constants(module)
-        if "excludes" in constants:
-            found.add(constants["excludes"].rpartition(".")[0])
         for field, kind in constants.get("uses", {}).items():
             found.add(REGISTRIES[kind].module(settings.get(field, known[field].default)))
-    return tuple(sorted(found))
+    excludes = (hyperparameters.constants(module).get("excludes") for module in found)
+    return tuple(sorted(found | {name.rpartition(".")[0] for name in excludes if name}))
 
 
 def code_roots(spec: Mapping[str, Any], script: str | Path) -> tuple[str, ...]:
