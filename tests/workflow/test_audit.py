@@ -45,6 +45,8 @@ def test_an_undeclared_import_fails_its_jobs_while_others_go_on(project: Checkou
 
 
 def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts_anew(long: Checkout):
+    result = long.path(min(teacher("fa")))
+    before = result.read_bytes()
     process = long.start(*snakemake("--cores", "2", TABLE))
     wait_for(lambda: checkpoints(long), process)
     long.change_code("src/credit/methods/fa.py")
@@ -52,11 +54,11 @@ def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts
     assert process.returncode != 0
     assert "error: source was edited while the job ran: credit.methods.fa;" in text
     assert "Traceback" not in text
-    assert not long.path(min(teacher("fa"))).exists()
+    assert result.read_bytes() == before  # what was there stays until it is made anew
     assert long.path(min(teacher("bp"))).exists()
     long.make(TABLE)
+    assert result.read_bytes() != before
     assert "resumed" not in long.path("logs/train/cross/teacher/teacher/fa/shard0.log").read_text(encoding="utf-8")
-    assert long.path(min(teacher("fa"))).exists()
     assert long.planned(TABLE) == set()
 
 
@@ -91,7 +93,8 @@ def test_why_tells_of_a_figures_own_code_and_of_what_is_below_it(project: Checko
     assert project.credit("why", figure).text == "up to date\n"
 
 
-def test_a_figure_whose_code_is_not_declared_is_not_kept(project: Checkout):
+def test_a_figure_whose_code_is_not_declared_is_not_made(project: Checkout):
+    before = project.path("figures/fig1.pdf").read_bytes()
     (project.root / "src/credit/figures/_hidden.py").write_text("WIDTH = 1.0\n", encoding="utf-8")
     module = "src/credit/figures/cross/fig1.py"
     project.edit(
@@ -102,7 +105,8 @@ def test_a_figure_whose_code_is_not_declared_is_not_kept(project: Checkout):
     done = project.snakemake("--cores", "1", "all")
     assert done.status != 0
     assert "error: undeclared code dependency: credit.figures._hidden was loaded" in done.text
-    assert not project.path("figures/fig1.pdf").exists()
+    assert project.path("figures/fig1.pdf").read_bytes() == before
+    assert "figures/fig1.pdf" in project.planned()
 
 
 def test_a_missing_record_is_made_again_with_its_table(project: Checkout):

@@ -53,7 +53,7 @@ def trainings(process: subprocess.Popen) -> list[psutil.Process]:
             command = child.cmdline()
         except psutil.NoSuchProcess:
             continue
-        if any(Path(part).name == "train.py" for part in command[1:2]):
+        if any(Path(part).name == "train.py" for part in command[1:4]):  # behind options of Python
             found.append(child)
     return found
 
