@@ -42,6 +42,8 @@ def toy(tmp_path):
 @pytest.fixture
 def importable(toy, monkeypatch):
     """The toy package, importable, and forgotten afterwards."""
+    for name in [n for n in sys.modules if n.partition(".")[0] == "toy"]:  # of another test
+        del sys.modules[name]
     monkeypatch.syspath_prepend(toy)
     importlib.invalidate_caches()
     yield toy

@@ -88,9 +88,10 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             axes = next(places)
             _draw_panel(axes, panel, rows, {m: looks[m] for m in group}, o["window"])
             axes.set_title(panel.title if number == 0 else "")
-    for axes in places:
+    unused = list(places)
+    for axes in unused:
         axes.remove()
-    figure.align_ylabels(grid)
+    figure.align_ylabels([axes for axes in grid.flat if axes not in unused])
     drawn = [looks[m] for m in looks if any(m in group for group in groups)]
     style.legend_below(figure, style.method_handles(drawn), rows)
     return figure
