@@ -53,6 +53,16 @@ def test_limits_widen_rather_than_hide_a_curve():
     assert drawn.max() <= high
 
 
+def test_places_without_a_panel_are_not_aligned_with_the_others(monkeypatch):
+    """Where a removed one is, matplotlib stops or not, as the order of its memory is."""
+    aligned = []
+    monkeypatch.setattr(panels.Figure, "align_ylabels", lambda figure, axes: aligned.extend(np.ravel(axes)))
+    options = {"panels": [{"metric": "condition2"}] * 5, "columns": 3, "rules": RULES}
+    figure = panels.draw(measured(), options)
+    assert len(figure.axes) == 5
+    assert aligned == figure.axes
+
+
 def test_a_group_of_methods_gets_a_line_of_panels():
     chosen = [{"metric": "condition2"}, {"metric": "angle_mn"}]
     options = {"panels": chosen, "groups": [["dfc", "dfc-fixed"], ["dfa"], ["gn"]], "rules": RULES}
