@@ -260,11 +260,13 @@ def test_a_cifar_archive_that_was_packed_again_is_known_by_its_files(tmp_path, m
 
 
 PAGES = (
-    b"<!DOCTYPE html>\n<html><title>Log in</title></html>", b"\xef\xbb\xbf  \n<HTML>", b'{"error": "no token"}', b""
+    b"<!DOCTYPE html>\n<html><title>Log in</title></html>", b"\xef\xbb\xbf  \n<HTML>", b'{"error": "no token"}', b"",
+    gzip.compress(b"<!DOCTYPE html>\n<html><title>Log in</title></html>", mtime=0),
+    gzip.compress(b'{"error": "no token"}', mtime=0),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=range(len(PAGES)))
 def test_a_page_in_place_of_a_file_is_named_and_the_next_source_is_tried(tmp_path, serve, monkeypatch, page):
     entry = originals.mnist(tmp_path / "mirror")
     good = tmp_path / "mirror/mnist" / IMAGES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tarfile
 from pathlib import Path
@@ -32,6 +33,8 @@ def facts(entry: Entry, file: File, path: Path, label: str) -> dict:
     size = path.stat().st_size
     with path.open("rb") as opened:
         _check_beginning(opened.read(1024))
+    with contextlib.suppress(*DAMAGED), unpacked(path) as content:  # a server may pack its pages
+        _check_beginning(content.read(1024))
     sha256 = checksum(path)
     found = {"bytes": size, "sha256": sha256}
     if file.bytes in (None, size) and _named(file, path, sha256):
