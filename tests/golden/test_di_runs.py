@@ -6,7 +6,6 @@ Every run is repeated alone and as either member of a stack, whose other member 
 from __future__ import annotations
 
 import dataclasses
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +20,7 @@ from credit.probes.inversion_angles import InversionAngles
 from credit.tasks.images import Images, Reconstruction
 from credit.tasks.supervised import Split
 from credit.training.learner import Learner
+from tests.conftest import prepared
 from tests.golden.recordings import READING, Recording, agree, alone, beside, both, moved
 from tests.golden.test_di import load, sources
 
@@ -233,8 +233,7 @@ def test_pixels_are_normalised_as_recorded(tmp_path):
     raw = {part: (d[f"data.X_{part}"].mT * std + mean) for part in ("train", "test")}
     levels = {f"{part}_x": x.round().to(torch.uint8).reshape(-1, 1, 4, 5).numpy() for part, x in raw.items()}
     labels = {f"{part}_y": d[f"data.y_{part}"].numpy().astype(np.uint8) for part in raw}
-    meta = {"name": "recorded", "classes": 10, "scale": 255, "verified": True, "raw": {}}
-    np.savez(tmp_path / "recorded.npz", meta=json.dumps(meta), **levels, **labels)
+    prepared(tmp_path / "recorded.npz", levels | labels)
     context = SimpleNamespace(
         data=tmp_path / "recorded.npz", declared=None, members=1, device="cpu", dtype=torch.float64
     )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from credit.tasks.augment import Augmentation
 from credit.tasks.base import Context
 from credit.tasks.images import Images
 from credit.tasks.supervised import Split
+from tests.conftest import prepared
 
 SEEDS = [3, 8, 3]
 
@@ -71,8 +70,7 @@ def task(tmp_path, rand, **settings):
     generator = np.random.default_rng(0)
     x = generator.integers(0, 255, (30, 1, 6, 6)).astype(np.uint8)
     arrays = {"train_x": x, "train_y": np.arange(30) % 3, "test_x": x[:6], "test_y": np.arange(6) % 3}
-    meta = {"name": "toy", "scale": 255, "verified": True, "raw": {}, "classes": 3}
-    np.savez(tmp_path / "toy.npz", meta=json.dumps(meta), **arrays)
+    prepared(tmp_path / "toy.npz", arrays, classes=3)
     context = Context(rand, len(rand.seeds), torch.device("cpu"), torch.float64, tmp_path / "toy.npz")
     return Images(validation=6, batch_size=10, **settings).build(context)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, put_made, result, searching
 
@@ -15,6 +16,7 @@ from credit.dag import commands
 from credit.errors import ConfigError
 from credit.provenance.files import checksum, write_json, write_text
 from credit.provenance.records import sealed, write_result
+from tests.conftest import prepared
 
 RUN = "results/runs/toy/fit/near/fa/shard0.jsonl"
 SEARCHED = "results/runs/toy/fit/near/bp/shard0.jsonl"
@@ -501,3 +503,19 @@ def test_the_bibtex_of_a_run_goes_to_standard_output(credit):
     assert (code, err) == (0, "")
     keys = [line.partition("{")[2].rstrip(",") for line in lines if line.startswith("@")]
     assert keys == ["lillicrap2016", "molder2021", "paszke2019", "harris2020", "lam2015", "credit"]
+
+
+def test_a_prepared_data_set_whose_labels_were_changed_is_damaged(checkout, credit):
+    x, y = np.zeros((6, 1, 2, 2), np.uint8), np.arange(6, dtype=np.uint8)
+    path = checkout.root / "results/data/toy.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prepared(path, {"train_x": x, "train_y": y, "test_x": x, "test_y": y})
+    assert credit("verify")[0] == 0
+    with np.load(path) as archive:
+        changed = {**archive, "train_y": (y + 1) % 6}
+    np.savez(path, **changed)
+    code, lines, _ = credit("verify")
+    assert code == 1
+    (line,) = (line for line in lines if line.startswith("results/data/toy.npz"))
+    assert "damaged: damaged" not in line
+    assert "train_y: its content was changed after it was prepared" in line

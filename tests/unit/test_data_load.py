@@ -62,6 +62,19 @@ def test_arrays_of_wrong_shape_or_with_pickles_are_refused(digits, tmp_path):
             load(tmp_path / "wrong.npz")
 
 
+@pytest.mark.parametrize("name", ["train_x", "train_y", "test_x", "test_y"])
+def test_an_array_that_was_changed_in_a_whole_file_is_noticed(digits, tmp_path, name):
+    with np.load(digits) as archive:
+        members = dict(archive)
+    members[name] = members[name].copy()
+    members[name].flat[0] ^= 1
+    np.savez(tmp_path / "changed.npz", **members)
+    with pytest.raises(
+        DataError, match=rf"changed\.npz: damaged.* \({name}: its content was changed after it was prepared\)"
+    ):
+        load(tmp_path / "changed.npz")
+
+
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(DataError, match=r"no\.npz: no such file; .*snakemake --cores 1 --force"):
         load(tmp_path / "no.npz")

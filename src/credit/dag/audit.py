@@ -107,6 +107,16 @@ def short(name: str, lines: list[str]) -> list[str]:
     return [f"{name}: {'; '.join(lines[:SHOWN])}{more}"]
 
 
+def verify_data(path: Path) -> Verdict:
+    """Read a prepared data set, and judge it."""
+    from credit.data.load import load  # numpy, which planning does without
+
+    try:
+        return Verdict("good", (), not load(path).verified)
+    except DataError as error:
+        return Verdict("damaged", (str(error).removeprefix(f"{path}: damaged, or "),))
+
+
 def verify(workflow: Workflow, path: Path) -> Verdict:
     """Read a whole result, and judge it."""
     try:

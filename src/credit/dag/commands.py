@@ -21,7 +21,11 @@ from credit.errors import ConfigError, DataError
 from credit.provenance.made import split
 
 GOOD, STALE, ERROR = 0, 1, 2
-RESULTS = "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png"
+RESULTS = (
+    "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png, and "
+    "data/*.npz"
+)
+DATA = ".npz"  # of prepared data sets
 KINDS = ("runs", "tables", "figures")  # folders of results, below results/ or results/SCALE/
 _KEY = re.compile(r"[a-zA-Z_][\w-]*\w$")
 
@@ -172,7 +176,10 @@ def show_verify(present: Present, paths: Sequence[str]) -> int:
     counts = {"good": 0, "stale": 0, "damaged": 0, "unknown": 0}
     unverified = 0
     for file in files:
-        verdict = (made if split(file) else audit).verify(present.of(file), file)
+        if file.suffix == DATA:
+            verdict = audit.verify_data(file)
+        else:
+            verdict = (made if split(file) else audit).verify(present.of(file), file)
         counts[verdict.kind] += 1
         unverified += verdict.unverified
         for line in verdict.lines:
@@ -202,7 +209,7 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
-    return bool(SHARD.search(path.as_posix()) or split(path))
+    return bool(path.suffix == DATA or SHARD.search(path.as_posix()) or split(path))
 
 
 # ---- export, import

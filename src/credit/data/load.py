@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def load(path: str | Path) -> Dataset:
             meta = json.loads(str(archive["meta"]))
             arrays = {name: archive[name] for name in _MEMBERS}  # checks the CRC of each
         _check(arrays)
+        _check_unchanged(arrays, meta["arrays"])
         facts = {key: meta[key] for key in ("name", "scale", "verified", "raw")}
         return Dataset(n_classes=meta["classes"], **facts, **arrays)
     except (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, zipfile.BadZipFile) as e:
@@ -57,6 +59,13 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
             raise ValueError(
                 f"{split}: expected images uint8 (N, C, H, W), found {x.dtype} {x.shape}, labels {y.shape}"
             )
+
+
+def _check_unchanged(arrays: dict[str, np.ndarray], prepared: dict[str, str]) -> None:
+    """The archive's own checksums are those of whoever wrote it last."""
+    for name, array in arrays.items():
+        if hashlib.sha256(np.ascontiguousarray(array)).hexdigest() != prepared[name]:
+            raise ValueError(f"{name}: its content was changed after it was prepared")
 
 
 def _rebuild(path: Path) -> str:

@@ -7,6 +7,7 @@ classes; meta, a JSON string: name, classes, scale (largest grey level), verifie
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import math
 import shutil
@@ -40,7 +41,7 @@ def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
         try:
             batches = FORMATS.load(entry.format).read(entry, folder, scratch, manifest["verified"])
             with whole_file(out, size) as part:
-                _write(part, entry, batches, _meta(entry, manifest))
+                _write(part, entry, batches, manifest)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -59,9 +60,11 @@ def _check_manifest(entry: Entry, folder: Path, manifest: dict) -> None:
             raise DataError(f"{path}: expected sha256 {file['sha256']} as when it was fetched, found {found}; {again}")
 
 
-def _meta(entry: Entry, manifest: dict) -> str:
+def _meta(entry: Entry, manifest: dict, arrays: dict[str, str]) -> str:
+    """What `credit.data.load` reads of the data set. arrays: sha256 of every array, by name."""
     return json.dumps(
         {
+            "arrays": arrays,
             "name": entry.name,
             "classes": entry.classes,
             "scale": getattr(FORMATS.load(entry.format), "SCALE", 255),
@@ -78,25 +81,31 @@ def _checksum(entry: Entry, file: dict) -> str:
     return declared if declared and file["verified"] else file["sha256"]
 
 
-def _write(path: Path, entry: Entry, batches: dict[str, Batches], meta: str) -> None:
+def _write(path: Path, entry: Entry, batches: dict[str, Batches], manifest: dict) -> None:
     """Images pass through one batch at a time: ImageNet does not have to fit into memory."""
+    arrays: dict[str, str] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for split, n in (("train", entry.train), ("test", entry.test)):
             labels: list[np.ndarray] = []
             images = _checked(entry, split, n, batches[split], labels)
-            _member(archive, f"{split}_x", (n, *entry.image), np.dtype(np.uint8), images)
-            _member(archive, f"{split}_y", (n,), labels[0].dtype, labels)
-        text = np.array(meta)
+            arrays[f"{split}_x"] = _member(archive, f"{split}_x", (n, *entry.image), np.dtype(np.uint8), images)
+            arrays[f"{split}_y"] = _member(archive, f"{split}_y", (n,), labels[0].dtype, labels)
+        text = np.array(_meta(entry, manifest, arrays))
         _member(archive, "meta", (), text.dtype, [text])
 
 
-def _member(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: np.dtype, pieces: Iterable[np.ndarray]) -> None:
+def _member(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: np.dtype, pieces: Iterable[np.ndarray]) -> str:
+    """Write an array piece by piece; the sha256 of its numbers."""
+    sha256 = hashlib.sha256()
     info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01: no clock in the bytes
     with archive.open(info, "w", force_zip64=True) as file:
         header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for piece in pieces:
-            file.write(np.ascontiguousarray(piece).data)
+            content = np.ascontiguousarray(piece)
+            sha256.update(content)
+            file.write(content.data)
+    return sha256.hexdigest()
 
 
 def _checked(entry: Entry, split: str, n: int, batches: Batches, labels: list[np.ndarray]) -> Iterator[np.ndarray]:
