@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit.analysis.fidelity import PUBLISHED, VERDICTS, compare, read_published, read_summaries
+from credit.analysis.fidelity import ANCHORS, PUBLISHED, VERDICTS, compare, read_published, read_summaries
 from credit.analysis.summaries import SUMMARY
 from credit.errors import DataError
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def published(tmp_path, *rows):
     path = tmp_path / "published.csv"
     base = {"artefact": "dfc/table1", "dataset": "mnist", "method": "bp", "metric": "test_error", "unit": "%"}
-    pd.DataFrame([{**base, "source": "Table 1", **r} for r in rows], columns=PUBLISHED).to_csv(path, index=False)
+    pd.DataFrame([{**base, "anchor": "printed", "source": "Table 1", **r} for r in rows], columns=PUBLISHED).to_csv(path, index=False)
     return path
 
 
@@ -102,6 +102,7 @@ def test_a_table_without_published_numbers_is_fine(tmp_path):
         ([{"mean": "two"}], "mean = 'two'"),
         ([{"mean": 2.0, "source": ""}], "line 2.*source"),
         ([{"mean": 2.0}, {"mean": 3.0}], "given twice"),
+        ([{"mean": 2.0, "anchor": "print"}], r"line 2: anchor = 'print' \(did you mean 'printed'"),
     ],
 )
 def test_wrong_published_rows_are_refused(tmp_path, rows, message):
@@ -125,6 +126,13 @@ def test_the_published_numbers_of_this_project_are_well_formed():
     numbers = table["mean"].notna() | (table["low"].notna() & table["high"].notna())
     sought = table["source"].str.contains("not found|no published")  # and only then a row may be without numbers
     assert (numbers ^ sought).all()
+    assert ((table["anchor"] == "none") ^ numbers).all()
+
+
+def test_the_report_says_what_a_published_number_is_and_judges_without_it(tmp_path):
+    for anchor in ANCHORS:
+        row = verdict(tmp_path, {"mean": 2.0, "std": 0.1, "anchor": anchor}, {"mean": 2.1})
+        assert (row["anchor"], row["verdict"]) == (anchor, "reproduced")
 
 
 def test_the_script_takes_published_and_found_numbers(tmp_path):

@@ -251,7 +251,7 @@ def test_a_table_of_which_nothing_was_run_is_empty_and_says_so(capsys, tmp_path)
     read = read_summaries([tmp_path / "t.csv"])
     assert "No run has these values" in matrix(read, "T", options, {})
     row = dict.fromkeys(PUBLISHED) | {"artefact": "dfc/t", "dataset": "mnist", "method": "dfc", "metric": "test_error"}
-    write_table(tmp_path / "p.csv", pd.DataFrame([{**row, "mean": 1.0, "source": "there"}]))
+    write_table(tmp_path / "p.csv", pd.DataFrame([{**row, "mean": 1.0, "anchor": "printed", "source": "there"}]))
     assert list(compare(read_published([tmp_path / "p.csv"]), read)["verdict"]) == ["not run"]
 
 

@@ -13,7 +13,7 @@ from credit.data import catalog
 from credit.errors import ConfigError
 
 HEAD = ",".join(PUBLISHED)
-ROW = "toy/table1,near,bp,test_loss,1.5,0.1,,,,,5,100,Table 1"
+ROW = "toy/table1,near,bp,test_loss,1.5,0.1,,,,,5,100,printed,Table 1"
 TABLE = {"tables": {"table1": {"options": {"metric": "test_loss"}}}}
 
 
@@ -28,9 +28,12 @@ def published(root: Path, *lines: str) -> Checkout:
 REFUSED = {
     "columns": ((HEAD.replace("mean,", "average,"), ROW), r"line 1: must hold the columns artefact,dataset,"),
     "empty": (("",), r"line 1: must hold the columns"),
-    "fields": ((HEAD, ROW, ROW + ",more"), r"line 3: holds 14 fields; must hold 13"),
+    "fields": ((HEAD, ROW, ROW + ",more"), r"line 3: holds 15 fields; must hold 14"),
     "number": ((HEAD, ROW.replace("1.5", "1,5".replace(",", ";"))), r"line 2: mean = '1;5'; must be a number or empty"),
     "no source": ((HEAD, ROW.removesuffix("Table 1")), r"line 2: source is empty"),
+    "anchor": ((HEAD, ROW.replace("printed", "print")), r"line 2: anchor = 'print' \(did you mean 'printed'\?\)"),
+    "no anchor": ((HEAD, ROW.replace("printed", "none")), r"line 2: anchor = 'none'; must be what the number is"),
+    "no number": ((HEAD, ROW.replace("1.5,0.1", ",")), r"line 2: anchor = 'printed'; must be 'none', there is no number"),
     "twice": ((HEAD, ROW, "", ROW), r"line 4: toy/table1 near bp test_loss stands in line 2; keep one"),
     "table": ((HEAD, ROW.replace("table1", "tabel1")), r"line 2: artefact = 'toy/tabel1' \(did you mean 'toy/table1'"),
     "data set": ((HEAD, ROW.replace("near", "neer")), r"line 2: dataset = 'neer' \(did you mean 'near'\?\)"),

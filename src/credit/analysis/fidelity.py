@@ -13,6 +13,8 @@ The rule, in this order, with m the reproduced mean:
 
 The published standard deviation is the spread of single runs in the paper; with it as the yardstick a verdict does
 not become harsher with more seeds of ours.
+
+`anchor` says what a published number is, see `credit.analysis.values.ANCHORS`; it decides nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ import pandas as pd
 
 from credit.analysis.summaries import SUMMARY, read_summary
 from credit.analysis.tables import VERIFIED, read_csv
-from credit.analysis.values import KEY, NUMBERS, PUBLISHED
-from credit.errors import DataError
+from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED
+from credit.errors import DataError, one_of
 
 SDS = 2.0
-REPORT = [*KEY, "unit", "published_mean", "published_sd", "published_n", "source", "reproduced_mean"]
-REPORT += ["reproduced_sd", "reproduced_n", "distance_in_published_sd", "verdict", "reason", VERIFIED]
+REPORT = [*KEY, "unit", "published_mean", "published_sd", "published_n", "anchor", "source"]
+REPORT += ["reproduced_mean", "reproduced_sd", "reproduced_n", "distance_in_published_sd", "verdict", "reason", VERIFIED]
 VERDICTS = ("reproduced", "not reproduced", "not run", "not checkable")
 
 
@@ -48,6 +50,9 @@ def read_published(paths: Sequence[str | Path]) -> pd.DataFrame:
             if len(wrong):
                 raise DataError(f"{path}: {column} = {wrong.iloc[0]!r}; must be a number or empty")
             table[column] = numbers.astype(float)
+        for line, row in enumerate(table.to_dict("records"), 2):
+            if row["anchor"] not in ANCHORS:
+                raise DataError(one_of(f"{path}, line {line}: anchor", row["anchor"], ANCHORS))
         unsourced = table.index[table[[*KEY, "source"]].isna().any(axis=1)]
         if len(unsourced):
             raise DataError(f"{path}, line {unsourced[0] + 2}: {', '.join(KEY)} and source must not be empty")
@@ -85,7 +90,7 @@ def compare(published: pd.DataFrame, summaries: pd.DataFrame, scale: str = "pape
         mean = ours["mean"] if ours else np.nan
         rows.append(
             {
-                **{k: paper[k] for k in (*KEY, "unit", "source")},
+                **{k: paper[k] for k in (*KEY, "unit", "anchor", "source")},
                 "published_mean": paper["mean"],
                 "published_sd": paper["std"],
                 "published_n": paper["n"],

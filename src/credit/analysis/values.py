@@ -12,7 +12,10 @@ BEFORE_DECAY = 60  # points of a slowness fit before the published learning rate
 CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
 KEY = ["artefact", "dataset", "method", "metric"]
 NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]  # of a published one
-PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "source"]
+PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "anchor", "source"]
+# What a published number is: printed in the paper; printed there, but read where others quote it; read off a figure of it;
+# kept in what its authors released; measured with their code; or with another implementation. none: no number was found.
+ANCHORS = ("printed", "quoted", "figure", "authors' output", "official run", "own implementation", "none")
 SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
 
 

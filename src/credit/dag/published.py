@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from credit.analysis.values import KEY, NUMBERS, PUBLISHED, values
+from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED, values
 from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
 from credit.dag.checks import RECORDED
@@ -76,10 +76,21 @@ def _numbers(path: Path, names: Names) -> Iterator[str]:
         for name in NUMBERS:
             if row[name] and not _finite(row[name]):
                 yield f"{where}: {name} = {row[name]!r}; must be a number or empty"
+        yield from _anchored(where, row)
         first = seen.setdefault(tuple(row[k] for k in KEY), number)
         if first != number:
             yield f"{where}: {' '.join(row[k] for k in KEY)} stands in line {first}; keep one"
         yield from _known(where, row, names)
+
+
+def _anchored(where: str, row: Mapping[str, str]) -> Iterator[str]:
+    """What a number is must be said, and that there is none where there is none."""
+    anchor, some = row["anchor"], any(row[name] for name in ("mean", "low", "high"))
+    if anchor not in ANCHORS:
+        yield one_of(f"{where}: anchor", anchor, ANCHORS)
+    elif (anchor == "none") == some:
+        expected = "what the number is" if some else "'none', there is no number"
+        yield f"{where}: anchor = {anchor!r}; must be {expected}"
 
 
 def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
