@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 def published(tmp_path, *rows):
     path = tmp_path / "published.csv"
     base = {"artefact": "dfc/table1", "dataset": "mnist", "method": "bp", "metric": "test_error", "unit": "%"}
-    pd.DataFrame([{**base, "anchor": "printed", "source": "Table 1", **r} for r in rows], columns=PUBLISHED).to_csv(path, index=False)
+    base |= {"anchor": "printed", "source": "Table 1"}
+    pd.DataFrame([{**base, **r} for r in rows], columns=PUBLISHED).to_csv(path, index=False)
     return path
 
 

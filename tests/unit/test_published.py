@@ -33,7 +33,7 @@ REFUSED = {
     "no source": ((HEAD, ROW.removesuffix("Table 1")), r"line 2: source is empty"),
     "anchor": ((HEAD, ROW.replace("printed", "print")), r"line 2: anchor = 'print' \(did you mean 'printed'\?\)"),
     "no anchor": ((HEAD, ROW.replace("printed", "none")), r"line 2: anchor = 'none'; must be what the number is"),
-    "no number": ((HEAD, ROW.replace("1.5,0.1", ",")), r"line 2: anchor = 'printed'; must be 'none', there is no number"),
+    "no number": ((HEAD, ROW.replace("1.5,0.1", ",")), r"line 2: anchor = 'printed'; must be 'none', there is no n"),
     "twice": ((HEAD, ROW, "", ROW), r"line 4: toy/table1 near bp test_loss stands in line 2; keep one"),
     "table": ((HEAD, ROW.replace("table1", "tabel1")), r"line 2: artefact = 'toy/tabel1' \(did you mean 'toy/table1'"),
     "data set": ((HEAD, ROW.replace("near", "neer")), r"line 2: dataset = 'neer' \(did you mean 'near'\?\)"),

@@ -33,7 +33,8 @@ from credit.errors import DataError, one_of
 
 SDS = 2.0
 REPORT = [*KEY, "unit", "published_mean", "published_sd", "published_n", "anchor", "source"]
-REPORT += ["reproduced_mean", "reproduced_sd", "reproduced_n", "distance_in_published_sd", "verdict", "reason", VERIFIED]
+REPORT += ["reproduced_mean", "reproduced_sd", "reproduced_n", "distance_in_published_sd"]
+REPORT += ["verdict", "reason", VERIFIED]
 VERDICTS = ("reproduced", "not reproduced", "not run", "not checkable")
 
 

@@ -13,8 +13,8 @@ CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validat
 KEY = ["artefact", "dataset", "method", "metric"]
 NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]  # of a published one
 PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "anchor", "source"]
-# What a published number is: printed in the paper; printed there, but read where others quote it; read off a figure of it;
-# kept in what its authors released; measured with their code; or with another implementation. none: no number was found.
+# What a published number is: printed in the paper; printed there, but read where others quote it; read off a figure;
+# kept in what its authors released; measured with their code, or with another implementation. none: none was found.
 ANCHORS = ("printed", "quoted", "figure", "authors' output", "official run", "own implementation", "none")
 SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
 
