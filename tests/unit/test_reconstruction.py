@@ -148,6 +148,46 @@ def test_a_layer_takes_as_many_feedback_steps_as_it_is_told():
     assert torch.equal(state["feedback"]["1"]["weight"], before["1"]["weight"])
 
 
+def plain_stale_loop(net, params, feedback, trace, noise, sigma, iterations, **adam):
+    """The released loop with torch's own parts: one Adam for all layers, whose gradients nobody clears."""
+    own = {i: q["weight"].clone().requires_grad_() for i, q in feedback.items()}
+    opt = torch.optim.Adam(own.values(), **adam)
+    for layer, n in zip(own, iterations, strict=True):
+        out = trace.blocks[int(layer)].out
+        for _ in range(n):
+            e = sigma * noise[layer].pop(0)
+            x = out + e
+            for j in range(int(layer) + 1, len(net)):
+                x = net.block(j).forward(params[str(j)], x).out
+            moved = (x - trace.output) @ own[layer].mT
+            (own[layer].grad,) = torch.autograd.grad((moved - e.flatten(1)).square().mean() / sigma**2, own[layer])
+            opt.step()
+    return own
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_stale_gradients_move_the_layers_that_have_had_their_turn(kind):
+    adam = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-4}
+    iterations, batch = [4, 3, 2][: len(NETS[kind]()) - 1], small_batch(NETS[kind](), 3)
+    learned = {}
+    for stale in (True, False):
+        net, rule, rand, params, state = start(
+            "ddtp_linear", kind, activation="linear", iterations=iterations, stale_gradients=stale, decay=0.01, **adam
+        )
+        if stale:
+            trace, drawn = net.forward(params, batch.x), list(zip(state["feedback"], iterations, strict=True))
+            noise = {i: list(rand.normal(f"n{i}", (n, *trace.blocks[int(i)].out.shape))) for i, n in drawn}
+            replayed = rand.with_replay({f"feedback_noise.{i}": list(v) for i, v in noise.items()})
+            settings = {**adam, "weight_decay": 0.01}
+            expected = plain_stale_loop(net, params, state["feedback"], trace, noise, 0.3, iterations, **settings)
+        opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+        rule.feedback_pass(net, params, opt, state, batch, replayed if stale else rand)
+        learned[stale] = {i: q["weight"] for i, q in state["feedback"].items()}
+    for i, q in expected.items():
+        torch.testing.assert_close(learned[True][i], q.detach(), rtol=1e-10, atol=1e-13)
+    assert (learned[True]["0"] - learned[False]["0"]).norm() > 0.01
+
+
 def test_linear_feedback_of_a_linear_net_becomes_the_pseudo_inverse():
     net = credit.dense([6, 12, 4], "linear")
     params = net.init(3, "torch_default", dtype=torch.float64)

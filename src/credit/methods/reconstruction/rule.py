@@ -7,7 +7,7 @@ Propagation", and its official code.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -135,15 +135,23 @@ class DifferenceReconstruction(Method):
         if "feedback" not in getattr(opt, "others", ()):
             made = "make it by rule.optimizer(net, params, state, settings)"
             raise ConfigError(f"{self.name}: the optimiser has none for feedback weights; {made}")
-        rand, layers = net.rand(params, rand), list(state["feedback"])
-        steps, last = dict(zip(layers, self.feedback.steps(len(layers), self.name), strict=True)), {}
-        for k in range(max(steps.values())):
-            active = [int(layer) for layer, n in steps.items() if n > k]
+        rand, last, handed = net.rand(params, rand), {}, {}
+        for active in self._turns([int(layer) for layer in state["feedback"]]):
             found = self.feedback_steps(net, params, state, trace, rand, active)
-            opt.others["feedback"].step(state["feedback"], {str(i): one.gradients for i, one in found.items()})
+            handed = handed if self.feedback.stale_gradients else {}
+            handed |= {str(i): one.gradients for i, one in found.items()}
+            opt.others["feedback"].step(state["feedback"], handed)
             last |= {i: one.loss for i, one in found.items()}
         if last:
             info["means"] = {"feedback_loss": torch.stack(list(last.values())).sum(0)}
+
+    def _turns(self, layers: list[int]) -> Iterator[list[int]]:
+        """Which of the layers with feedback, lowest first, get a gradient of their own in each step of a mini-batch."""
+        steps = dict(zip(layers, self.feedback.steps(len(layers), self.name), strict=True))
+        if self.feedback.stale_gradients:
+            yield from ([layer] for layer, n in steps.items() for _ in range(n))
+        else:
+            yield from ([layer for layer, n in steps.items() if n > k] for k in range(max(steps.values())))
 
     def feedback_steps(
         self, net: Net, params: Params, state: State, trace: Trace, rand: Rand, active: list[int]

@@ -16,6 +16,9 @@ class Feedback:
     init: a scheme of `credit.nets.init`; biases start at 0 unless it is torch_default. activation: of every map.
     sigma: standard deviation of the noise. iterations: steps for every mini-batch, one value for all layers or one for
     each feedback map, from the lowest upwards. optimizer, lr, betas, eps, momentum (sgd), decay (L2): of the steps.
+    stale_gradients: the layers learn one after the other, from the lowest upwards, and with every step those that have
+    had their turn in this mini-batch are moved on by the last gradient that they had, as in the code released with
+    Ernoult et al. (2022); else all learn together, each by its own gradient.
     """
 
     main: ClassVar[str] = "init"
@@ -30,6 +33,7 @@ class Feedback:
     eps: Annotated[float, "> 0"] = 1e-8
     momentum: Annotated[float, "[0, 1)"] = 0.0
     decay: Annotated[float, ">= 0"] = 0.0
+    stale_gradients: bool = False
 
     def steps(self, maps: int, where: str) -> list[int]:
         """Iterations of each of the feedback maps. Raises ConfigError for a list of another length."""
