@@ -24,9 +24,9 @@ class Augmentation:
     crop: int = 0
 
     def of(self, taken: Take, images: Tensor, rand: Rand) -> Take:
-        """`taken`, of images (N, C, H, W), with the changes of one epoch, drawn from the streams flip, crop_rows and
-        crop_columns: one number for each of the N images."""
-        n, (height, width) = len(images), images.shape[-2:]
+        """`taken`, of images (N, C, H, W) or (M, N, C, H, W), with the changes of one epoch, drawn from the streams
+        flip, crop_rows and crop_columns: one number for each of the N images."""
+        n, (height, width) = images.shape[-4], images.shape[-2:]
         flipped = rand.uniform("flip", (n,)) < self.flip if self.flip else None
         rows = self._shifts(rand, "crop_rows", n)
         columns = self._shifts(rand, "crop_columns", n)

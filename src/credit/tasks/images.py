@@ -31,7 +31,8 @@ class Images:
 
     validation: samples held out of the training set; which ones is the same for every run and seed.
     mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
-    target: the class, or the image itself (autoencoder). train: use only the first samples of the training part.
+    target: the class, or the image itself (autoencoder). train: use only the first samples of the training part; with
+    train_drawn, every run draws so many of it for itself, once, by its seed.
     drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch; ties: whether several largest
     outputs are an error; see `Supervised`. flip, crop: random changes of the training images, see `Augmentation`.
     """
@@ -49,6 +50,7 @@ class Images:
     drop_last: bool = False
     partial: Literal["own", "nominal", "carry"] = "own"
     train: Annotated[int, "> 0"] | None = None
+    train_drawn: bool = False
     ties: Literal["first", "wrong"] = "first"
     flip: Annotated[float, "[0, 1]"] = 0.0
     crop: Annotated[int, ">= 0"] = 0
@@ -73,7 +75,7 @@ class Images:
                 f"task.validation = {self.validation}; {data.name} has {len(data.train_x)} training images"
             )
         train, held_out = split(data, self.validation)
-        chosen = {"train": train[: self.train], "validation": held_out}
+        chosen = {"train": self._training(train, context), "validation": held_out}
         splits = {
             name: self._split(data.train_x[index], data.train_y[index], data.scale, context)
             for name, index in chosen.items()
@@ -87,12 +89,20 @@ class Images:
             return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
         return Supervised(splits, shape, data.n_classes, *loop)
 
+    def _training(self, order: np.ndarray, context: Context) -> np.ndarray:
+        """Indices of the training images, (n,) or, where every member has its own, (M, n)."""
+        if not self.train_drawn:
+            return order[: self.train]
+        if self.train is None:
+            raise ConfigError("task.train_drawn = true; needs task.train, how many each run draws")
+        drawn = context.rand.permutation("training_images", len(order))[:, : self.train]
+        return order[drawn.cpu().numpy()]
+
     def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
         images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)
         images.sub_(self._channels(self.mean, images)).div_(self._channels(self.std, images))
-        if self.target == "input":
-            return Split(images, images.flatten(1))
-        return Split(images, torch.from_numpy(y.astype(np.int64)).to(context.device))
+        targets = images.flatten(-3) if self.target == "input" else torch.from_numpy(y.astype(np.int64))
+        return Split(images, targets.to(context.device), per_member=x.ndim > 4)
 
     @staticmethod
     def _channels(value: float | tuple[float, ...], images: torch.Tensor) -> torch.Tensor:
