@@ -94,6 +94,26 @@ def test_every_epoch_is_drawn_anew_and_a_resumed_run_draws_the_same(tmp_path, pa
     assert not torch.equal(seen.x[0], seen.x[once])
 
 
+def test_the_class_may_be_among_several_outputs(tmp_path):
+    rand = credit.Rand(SEEDS)
+    plain, more = (task(tmp_path, rand, **given) for given in ({}, {"top": [2, 3]}))
+
+    class Guess:
+        """A learner whose outputs are its class, then the next one."""
+
+        def predict(self, x):
+            return torch.tensor([[3.0, 2.0, 1.0]]).expand(len(SEEDS), x.shape[1], 3)
+
+    loss = credit.nets.losses.get("softmax_cross_entropy")
+    found = more.evaluate(Guess(), loss, ("test",))
+    assert {k: v for k, v in found.items() if "top" not in k}.keys() == plain.evaluate(Guess(), loss, ("test",)).keys()
+    assert found["test_error"].tolist() == pytest.approx([2 / 3] * len(SEEDS))
+    assert found["test_top2_error"].tolist() == pytest.approx([1 / 3] * len(SEEDS))
+    assert found["test_top3_error"].tolist() == [0.0] * len(SEEDS)
+    with pytest.raises(ConfigError, match=r"task.top = \[2\]; needs classes"):
+        task(tmp_path, rand, target="input", top=[2])
+
+
 def test_changed_inputs_are_no_targets(tmp_path):
     with pytest.raises(ConfigError, match=r"task.target = 'input'; needs flip 0 and crop 0"):
         task(tmp_path, credit.Rand(SEEDS), target="input", crop=2)

@@ -590,3 +590,17 @@ def test_splits_that_a_task_does_not_have_are_refused():
         "train": {"evaluate": {"splits": ["train", "test"]}},
     }
     assert list(task_problems(run, None)) == ["train.evaluate.splits = 'test'; must be one of: train"]
+
+
+def test_data_that_the_user_must_supply_counts_where_it_is_or_is_named(tmp_path):
+    net = {"kind": "conv", "channels": [2], "pool": None}
+    body = {
+        **FIT, "net": net, "task": {"name": "images", "top": [5]}, "train": {"epochs": 1, "optimizer": {"lr": 0.1}},
+        "datasets": {"here": {"data": "digits", "task": {"validation": 200}}, "theirs": {"data": "imagenet32"}},
+        "figures": {}, "tables": {"table1": {"options": {"metric": "test_top5_error"}}}, "quick": {},
+    }  # fmt: skip
+    checkout = Checkout(tmp_path, {"toy/fit": body})
+    assert checkout.workflow().experiments["toy/fit"].datasets == ("here",)
+    assert checkout.workflow(data={"user_files": "/there"}).experiments["toy/fit"].datasets == ("here", "theirs")
+    assert checkout.workflow(datasets="theirs").experiments["toy/fit"].datasets == ("theirs",)
+    assert "test_top5_error" in checkout.workflow().experiments["toy/fit"].cell("theirs", "bp").metrics

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -171,6 +173,25 @@ def test_ties_and_rows_of_nan_may_count_as_errors():
         assert losses.get(name).error_count(output, 0 * first + 2, ties_wrong=True) == 4
         stack = torch.stack([output, torch.eye(3)[first]])
         assert losses.get(name).error_count(stack, first, ties_wrong=True).tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("ties_wrong", [False, True])
+def test_the_class_may_be_among_the_largest_outputs(k, ties_wrong):
+    nan = float("nan")
+    rows = [[3.0, 1.0, 2.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0, 2.0, 2.0, 3.0], [nan, 0.0, 1.0, 2.0]]
+    output, loss, wrong = torch.tensor([rows, rows[::-1]]), losses.get("softmax_cross_entropy"), [0, 0]
+    target = torch.tensor([2, 1, 1, 3])
+    for member in range(2):
+        for row, y in zip(output[member].tolist(), target.tolist(), strict=True):
+            first = sum(r > row[y] or (r == row[y] and (ties_wrong or j < y)) for j, r in enumerate(row) if j != y)
+            wrong[member] += first >= k or any(r != r for r in row)
+    assert loss.top_error_count(output, target, k, ties_wrong).tolist() == wrong
+    if k == 1:
+        sound = output[0, :3]
+        pair = (f(sound, target[:3]) for f in (partial(loss.top_error_count, k=1), loss.error_count))
+        assert len({int(n) for n in pair}) == 1
+    assert losses.get("mse").top_error_count(output, torch.zeros(2, 4, 4), k) is None
 
 
 def test_targets_that_do_not_fit_are_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from credit.probes.base import Moment
 from credit.probes.feedback_weights import FeedbackWeights
 from credit.probes.jacobian_mismatch import JacobianMismatch, mapped
 from credit.probes.update_distance import UpdateDistance
+from credit.probes.update_work import UpdateWork
 from tests.conftest import small_batch
 from tests.unit.test_target_propagation import NETS, back, chain, start
 
@@ -95,3 +98,37 @@ def test_the_update_of_the_last_layer_is_backpropagations_times_beta(name):
     assert (plain["angle_bp", last] < 1e-6).all()
     torch.testing.assert_close(plain["distance_bp", last], torch.full((2,), 0.3, dtype=torch.float64))
     assert (plain["angle_bp", "1"] > 20).all()
+
+
+# ---- the work of an update
+
+
+@pytest.mark.parametrize("seeds", [3, SEEDS])
+@pytest.mark.parametrize("name", ["ldrl", "dtp", "tp"])
+def test_the_work_of_an_update_is_counted_as_by_hand(seeds, name):
+    layers = 6 * 7, 7 * 5, 5 * 4  # multiply-adds of a sample
+    passes = {"ldrl": 4, "dtp": 3, "tp": 3}[name]
+    exact = sum(layers) + sum(layers) + sum(layers[1:])  # forward, gradients of the weights, targets
+    feedback = 3 * passes * layers[1] + 2 * passes * layers[2]
+    seen = moment("dense", seeds=seeds, name=name)
+    rule = credit.method(name, feedback={"iterations": [3, 2]})
+    ((metric, layer, value),) = UpdateWork().measure(replace(seen, method=rule))
+    assert (metric, layer) == ("update_work", "")
+    assert value.tolist() == pytest.approx([(exact + feedback) / exact] * (1 if seeds == 3 else 2), rel=1e-6)
+
+
+def test_counting_the_work_changes_nothing():
+    seen = moment()
+    before = [tree_values(t) for t in (seen.params, seen.state)]
+    drawn = credit.Rand(SEEDS).normal("feedback_noise.1_input", (3,))
+    UpdateWork().measure(seen)
+    assert all(torch.equal(a, b) for old, t in zip(before, (seen.params, seen.state), strict=True)
+               for a, b in zip(old, tree_values(t), strict=True))  # fmt: skip
+    torch.testing.assert_close(seen.rand.normal("feedback_noise.1_input", (3,)).float(), drawn)
+    ((_, _, value),) = UpdateWork().measure(replace(seen, method=credit.method("bp"), state={}))
+    assert value.tolist() == [1.0, 1.0]
+
+
+def tree_values(tree) -> list[torch.Tensor]:
+    """All tensors of nested dicts, copied."""
+    return [t for v in tree.values() for t in (tree_values(v) if isinstance(v, dict) else [v.clone()])]

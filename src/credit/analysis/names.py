@@ -65,6 +65,7 @@ METRICS = {
     "train_error": "training error",
     "validation_error": "validation error",
     "test_error": "test error",
+    "test_top5_error": "test error, top 5",
     "angle_bp": "angle to BP",
     "angle_mn": "angle to MN",
     "angle_gn": "angle to GN",
@@ -86,6 +87,7 @@ METRICS = {
     "distance_weights": "‖W − Qᵀ‖ / ‖W‖",
     "distance_bp": "relative distance to BP",
     "jacobian_mismatch": "‖J_G − J_Fᵀ‖ / ‖J_F‖",
+    "update_work": "multiply-adds of an update, in those of BP",
     "angle_ndi": "angle to NDI",
     "angle_pbp": "angle to PBP",
 }

@@ -167,6 +167,8 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
         yield f"net.loss = {net['loss']!r}; needs classes, the targets of this task ({task['name']}) are values"
     if targets(task) != "classes" and task.get("ties", "first") != "first":
         yield f"task.ties = {task['ties']!r}; needs classes, the targets of this task are {targets(task)}"
+    if targets(task) != "classes" and task.get("top"):
+        yield f"task.top = {list(task['top'])}; needs classes, the targets of this task are {targets(task)}"
     if targets(task) == "inputs" and (task.get("flip") or task.get("crop")):
         yield f"task.target = {task['target']!r}; needs flip 0 and crop 0"
     if task.get("validation") == 0 and "validation" in run["train"]["evaluate"]["splits"]:

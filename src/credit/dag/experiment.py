@@ -88,11 +88,19 @@ class Experiment:
         for name in used:
             if name not in defined:
                 raise ConfigError(f"{self.path}: {one_of(f'use_{kind}', name, defined)}")
+        if kind == "datasets" and wanted is None and self.settings.user_files is None:
+            used = tuple(name for name in used if not self._supplied(name))
         return used if wanted is None else tuple(n for n in (defined if kind == "methods" else used) if n in wanted)
+
+    def _supplied(self, dataset: str) -> bool:
+        """Whether the user must supply the files of a data set."""
+        entry = catalog.load().get((self.body["datasets"][dataset] or {}).get("data"))
+        return entry is not None and entry.source == "user"
 
     @cached_property
     def datasets(self) -> tuple[str, ...]:
-        """Data sets that are run, in the order of the file."""
+        """Data sets that are run, in the order of the file; those whose files the user must supply where the settings
+        say where these are, or name the data set."""
         return self._narrowed("datasets", self.settings.datasets)
 
     @cached_property

@@ -72,6 +72,21 @@ class Loss(Protocol):
             right &= alone
         return (~right).sum(-1)
 
+    def top_error_count(self, output: Tensor, target: Tensor, k: int, ties_wrong: bool = False) -> Tensor | None:
+        """Samples of every member whose class is not among the `k` largest outputs, int64 (M,); None without classes.
+
+        Of equal outputs the first counts as the largest one, with ties_wrong that of the class as the smallest. Outputs
+        with NaN are wrong.
+        """
+        if not is_classes(target):
+            return None
+        index = target.unsqueeze(-1)
+        own = output.gather(-1, index.expand(*output.shape[:-1], 1))
+        before = torch.arange(output.shape[-1], device=output.device) < index
+        ahead = (output > own) | ((output == own) & (before if not ties_wrong else True))
+        wrong = ahead.sum(-1) - int(ties_wrong) >= k
+        return (wrong | output.isnan().any(-1)).sum(-1)
+
 
 class SoftmaxCrossEntropy(Loss):
     """Mean over the batch of -log softmax(output)[class]; the output holds logits."""

@@ -35,10 +35,14 @@ class Images:
     train_drawn, every run draws so many of it for itself, once, by its seed.
     drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch; ties: whether several largest
     outputs are an error; see `Supervised`. flip, crop: random changes of the training images, see `Augmentation`.
+    top: evaluations also report SPLIT_topK_error, for each K the share whose class is not among the K largest outputs.
     """
 
     metrics: ClassVar[dict] = {
-        "target": {"class": ("{split}_loss", "{split}_error"), "input": ("{split}_loss", "{split}_mse")}
+        "target": {
+            "class": ("{split}_loss", "{split}_error", "{split}_top{top}_error"),
+            "input": ("{split}_loss", "{split}_mse"),
+        }
     }
     targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
 
@@ -54,6 +58,7 @@ class Images:
     ties: Literal["first", "wrong"] = "first"
     flip: Annotated[float, "[0, 1]"] = 0.0
     crop: Annotated[int, ">= 0"] = 0
+    top: tuple[Annotated[int, "> 1"], ...] = ()
 
     def build(self, context: Context) -> Supervised:
         """The task, with splits train, validation (unless 0) and test; images (N, C, H, W)."""
@@ -63,6 +68,8 @@ class Images:
             raise ConfigError("task.target = 'input'; needs flip 0 and crop 0")
         if self.target == "input" and self.ties != "first":
             raise ConfigError(f"task.ties = {self.ties!r}; needs classes, the targets of this task are inputs")
+        if self.target == "input" and self.top:
+            raise ConfigError(f"task.top = {list(self.top)}; needs classes, the targets of this task are inputs")
         if context.data is None:
             raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
         data = load(context.data)
@@ -87,7 +94,7 @@ class Images:
         loop = (context.members, self.batch_size, self.drop_last, self.partial, self.ties, changes)
         if self.target == "input":
             return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
-        return Supervised(splits, shape, data.n_classes, *loop)
+        return Supervised(splits, shape, data.n_classes, *loop, self.top)
 
     def _training(self, order: np.ndarray, context: Context) -> np.ndarray:
         """Indices of the training images, (n,) or, where every member has its own, (M, n)."""

@@ -62,6 +62,8 @@ class Supervised(Task):
 
     ties: "first", of the largest outputs the first is the answer (published for DFC, dynamic inversion and PEPITA);
     "wrong", a sample without one largest output counts as an error (prospective configuration).
+
+    top: numbers k of largest outputs among which the class may be, for the measures topK_error.
     """
 
     splits: dict[str, Split]
@@ -73,6 +75,7 @@ class Supervised(Task):
     partial: str = "own"
     ties: str = "first"
     augmentation: Augmentation | None = None  # of the training images
+    top: tuple[int, ...] = ()
     waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
 
     def __post_init__(self) -> None:
@@ -119,7 +122,7 @@ class Supervised(Task):
             self.waiting = state["waiting"].to(self.splits["train"].x.device)
 
     def evaluate(self, learner: Learner, loss: Loss, splits: tuple[str, ...]) -> dict[str, Tensor]:
-        """{"SPLIT_loss": (M,), "SPLIT_error": (M,)}: the loss of all samples and, for classes, the error rate.
+        """{"SPLIT_loss": (M,), "SPLIT_error": (M,), ...}: the loss of all samples and, for classes, error rates.
 
         The loss is a mean over the samples, or a sum where the loss is one over the batch.
         """
@@ -136,7 +139,10 @@ class Supervised(Task):
         return results
 
     def measures(self, loss: Loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """What an evaluation reports, summed over some samples: {"loss": (M,), "error": (M,) for classes}."""
+        """What an evaluation reports, summed over some samples, (M,): "loss", and of classes "error", "topK_error"."""
         sums = {"loss": loss.value(output, y) * (1 if loss.summed else y.shape[1])}
         wrong = loss.error_count(output, y, self.ties == "wrong")
-        return sums if wrong is None else sums | {"error": wrong}
+        if wrong is None:
+            return sums
+        counts = {f"top{k}_error": loss.top_error_count(output, y, k, self.ties == "wrong") for k in self.top}
+        return sums | {"error": wrong} | counts
