@@ -40,6 +40,9 @@ METHODS = {
     "pc": "PC",
 }
 
+# variants with a name of their own
+VARIANTS = {"ddtp_linear-s": "s-DDTP", "ddtp_linear-p": "p-DDTP"}
+
 DATASETS = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -100,6 +103,8 @@ def family(name: str, rule: str | None = None) -> str | None:
 
 def method_label(name: str, rule: str | None = None) -> str:
     """Name of a method as papers print it; of a variant, that of its learning rule with what the name adds."""
+    if name in VARIANTS:
+        return VARIANTS[name]
     base = family(name, rule)
     if base is None or name == base:
         return METHODS.get(name, name)
