@@ -234,6 +234,17 @@ def test_a_result_whose_weights_are_missing_is_made_again(out, epochs, monkeypat
 # ---- signals
 
 
+@pytest.fixture
+def heard():
+    """Signals as a terminal's programs get them: a shell starts what it puts into the background without Ctrl-C."""
+    numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_every_signal_to_stop_leaves_a_checkpoint_and_the_same_records(out, number, monkeypatch, epochs):
     train(spec(), out)
@@ -258,12 +269,14 @@ def test_every_signal_to_stop_leaves_a_checkpoint_and_the_same_records(out, numb
     assert read_result(other)[1] == whole
 
 
+@pytest.mark.usefixtures("heard")
 def test_before_there_is_anything_to_save_a_signal_ends_the_job_at_once():
     with StopRequest(), pytest.raises(SystemExit, match="stopped on request"):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_second_ctrl_c_does_not_wait_for_the_epoch_to_end():
     with StopRequest() as stop:
         stop.wait()

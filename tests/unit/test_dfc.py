@@ -410,6 +410,17 @@ def test_a_time_step_that_is_too_long_is_named_before_anything_is_learned(name):
         learner.update(batch)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dt", [1e-4, 1e-3, 0.02])
+def test_feedback_of_the_wrong_sign_is_no_fault_of_the_time_step(dt, dtype):
+    net, rule, params, state, batch = start("dfc", dt=dt, k_p=1.5, tau=0.2, alpha=0.0)
+    params, state = ({k: {n: t.to(dtype) for n, t in d.items()} for k, d in tree.items()} for tree in (params, state))
+    state["feedback"] = {k: -q for k, q in state["feedback"].items()}
+    batch = credit.Batch(batch.x.to(dtype), batch.y)
+    found = rule.inspect(net, params, state, batch, credit.Rand(SEEDS, dtype=dtype), "update", epoch=0)
+    assert (found["spectral_radius"] > 1).all()
+
+
 def test_one_unstable_member_does_not_stop_the_others():
     net, rule, params, state, batch = start("dfc_ss", dt=[0.01, 1.0], k_p=5.0, tau=1.0, time_points=400)
     opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})

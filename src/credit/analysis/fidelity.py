@@ -67,9 +67,7 @@ def read_published(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 def read_summaries(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Tables that `credit.analysis.summaries.summarise` made. Raises DataError for others and for repeated rows."""
-    tables = []
-    for path in paths:
-        tables.append(read_summary(path))
+    tables = [table for table in map(read_summary, paths) if len(table)]  # the columns of an empty one have no type
     summaries = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SUMMARY)
     repeated = summaries[summaries.duplicated(KEY)]
     if len(repeated):
