@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 
 import credit
 from credit.methods.targets import fused
+from credit.methods.targets.chain import Link
 from credit.methods.targets.losses import difference_reconstruction
+from credit.nets.feedback_stage import feedback_of
+from credit.numerics.rand import as_rand
 from tests.conftest import small_batch
 from tests.unit.test_target_propagation import chain
 
@@ -43,11 +47,58 @@ def test_a_fused_step_is_the_plain_one(kind):
     batch = small_batch(net, [3], 6)
     link, own = chain(net, params, batch)[1], state["feedback"]["1"]
     noise = {"s_input": rand.normal("x", link.below.shape[1:]), "s_output": rand.normal("y", link.trace.out.shape[1:])}
-    assert fused.possible(link)
+    assert type(fused.fused(link)) is fused.FusedConvolution
     ours = fused.FusedConvolution(link)(own, 0.4, net.rand(params, dict(noise)), "s")
     plain = difference_reconstruction(link, own, 0.4, net.rand(params, dict(noise)), "s")
     torch.testing.assert_close(ours.gradients["weight"], plain.gradients["weight"], rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(ours.loss, plain.loss, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", set(NETS) - {"strides"})
+@pytest.mark.parametrize("shape", [(2, 13, 11), (2, 5, 4), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize("loss", [True, False])
+def test_a_step_in_tiles_is_the_plain_one(kind, shape, loss, monkeypatch):
+    monkeypatch.setattr(fused, "TILES", 12)  # several portions, of which the last is smaller
+    monkeypatch.setattr(fused, "FEWEST", 1)
+    net = credit.conv((2, 27, 26), [2, 4], [5], 4, hidden="elu", **NETS[kind])
+    layer = dataclasses.replace(net.block(1), shape_in=shape)
+    if min(layer.shape_pre + layer.shape_out) < 1:
+        pytest.skip("no window fits")
+    rand = credit.Rand([3], dtype=torch.float64)
+    params = {n: rand.normal(n, s) for n, s in layer.shapes().items()}
+    below = rand.normal("below", (5, *shape))
+    link = Link(layer, params, feedback_of(layer), layer.forward(params, below), below)
+    own = {"weight": rand.normal("own", layer.shapes()["weight"])}
+    noise = {"s_input": rand.normal("x", below.shape[1:]), "s_output": rand.normal("y", link.trace.out.shape[1:])}
+    step = fused.fused(link)
+    assert type(step) is fused.TiledConvolution
+    compare(step, link, own, noise, loss)
+
+
+@pytest.mark.parametrize("seeds", [(3,), (3, 8)], ids=str)
+@pytest.mark.parametrize(("sizes", "hidden"), [([7, 9, 12, 3], "tanh"), ([7, 4, 9, 8], "elu")])
+@pytest.mark.parametrize("loss", [True, False])
+def test_a_dense_step_is_the_plain_one(seeds, sizes, hidden, loss):
+    net = credit.dense(sizes, hidden)
+    rand = credit.Rand(list(seeds), dtype=torch.float64)
+    params = net.init(rand, {"name": "normal", "std": 0.5})
+    state = credit.method("ldrl").init(net, params, rand)
+    for i, link in chain(net, params, small_batch(net, list(seeds), 6)).items():
+        shapes = {"s_input": link.below.shape[2:], "s_output": link.trace.out.shape[2:]}
+        noise = {name: rand.normal(f"{name}.{i}", (6, *shape)) for name, shape in shapes.items()}
+        step = fused.fused(link)
+        assert type(step) is fused.FusedDense
+        compare(step, link, state["feedback"][str(i)], noise, loss)
+
+
+def compare(step, link, own, noise, loss):
+    """The fused step against the plain one with the same noise."""
+    members = link.axis and link.params["weight"].shape[0]
+    like = link.below
+    ours = step(own, 0.4, as_rand(dict(noise), like, members), "s", loss=loss)
+    plain = difference_reconstruction(link, own, 0.4, as_rand(dict(noise), like, members), "s")
+    torch.testing.assert_close(ours.gradients["weight"], plain.gradients["weight"], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.loss, plain.loss if loss else plain.loss * 0, rtol=1e-10, atol=1e-12)
 
 
 @every_net
@@ -83,4 +134,4 @@ def test_stacks_and_several_samples_keep_the_plain_form(options, taken):
 @pytest.mark.parametrize("hidden", ["relu", "tanh"])
 def test_other_activations_keep_the_plain_form(hidden):
     net, _, _, params, _ = start("tiles", hidden=hidden)
-    assert not fused.possible(chain(net, params, small_batch(net, [3], 6))[1])
+    assert fused.fused(chain(net, params, small_batch(net, [3], 6))[1]) is None

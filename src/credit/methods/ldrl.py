@@ -10,9 +10,9 @@ from torch import Tensor
 from credit.methods.base import Batch, State
 from credit.methods.fast import Fast, has_last_word
 from credit.methods.targets.chain import Link
-from credit.methods.targets.fused import FusedConvolution, possible
+from credit.methods.targets.fused import fused
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
-from credit.methods.targets.rule import TargetPropagation, descend, noise_stream
+from credit.methods.targets.rule import TargetPropagation, noise_stream
 from credit.nets.base import Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
@@ -35,20 +35,24 @@ class LocalDifferenceReconstruction(TargetPropagation):
 
     def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
              function: str = "update") -> Fast | None:  # fmt: skip
-        """Fused iterations of convolutions, see `credit.methods.targets.fused`."""
+        """Fused iterations, see `credit.methods.targets.fused`."""
         plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_step"}))
         single = net.members(params) == 1 and self.feedback.samples == 1
-        if function != "update" or net.kind != "conv" or not (plain and single):
+        if function != "update" or net.kind == "resnet" or not (plain and single):
             return None
         return Fast(functools.partial(self._update, net, iterate=self._fused_iterations))
 
     def _fused_iterations(
         self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand
     ) -> list[Tensor]:
-        if not possible(link):
+        """As `_iterations`, but of the losses the last alone."""
+        step = fused(link) if n else None
+        if step is None:
             return self._iterations(i, link, n, opt, state, rand)
-        step = functools.partial(FusedConvolution(link), sigma=self.sigma(i, state), rand=rand, stream=noise_stream(i))
-        return descend(i, step, n, opt, state)
+        for k in range(n):
+            found = step(state["feedback"][str(i)], self.sigma(i, state), rand, noise_stream(i), loss=k == n - 1)
+            opt.others["feedback"].step(state["feedback"], {str(i): found.gradients})
+        return [found.loss]
 
 
 part = LocalDifferenceReconstruction
