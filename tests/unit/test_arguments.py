@@ -68,3 +68,12 @@ def test_whole_numbers_of_every_kind_are_sizes():
     assert all(net == made[0] for net in made)
     assert credit.Rand(np.arange(3)).seeds == [0, 1, 2]
     assert not credit.Rand(np.int64(3)).stacked
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda name: credit.dense([5, 3], hidden=name), lambda name: credit.conv([1, 6, 6], [], [], 3, hidden=name)],
+)
+def test_a_name_that_no_layer_has_is_checked_too(make):
+    with pytest.raises(ConfigError, match=r"activation = 'tanhh' \(did you mean 'tanh'\?\)"):
+        make("tanhh")

@@ -39,7 +39,10 @@ def test_paths_say_what_a_run_is(checkout):
 
 
 def test_targets_of_a_paper_are_its_figures_tables_and_tidy_tables(checkout):
-    found = [f"results/{n}" for n in ("figures/toy/curves.pdf", "tables/toy/table1.csv", "tables/toy/table1.md")]
+    found = [
+        f"results/{n}"
+        for n in ("figures/toy/curves.pdf", "figures/toy/curves.png", "tables/toy/table1.csv", "tables/toy/table1.md")
+    ]
     found.append("results/tables/toy/fit.csv")
     assert checkout.workflow().artefact_paths("toy") == found == checkout.workflow().artefact_paths()
     assert checkout.workflow().artefact_paths("dfc") == []

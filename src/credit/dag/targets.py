@@ -139,7 +139,8 @@ class Workflow:
 
     def artefact_paths(self, paper: str | None = None) -> list[str]:
         """Files of all figures and tables, of one paper or of all."""
-        figures = [f"{self.results}/figures/{a.name}.pdf" for a in self.figures.values() if paper in (None, a.paper)]
+        drawn = [a.name for a in self.figures.values() if paper in (None, a.paper)]
+        figures = [f"{self.results}/figures/{name}.{end}" for name in drawn for end in ("pdf", "png")]
         mine = [a.name for a in self.tables.values() if paper in (None, a.paper)]
         tables = [f"{self.results}/tables/{name}.{end}" for name in mine for end in ("csv", "md")]
         raw = [f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)]

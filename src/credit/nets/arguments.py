@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from credit.errors import ConfigError
+from credit.nets.names import activation
 
 
 def count(value: Any, where: str, least: int = 1) -> int:
@@ -43,6 +44,17 @@ def each(value: Any, n: int, kind: type, where: str, of: str) -> list[Any]:
             return values
     one = {bool: "true, false", str: "one name"}[kind]
     raise ConfigError(f"{where} = {value!r}; must be {one}, or one value for each of {n} {of}")
+
+
+def layer_activations(hidden: Any, output: Any, n: int, of: str) -> list[str]:
+    """Names of the activations of n hidden `of`, and of the output. hidden: one name or one for each.
+
+    Raises ConfigError as `each`, and for a name that is no activation's, also where n is 0.
+    """
+    found = [*each(hidden, n, str, "hidden", of), output]
+    for name in [*found, *([hidden] if isinstance(hidden, str) else [])]:
+        activation(name, "activation")
+    return found
 
 
 def window(value: Any, where: str) -> tuple[int, ...]:

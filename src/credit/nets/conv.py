@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from credit.nets import activations
-from credit.nets.arguments import count, counts, each, image_shape, window
+from credit.nets.arguments import count, counts, each, image_shape, layer_activations, window
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.nets.dense import Dense
 from credit.nets.geometry import kernel_window, pool_window, sides
@@ -167,9 +167,7 @@ def conv(
     shape_in, channels = image_shape(shape_in), counts(channels, "channels")
     hidden_sizes, n_out = counts(hidden_sizes, "hidden_sizes"), count(n_out, "n_out")
     n_blocks = len(channels) + len(hidden_sizes) + 1
-    names = [*each(hidden, n_blocks - 1, str, "hidden", "hidden blocks"), output]
-    for name in names:
-        activations.get(name)
+    names = layer_activations(hidden, output, n_blocks - 1, "hidden blocks")
     biases = each(bias, n_blocks, bool, "bias", "blocks")
     size, stride, padding = kernel_window(window(kernel, "kernel"))
     pooling = None if pool is None else Pool(*pool_window(window(pool, "pool")))

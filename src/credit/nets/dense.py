@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from credit.nets import activations
-from credit.nets.arguments import counts, each
+from credit.nets.arguments import counts, each, layer_activations
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.numerics.products import Product, pays
 
@@ -106,9 +106,7 @@ def dense(
     """
     sizes = counts(sizes, "sizes", at_least=2, what="layer sizes, input first,")
     n_hidden = len(sizes) - 2
-    names = [*each(hidden, n_hidden, str, "hidden", "hidden layers"), output]
-    for name in names:
-        activations.get(name)
+    names = layer_activations(hidden, output, n_hidden, "hidden layers")
     layers = zip(sizes[:-1], sizes[1:], names, each(bias, n_hidden + 1, bool, "bias", "blocks"), strict=True)
     blocks = tuple(Dense(a, b, phi, has_bias) for a, b, phi, has_bias in layers)
     return Net("dense", blocks, loss_named(loss), (sizes[0],), keep)
