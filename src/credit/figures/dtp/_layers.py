@@ -1,0 +1,48 @@
+"""What the figures of target propagation share: a colour and a marker for each layer, and published points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from credit.analysis.tables import IDENTITY, RECORD
+from credit.errors import ConfigError
+from credit.figures.looks import SOLID, Style
+
+MARKERS = "osD^vPX<>"
+PUBLISHED = {"marker": "d", "linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.0}
+
+
+def layer_looks(labels: Sequence[str]) -> list[Style]:
+    """Styles of layers from the input up: colours that stay ordered for every eye and in grey, and markers."""
+    shades = matplotlib.colormaps["viridis"]
+    last = max(len(labels) - 1, 1)
+    return [
+        Style(label, matplotlib.colors.to_hex(shades(0.9 * k / last)), MARKERS[k % len(MARKERS)], SOLID)
+        for k, label in enumerate(labels)
+    ]
+
+
+def published(references: pd.DataFrame | None, **of: str) -> pd.DataFrame:
+    """Published values with these entries in their columns; none where the figure has no references."""
+    if references is None:
+        return pd.DataFrame(columns=[*IDENTITY, *RECORD])
+    for column, value in of.items():
+        references = references[references[column] == value]
+    return references
+
+
+def published_handle(label: str) -> Line2D:
+    """Legend entry of published values."""
+    return Line2D([], [], **PUBLISHED, color="#444444", label=label)
+
+
+def only_dataset(rows: pd.DataFrame, figure: str) -> str:
+    """The data set of the rows. Raises ConfigError where there are several."""
+    found = sorted(set(rows["dataset"]))
+    if len(found) > 1:
+        raise ConfigError(f"{figure}: draws one data set, found {', '.join(found)}; set options.where.dataset")
+    return found[0]

@@ -1,0 +1,106 @@
+"""Figure 4.3 of the L-DRL paper: how far updates are from those of backpropagation, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from credit.analysis.names import metric_label
+from credit.analysis.selection import member_values
+from credit.analysis.tables import mean_ci
+from credit.analysis.values import Value
+from credit.errors import NothingLeft
+from credit.figures import style
+from credit.figures.dtp._layers import PUBLISHED, layer_looks, only_dataset, published, published_handle
+from credit.figures.looks import Style
+from credit.figures.options import FigureOptions
+
+WIDTH = 0.8  # of all bars of a scheme
+PANELS = (("angle_bp", "°"), ("distance_bp", ""))
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A group of bars. method: whose; label: below it, in one or two lines; ours: not in the paper."""
+
+    method_options: ClassVar[tuple[str, ...]] = ("method",)
+
+    method: str
+    label: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(FigureOptions):
+    """schemes: settings of `Scheme`, from left to right. layers: {layer as recorded: its name}, lowest first."""
+
+    shows: ClassVar[tuple[str, ...]] = ("angle_bp", "distance_bp")
+    entries: ClassVar[dict[str, str]] = {"schemes": "Scheme"}
+    one_dataset: ClassVar[bool] = True
+
+    schemes: tuple[dict, ...]
+    layers: dict = field(default_factory=dict)
+
+
+@style.styled
+def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
+    """Above: angle [degrees] of the updates to backpropagation; below: relative distance, logarithmic. A group of bars
+    for each scheme, one bar for each layer, after the last epoch.
+
+    table: tidy, one data set, with angle_bp and distance_bp by layer, of the probe update_distance. options: see
+    `Options`; references: published values. Bars: mean over runs; error bars: standard deviation.
+    """
+    o = style.chosen(options, Options)
+    rows = style.selection(table, o, "fig43")
+    measured = rows[rows["metric"].isin([metric for metric, _ in PANELS])]
+    schemes = [Scheme(**s) for s in o["schemes"] if s["method"] in set(measured["method"])]
+    if not schemes:
+        raise NothingLeft("fig43: no scheme of options.schemes recorded angle_bp; nothing to draw")
+    dataset, names = (
+        only_dataset(rows, "fig43"),
+        o["layers"] or {k: f"layer {k}" for k in sorted(measured["layer"].unique())},
+    )
+    looks = dict(zip(names, layer_looks(list(names.values())), strict=True))
+    figure = Figure(figsize=(1.2 + 0.85 * len(schemes), 4.8), layout="constrained")
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, (metric, unit) in zip(panels, PANELS, strict=True):
+        known = published(o["references"], dataset=dataset, metric=metric)
+        _bars(axes, rows, schemes, looks, metric, known)
+        axes.set_ylabel(metric_label(metric, unit))
+        axes.grid(visible=False, axis="x")
+    panels[0].set_ylim(0, max(95, panels[0].get_ylim()[1]))
+    panels[0].set_yticks(range(0, 91, 15))
+    panels[0].set_title(style.panel_title(rows, dataset), loc="left")
+    style.log_axis(panels[1].yaxis)
+    panels[1].set_xticks(range(len(schemes)), [s.label + ("\n(ours)" if s.ours else "") for s in schemes])
+    figure.align_ylabels(panels)
+    handles: list = [Patch(color=look.colour, label=look.label) for look in looks.values()]
+    if not published(o["references"], dataset=dataset).empty:
+        handles.append(published_handle("published, off the figure"))
+    style.legend_below(figure, handles, rows)
+    return figure
+
+
+def _bars(
+    axes, rows: pd.DataFrame, schemes: Sequence[Scheme], looks: Mapping[str, Style], metric: str, known: pd.DataFrame
+) -> None:
+    """The bars of one panel. known: published values of its metric."""
+    width = WIDTH / len(looks)
+    for k, (layer, look) in enumerate(looks.items()):
+        values = member_values(rows, Value(metric, layer=layer))
+        for place, scheme in enumerate(schemes):
+            x = place + (k - (len(looks) - 1) / 2) * width
+            runs = mean_ci(values.loc[values["method"] == scheme.method, "value"].dropna())
+            if runs.n:
+                error = None if np.isnan(runs.sd) else runs.sd
+                axes.bar(
+                    x, runs.mean, 0.92 * width, yerr=error, color=look.colour, error_kw={"lw": 0.8, "capsize": 1.5}
+                )
+            theirs = known[(known["method"] == scheme.method) & (known["layer"] == layer)]
+            axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4)
