@@ -16,6 +16,8 @@ from tests.conftest import REPOSITORY
 
 CURVES = REPOSITORY / "config" / "published" / "curves"
 FIGURES = ("fig42", "fig43", "theorem")
+DRL = {"sigma": 0.00921040366516759, "lr": 4.5157498494467095e-3, "decay": 6.169295107849636e-5, "optimizer": "adam",
+       "eps": 7.529093372180766e-7, "betas": (0.9, 0.999), "activation": "linear", "init": "xavier_normal"}  # fmt: skip
 
 
 def workflow_at(scale: str) -> Workflow:
@@ -53,11 +55,10 @@ def iterations(cell) -> list[int]:
 
 def test_figure_4_2_has_the_settings_of_its_curves(paper):
     committed, ours = (run(paper, "fig42", m)["rule"]["feedback"] for m in ("ldrl-committed", "ldrl"))
-    assert (committed["sigma"], committed["lr"]) == (0.1395382069358601, 0.03541466958291287)
+    assert (committed["sigma"][2], committed["lr"][2]) == (0.1395382069358601, 0.03541466958291287)
     assert (ours["sigma"], ours["lr"], ours["momentum"]) == (0.1, 0.01, 0.9)
     direct = run(paper, "fig42", "ddtp_linear")["rule"]
-    found = [direct["feedback"][k] for k in ("sigma", "lr", "decay", "eps", "optimizer")]
-    assert found == [0.00921040366516759, 4.5157498494467095e-3, 6.169295107849636e-5, 7.529093372180766e-7, "adam"]
+    assert DRL.items() <= direct["feedback"].items()
     assert (direct["pretrain_epochs"], direct["extra_feedback_passes"]) == (0, 0)
     for method in ("ldrl", "ldrl-committed", "ddtp_linear"):
         cell = run(paper, "fig42", method)
@@ -99,6 +100,7 @@ def test_figure_4_3_has_its_schemes_with_5000_iterations(paper):
     for method, cell in cells.items():
         direct = method.startswith("ddtp")
         assert cell["rule"]["target_stepsize" if direct else "beta"] == 0.4655
+        assert not direct or DRL.items() <= cell["rule"]["feedback"].items()
         assert (cell["net"]["bias"], cell["rule"]["learn_forward"]) == (False, False)
         (probe,) = cell["probes"]
         assert (probe["first"], probe["scaled"], probe["epsilon"]) == (

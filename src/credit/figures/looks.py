@@ -85,6 +85,7 @@ METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.
 
 # lines of variants that would get the one of another variant in the same experiment
 VARIANT_LINES = {"dfc-fast": DOTTED, "dfc_ss-fixed_fast": SOLID, "pepita-conv_inferred": DASHED}
+VARIANT_LINES |= {"ldrl-add": DASHDOT, "ldrl-symmetric_add": DASHDOT, "ddtp_linear-cleared": DOTTED}
 
 
 def method_style(name: str, rule: str | None = None) -> Style:
