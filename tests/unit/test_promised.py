@@ -131,11 +131,14 @@ def test_the_figure_that_is_left_out_is_checked_too(tmp_path):
 # ---- options
 
 
+LISTS = {"dfc.panels": "panels", "dtp.fig43": "schemes", "dtp.theorem": "nets"}  # that a figure must be given
+
+
 @pytest.mark.parametrize("module", FIGURES)
 def test_every_figure_declares_its_options_and_documents_them(module):
     if module.rpartition(".")[2].startswith("_"):
         pytest.skip("no figure")
-    required = {"panels": []} if module.endswith("panels") else {}
+    required = {option: [] for end, option in LISTS.items() if module.endswith(end)}
     assert figure_options.check(module, required, "options")["where"] == {}
     assert figure_options.declared(module).keys() >= {"shows", "grids", "metric_options"}
 
