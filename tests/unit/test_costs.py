@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+import credit
+from credit.config import hyperparameters
 from credit.config.parts import METHODS, NETS, REGISTRIES
 from credit.config.registry import Registry
 from credit.dag.cost import formula
@@ -71,6 +74,62 @@ def test_every_rule_has_a_cost(name):
     work = formula(name)(replace(RUN, hyper=hyper))
     assert min(work.operations, work.bytes, work.calls) > 0
     assert work.seconds >= 0
+
+
+NETS_OF_TARGETS = {
+    "dense": ({"hidden_sizes": [32, 24, 16]}, (40,)),
+    "conv": ({"channels": [4, 6], "kernel": [5, 1, 2], "pool": [3, 2, 1], "hidden_sizes": [12]}, (1, 12, 12)),
+    "resnet": ({"channels": [4, 6], "blocks": [1, 2]}, (2, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("kind", NETS_OF_TARGETS)
+@pytest.mark.parametrize(
+    "name", ["ldrl", "pldrl", "dtp", "tp", "ddtp_linear", "ddtp_rhl", "ddtp_control", "dtpdrl", "drl_dtp"]
+)
+def test_target_propagation_costs_what_is_counted(name, kind):
+    """The operations of an update as torch counts them; of stages about, since what lies within them is lumped."""
+    module, given = METHODS.module(name), {} if name == "pldrl" else {"feedback": {"iterations": 2}}
+    if kind not in hyperparameters.constants(module)["nets"]:
+        pytest.skip("not defined for it")
+    if "pretrain_epochs" in hyperparameters.fields(module):
+        given |= {"pretrain_epochs": 0, "extra_feedback_passes": 0}
+    given |= {"units": 8} if name == "ddtp_rhl" else {}
+    settings, shape = NETS_OF_TARGETS[kind]
+    net = NETS.load(kind).part(**settings).build(shape, 10)
+    rule, rand = credit.method(name, **given), Rand(0)
+    params = net.init(rand, "torch_default")
+    state = rule.init(net, params, rand)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.1})
+    batch = credit.Batch(torch.randn(5, *shape), torch.arange(5))
+    with FlopCounterMode(display=False) as counter:
+        rule.update(net, params, opt, state, batch, rand)
+    full = {"kind": kind, **hyperparameters.check(NETS.module(kind), settings, "net")}
+    hyper = {"name": name, **hyperparameters.check(module, given, name)}
+    work = formula(name)(Run(full, shape, 10, hyper, 5, 5, 3, 1, 4))
+    tolerance = 0.35 if kind == "resnet" else 1e-9
+    assert work.operations == pytest.approx(counter.get_total_flops(), rel=tolerance)
+
+
+def test_a_step_of_learned_feedback_on_lenet_takes_four_passes_through_its_block():
+    """Counts for the LeNet of Ernoult et al. on 28 x 28 images: 1.97 billion multiply-adds of feedback for a sample."""
+    lenet = {"kind": "conv", "channels": (32, 64), "kernel": (5, 1, 2), "pool": (3, 2, 1), "hidden_sizes": (512,)}
+    hyper = {"name": "ldrl", "feedback": {"iterations": (41, 51, 24)}}
+    run = Run(lenet, (1, 28, 28), 10, hyper, 256, 256, 1, 1, 4)
+    still = replace(run, hyper={"name": "ldrl", "feedback": {"iterations": 0}})
+    learned = (formula("ldrl")(run).operations - formula("ldrl")(still).operations) / (2 * 256)
+    conv1, dense0, dense1 = 14 * 14 * 32 * 64 * 25, 3136 * 512, 512 * 10
+    assert learned == pytest.approx(4 * (41 * conv1 + 51 * dense0 + 24 * dense1), rel=1e-9)
+    assert learned == pytest.approx(1.97e9, rel=0.005)
+
+
+def test_passes_of_the_feedback_alone_are_shared_out_among_the_updates():
+    hyper = {**DYNAMIC, "name": "ddtp_linear", "pretrain_epochs": 0, "extra_feedback_passes": 0}
+    once = formula("ddtp_linear")(replace(RUN, hyper=hyper)).operations
+    more = formula("ddtp_linear")(replace(RUN, hyper={**hyper, "pretrain_epochs": 7})).operations
+    extra = formula("ddtp_linear")(replace(RUN, hyper={**hyper, "extra_feedback_passes": 1})).operations
+    assert more == pytest.approx(extra, rel=1e-12)  # 7 epochs before, or one after each of 7
+    assert more > once
 
 
 def test_every_formula_belongs_to_a_rule():

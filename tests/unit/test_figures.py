@@ -287,6 +287,20 @@ def test_figure_3_draws_what_is_there():
 # ---- all figures
 
 
+def test_figure_1_draws_what_a_run_costs_beside(tmp_path):
+    table, work = images(("mnist",)), {"bp": 1.0, "fa": 0.9, "dfa": 60.0}
+    costs = tidy([("mnist", m, s, 1, "update_work", "", w) for m, w in work.items() for s in range(5)])
+    errors, beside = fig1.draw(pd.concat([table, costs]), {"beside": "update_work"}).axes
+    assert sorted(bar.get_width() for bar in beside.patches) == sorted(work.values())
+    assert {t.get_text() for t in beside.texts} == {"1", "0.9", "60"}
+    assert beside.get_xscale() == "log"
+    places = {t.get_text(): t.xy[1] for t in beside.texts}
+    labels = dict(zip(errors.get_yticks(), (t.get_text() for t in errors.get_yticklabels()), strict=True))
+    assert labels[places["60"]] == "DFA"
+    _, blank = fig1.draw(table, {"beside": "update_work"}).axes
+    assert [t.get_text() for t in blank.texts] == ["not recorded"]
+
+
 @pytest.mark.parametrize(("figure", "table"), [(fig1, images), (fig2, images), (fig3, teacher)])
 def test_an_empty_selection_is_an_error_that_says_so(figure, table):
     with pytest.raises(ConfigError, match="nothing to draw"):

@@ -84,15 +84,38 @@ LOOKS = {
 METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.items()}
 
 # lines of variants that would get the one of another variant in the same experiment
-VARIANT_LINES = {"dfc-fast": DOTTED, "dfc_ss-fixed_fast": SOLID, "pepita-conv_inferred": DASHED}
-VARIANT_LINES |= {"ldrl-add": DASHDOT, "ldrl-symmetric_add": DASHDOT, "ddtp_linear-cleared": DOTTED}
+VARIANT_LINES = {
+    "dfc-fast": DOTTED,
+    "dfc_ss-fixed_fast": SOLID,
+    "pepita-conv_inferred": DASHED,
+    "ddtp_linear-s": SOLID,
+    "ddtp_linear-p": DASHED,
+    "ddtp_linear-s_held_out": SOLID,
+    "ddtp_linear-p_held_out": DASHED,
+    "ddtp_linear-cleared": DOTTED,
+    "ldrl-random": DOTTED,
+    "ldrl-symmetric": DASHED,
+    "ldrl-symmetric_add": DASHDOT,
+    "ldrl-add": DASHDOT,
+    "ldrl-half": DOTTED,
+    "ldrl-double": DASHDOT,
+}
+
+# and markers of those for which there are not enough lines
+VARIANT_MARKERS = {
+    "ddtp_linear-s_held_out": "o",
+    "ddtp_linear-p_held_out": "o",
+    "ldrl-symmetric_add": "P",
+    "ldrl-half": "v",
+    "ldrl-double": "^",
+}
 
 
 def method_style(name: str, rule: str | None = None) -> Style:
     """Style of a method, which may be a variant of a learning rule under a name of its own.
 
-    A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and marker, with another line. An
-    unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
+    A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and, mostly, marker, with another
+    line. An unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
     """
     if name in METHOD_STYLES:
         return METHOD_STYLES[name]
@@ -100,7 +123,8 @@ def method_style(name: str, rule: str | None = None) -> Style:
     if base in METHOD_STYLES:
         style = METHOD_STYLES[base]
         others = [line for line in LINES if line != style.line]
-        return style._replace(label=label, line=VARIANT_LINES.get(name, others[_hash(name) % len(others)]))
+        line = VARIANT_LINES.get(name, others[_hash(name) % len(others)])
+        return style._replace(label=label, marker=VARIANT_MARKERS.get(name, style.marker), line=line)
     h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
     return Style(label, colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
 

@@ -23,18 +23,21 @@ LOG_RATIO = 8.0
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """metric: of the whole net. select, validation: see `credit.analysis.values.Value`."""
+    """metric: of the whole net. select, validation: see `credit.analysis.values.Value`. beside: another metric of the
+    whole net, such as what a run costs, whose last value is drawn beside."""
 
-    metric_options: ClassVar[tuple[str, ...]] = ("metric", "validation")
+    metric_options: ClassVar[tuple[str, ...]] = ("metric", "validation", "beside")
 
     metric: str = "test_error"
     select: Literal["final", "lowest", "best_validation", "lowest_validation"] = "final"
     validation: str | None = None
+    beside: str | None = None
 
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
-    """One panel per data set, one row per method: mean with 95 % t interval, and the single runs.
+    """One panel per data set, one row per method: mean with 95 % t interval, and the single runs; with `beside` a
+    second panel, the means of that metric as bars.
 
     table: tidy, with the metric for the whole net, errors as fractions.
     options: see `Options`.
@@ -49,12 +52,16 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     scale, unit = style.percent(o["metric"])
     runs = runs.assign(value=scale * runs["value"])
     datasets, methods = dataset_order(runs["dataset"]), method_styles(runs["method"], o["rules"])
-    figure = Figure(figsize=(max(1.1 + 2.6 * len(datasets), 4), 1.3 + 0.27 * len(methods)), layout="constrained")
-    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-    for axes, dataset in zip(panels, datasets, strict=True):
+    columns = len(datasets) * (2 if o["beside"] else 1)
+    figure = Figure(figsize=(max(1.1 + 2.6 * columns, 4), 1.3 + 0.27 * len(methods)), layout="constrained")
+    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    for axes, dataset in zip(panels[:: columns // len(datasets)], datasets, strict=True):
         _panel(axes, runs[runs["dataset"] == dataset], methods)
         axes.set_title(style.panel_title(rows, dataset))
         axes.set_xlabel(metric_label(o["metric"], unit))
+    if o["beside"]:
+        for axes, dataset in zip(panels[1::2], datasets, strict=True):
+            _bars(axes, rows[rows["dataset"] == dataset], methods, o["beside"])
     panels[0].set_yticks(range(len(methods)), [look.label for look in methods.values()])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     mean = Line2D([], [], color="k", marker="o", linestyle="-", label="mean and 95 % interval")
@@ -86,6 +93,28 @@ def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
         _scale(axes, means, min(ends), max(ends))
     for place, mean, text in notes:
         _note(axes, place, mean, text)
+
+
+def _bars(axes, rows: pd.DataFrame, methods: dict[str, Style], metric: str) -> None:
+    """Mean of every method as a bar with its value."""
+    scale, unit = style.percent(metric)
+    recorded = (rows["metric"] == metric).any()
+    runs = member_values(rows, metric) if recorded else pd.DataFrame(columns=["method", "value"])
+    means = {method: scale * runs.loc[runs["method"] == method, "value"].mean() for method in methods}
+    known = {method: value for method, value in means.items() if np.isfinite(value)}
+    for place, method in enumerate(methods):
+        if method not in known:
+            continue
+        axes.barh(place, known[method], 0.55, color=methods[method].colour, alpha=0.55)
+        axes.annotate(f"{known[method]:.3g}", (known[method], place), (3, 0), textcoords="offset points", va="center")
+    if known and min(known.values()) > 0 and max(known.values()) / min(known.values()) > LOG_RATIO:
+        axes.set_xlim(min(known.values()) / 1.6, 2.5 * max(known.values()))
+        style.log_axis(axes.xaxis)
+    else:
+        axes.margins(x=0.2)
+    axes.set_xlabel(metric_label(metric, unit))
+    if not known:
+        style.say_if_blank(axes)
 
 
 def _beside(place: int, n: int) -> np.ndarray:

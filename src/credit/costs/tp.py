@@ -1,0 +1,5 @@
+"""As of `dtp`."""
+
+from credit.costs.dtp import cost
+
+__all__ = ["cost"]
