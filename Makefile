@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test lowest mutate lint format slurm-test bench clean
+.PHONY: help env demo test gpu-test lowest mutate lint format slurm-test bench clean
 
 help:
 	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make test        unit, golden and workflow tests"
 	@echo "make lowest      unit and golden tests with the lowest versions that pyproject.toml allows; 5 GB, long"
+	@echo "make gpu-test    every learning rule on a GPU; needs torch, numpy, numba and pytest, no environment"
 	@echo "make mutate      faults in the learning rules, and which tests notice (docs/mutation.md); long"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
@@ -48,6 +49,10 @@ lowest:
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest -q -W ignore::DeprecationWarning \
 		-W ignore::PendingDeprecationWarning tests/golden tests/unit
+
+# For a bare machine: nothing is installed, and nothing is written beside the sources.
+gpu-test:
+	PYTHONPATH=src $(PYTHON) -m pytest -q -p no:cacheprovider tests/gpu
 
 mutate: $(VENV)/.complete
 	python -m tests.mutation --write docs/mutation.md

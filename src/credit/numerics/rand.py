@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import CheckpointError, ConfigError
+from credit.numerics.devices import moved
 
 DRAWN = torch.float32
 Replay = Mapping[str, Tensor | Sequence[Tensor]]
@@ -77,13 +78,14 @@ class Rand:
         For stacks. Replayed draws are one for each member.
         """
         if self._replay.holds(name):
-            return self.normal(name, shape), torch.arange(len(self.seeds))
+            return self.normal(name, shape), torch.arange(len(self.seeds), device=self.device)
         seeds = list(dict.fromkeys(self.seeds))
         generators = dict(zip(self.seeds, self._generators(name), strict=True))
         draws = torch.empty(len(seeds), *shape, dtype=DRAWN)
         for draw, seed in zip(draws, seeds, strict=True):
             draw.normal_(generator=generators[seed])
-        return draws.to(self.device, self.dtype), torch.tensor([seeds.index(s) for s in self.seeds])
+        whose = torch.tensor([seeds.index(s) for s in self.seeds])
+        return moved(draws, self.device, self.dtype), moved(whose, self.device)
 
     def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform draws from [low, high), (M, *shape)."""
@@ -163,13 +165,13 @@ class Rand:
         shape = tuple(shape)
         expected = (len(self.seeds), *shape) if self.stacked else shape
         if self._replay.holds(name):
-            return self._replay.next(name, expected).to(self.device, dtype)
+            return moved(self._replay.next(name, expected), self.device, dtype)
         generators = dict(zip(self.seeds, self._generators(name), strict=True))
         drawn = {s: one(g) for s, g in generators.items()}  # members with the same seed share their draws
         draws = [drawn[s] for s in self.seeds]
         if self.stacked:
-            return (draws[0].unsqueeze(0) if len(draws) == 1 else torch.stack(draws)).to(self.device, dtype)
-        return draws[0].to(self.device, dtype)
+            return moved(draws[0].unsqueeze(0) if len(draws) == 1 else torch.stack(draws), self.device, dtype)
+        return moved(draws[0], self.device, dtype)
 
 
 class _Replay:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from credit.config.fields import PerMember
+from credit.numerics.devices import on
 
 Number = float | Sequence[float]  # for all members, or one for each
 
@@ -21,8 +21,7 @@ def member(value: Number, like: Tensor) -> float | Tensor:
     if isinstance(value, (int, float)):
         return value
     check(value, like.shape[0] if like.ndim else 0)
-    values = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return values.reshape(-1, *([1] * (like.ndim - 1)))
+    return on(value, like).reshape(-1, *([1] * (like.ndim - 1)))
 
 
 def scaled(tensor: Tensor, factor: Number) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import CheckpointError, ConfigError
+from credit.numerics.devices import moved
 from credit.numerics.products import Product
 from credit.numerics.trees import Params
 from credit.optim.base import Affine
@@ -64,7 +65,7 @@ class Optimizer:
         self._adds_products = self._formula.add_product if not self._decays else None
         if self._clips:
             limit = self._spread("clip_norm", self.hyper["clip_norm"])
-            self._limit = torch.from_numpy(limit).to(self._device)
+            self._limit = moved(torch.from_numpy(limit), self._device)
             group_of = {"per_tensor": lambda n: n, "per_layer": lambda n: n[0], "global": lambda n: None}
             self._groups = [group_of[self.hyper["clip"]](name) for name in self._names]
         self._lr = self._array(self._spread("lr", self.hyper["lr"]))
@@ -82,7 +83,7 @@ class Optimizer:
         self._kept = (None, None)
         lr = self._spread("lr", self.lr_at(epoch))
         if self._loop is None:
-            self._lr.copy_(torch.from_numpy(lr))
+            self._lr.copy_(torch.from_numpy(lr), non_blocking=True)
         else:
             self._lr[:] = lr
 
@@ -117,7 +118,7 @@ class Optimizer:
             return None
         l2, shrink = decay(self._tables, self._lr, self.hyper["decoupled"])
         keep, rate = (
-            torch.as_tensor(v).to(self._device, self._dtype).expand(len(self._names), self._members)
+            moved(torch.as_tensor(v), self._device, self._dtype).expand(len(self._names), self._members)
             for v in (shrink - self._lr * l2, self._lr)
         )
         self._steps += steps
@@ -172,7 +173,7 @@ class Optimizer:
         return getattr(loops, self._formula.compiled)
 
     def _array(self, values: np.ndarray) -> Any:
-        return values if self._loop is not None else torch.from_numpy(values).to(self._device)
+        return values if self._loop is not None else moved(torch.from_numpy(values), self._device)
 
     def _spread(self, key: str, value: Value) -> np.ndarray:
         """A hyperparameter as (P, M): a row per parameter, a column per member."""

@@ -18,6 +18,7 @@ from credit.config.parts import METHODS, NETS, PROBES, TASKS
 from credit.errors import ConfigError
 from credit.methods.base import DIVERGED, Phase
 from credit.methods.base import method as make_method
+from credit.numerics.devices import full_precision
 from credit.numerics.rand import Rand
 from credit.numerics.trees import assign, to_device
 from credit.provenance.files import checksum
@@ -71,6 +72,8 @@ class Training:
             raise ConfigError(f"train.dtype = {self.settings['dtype']!r}; must be one of: {', '.join(DTYPES)}")
         dtype = DTYPES[self.settings["dtype"]]
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            full_precision()
         self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
         context = Context(self.rand, len(self.stack), self.device, dtype, data, spec.get("data"))
         self.task = build_part(TASKS, spec["task"], "task").build(context)

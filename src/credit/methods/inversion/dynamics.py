@@ -24,6 +24,7 @@ from torch import Tensor
 
 from credit.methods.inversion import loops as compiled
 from credit.methods.inversion.operators import expands, loop_product
+from credit.numerics.devices import on
 from credit.numerics.stack import Number, member
 
 CHECK_EVERY = 25  # steps between looks whether a fixed point is reached
@@ -39,7 +40,7 @@ def gain(product: Tensor, leak: Number, dt: float, steps: int) -> Tensor:
         return torch.zeros_like(product)
     d = product.shape[-1]
     identity = torch.eye(d, dtype=product.dtype, device=product.device).expand_as(product)
-    keep = 1 - dt * torch.as_tensor(member(leak, product), dtype=product.dtype, device=product.device)
+    keep = 1 - dt * on(member(leak, product), product)
     upper = torch.cat([keep * identity, dt * product], -1)
     power = torch.cat([upper, dt * upper + torch.cat([torch.zeros_like(product), (1 - dt) * identity], -1)], -2)
     total = torch.cat([-dt * identity, -(dt**2) * identity], -2)
@@ -74,7 +75,7 @@ def run_loop(
     if compiled.pays(delta, weight.shape[-1]):
         return compiled.two_loops(weight, feedback, leak, delta, dt, steps, dynamics == "tanh")
     up, down, drive = dt * weight.mT, dt * feedback.mT, -dt * delta
-    keep = 1 - dt * torch.as_tensor(leak, dtype=delta.dtype, device=delta.device).reshape(-1, 1, 1)
+    keep = 1 - dt * on(leak, delta).reshape(-1, 1, 1)
     u, r = torch.zeros_like(delta), delta.new_zeros(*delta.shape[:-1], weight.shape[-1])
     for step in range(steps):
         below = torch.tanh(r) if dynamics == "tanh" else r
@@ -107,7 +108,7 @@ def run_chain(
     if compiled.pays(delta, sum(sizes)):
         return compiled.single_loop(weights, feedback, leak, delta, dt, steps, slopes)
     ups, down, drive = [dt * w.mT for w in weights], dt * feedback.mT, -dt * delta
-    keep = 1 - dt * torch.as_tensor(leak, dtype=delta.dtype, device=delta.device).reshape(-1, 1, 1)
+    keep = 1 - dt * on(leak, delta).reshape(-1, 1, 1)
     factors = None if slopes is None else [1 / s for s in slopes]
     u, r = torch.zeros_like(delta), [delta.new_zeros(*delta.shape[:-1], n) for n in sizes]
     for step in range(steps):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.methods.inversion.operators import expands, loop_product
+from credit.numerics.devices import on
 from credit.numerics.linalg import eigenvalues
 from credit.numerics.stack import Number, member
 
@@ -160,7 +161,7 @@ def _top(w: np.ndarray, b: np.ndarray, leak: float) -> tuple[float, np.ndarray |
 def _leak(leak: Number, like: Tensor) -> Tensor:
     """The leak with a trailing axis, (M, 1) or (1,), real."""
     real = like.real if like.is_complex() else like
-    value = torch.as_tensor(member(leak, real), dtype=real.dtype, device=real.device)
+    value = on(member(leak, real), real)
     return value.reshape(-1, 1) if value.ndim else value.reshape(1)
 
 

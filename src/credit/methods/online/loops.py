@@ -43,12 +43,14 @@ def possible(net: Net, params: Params, batch: Batch) -> bool:
     """Whether the loop is made for it: a dense classifier on the CPU, its output no wider than its hidden layer."""
     if len(net) != 2 or not isinstance(net.loss, SoftmaxCrossEntropy) or batch.y.dtype != torch.int64:
         return False
+    weight, bias = params["1"]["weight"], params["1"].get("bias")
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
+        return False  # before anything that a device would have to be asked for
     if batch.y.numel() == 0 or batch.y.min() < 0 or batch.y.max() >= net.n_out:
         return False  # tensor operations refuse what the loop would not notice
-    weight, bias = params["1"]["weight"], params["1"].get("bias")
     plain = isinstance(net.block(0).phi, (Tanh, Linear)) and isinstance(net.block(1).phi, Linear)
     whole = weight.shape[-2] <= weight.shape[-1] and weight.is_contiguous() and (bias is None or bias.is_contiguous())
-    return plain and whole and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
+    return plain and whole
 
 
 class Samples(NamedTuple):

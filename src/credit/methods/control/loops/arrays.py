@@ -30,7 +30,7 @@ class Noise:
 
     def of_members(self) -> list[Tensor]:
         """Draws of every member, (M, T - 1, B, n_i) by layer."""
-        return list(self.draws) if self.whose is None else [xi[self.whose.to(xi.device)] for xi in self.draws]
+        return list(self.draws) if self.whose is None else [xi[self.whose] for xi in self.draws]
 
 
 class Disturbance(NamedTuple):
