@@ -10,7 +10,7 @@ from small_checkout import FIT, REPOSITORY, Checkout
 from credit.config.files import overlay, read_yaml
 from credit.config.hyperparameters import constants
 from credit.config.parts import PROBES, TASKS
-from credit.dag.recorded import metrics, recorded
+from credit.dag.recorded import metrics, recorded, recorded_some
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError
 from credit.figures import options as figure_options
@@ -195,3 +195,9 @@ def test_the_records_of_the_committed_pages_are_those_that_are_declared(scale):
     """Every experiment of this project, at both scales: what is declared covers what figures and tables name."""
     workflow = Workflow(read_yaml(REPOSITORY / "config" / "config.yaml") | {"scale": scale}, REPOSITORY)
     assert all(e.cell(d, m).metrics for e in workflow.experiments.values() for d in e.datasets for m in e.methods)
+
+
+def test_a_figure_may_show_metrics_that_are_named_after_a_setting():
+    names = {"angle_bp_0.1", "course_target_*", "test_loss"}
+    assert all(recorded_some(shown, names) for shown in ("angle_bp_*", "course_target_*", "test_loss"))
+    assert not any(recorded_some(shown, names) for shown in ("angle_mn_*", "angle_bp", "course_*_1", "test_lo"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import pytest
 import torch
 
 import credit
+from credit.dag.recorded import metrics
+from credit.errors import ConfigError
 from credit.probes import jacobian_mismatch
 from credit.probes.base import Moment
 from credit.probes.feedback_weights import FeedbackWeights
 from credit.probes.jacobian_mismatch import JacobianMismatch, mapped
-from credit.probes.update_distance import UpdateDistance
+from credit.probes.update_distance import UpdateDistance, with_strength
 from credit.probes.update_work import UpdateWork
 from tests.conftest import small_batch
 from tests.unit.test_target_propagation import NETS, back, chain, start
@@ -132,3 +135,36 @@ def test_counting_the_work_changes_nothing():
 def tree_values(tree) -> list[torch.Tensor]:
     """All tensors of nested dicts, copied."""
     return [t for v in tree.values() for t in (tree_values(v) if isinstance(v, dict) else [v.clone()])]
+
+
+@pytest.mark.parametrize("name", ["ldrl", "dtp", "tp"])
+def test_updates_with_other_betas_are_those_of_the_rule_with_these(name):
+    seen = moment("overlaps", name=name)
+    plain = {(m, layer): v for m, layer, v in UpdateDistance(scaled=True).measure(seen)}
+    several = {(m, layer): v for m, layer, v in UpdateDistance(scaled=True, betas=(0.7, 1e-4)).measure(seen)}
+    assert len(several) == 2 * len(plain)
+    other = {(m, layer): v for m, layer, v in UpdateDistance(scaled=True).measure(nudged(seen, 1e-4))}
+    for (metric, layer), value in plain.items():
+        torch.testing.assert_close(several[f"{metric}_0.7", layer], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(several[f"{metric}_0.0001", layer], other[metric, layer], rtol=1e-12, atol=1e-12)
+    assert (plain["distance_bp", "1"] - other["distance_bp", "1"]).abs().max() > 1e-6
+
+
+def nudged(seen, beta):
+    rule = dataclasses.replace(seen.method, beta=beta)
+    gradients = rule.gradients(seen.net, seen.params, seen.state_after, seen.batch, seen.rand).gradients
+    return dataclasses.replace(seen, method=rule, info={"gradients": gradients})
+
+
+def test_betas_need_a_rule_that_has_one():
+    seen = moment("tiles")
+    with pytest.raises(ConfigError, match=r"update_distance.betas = 0.1; needs a learning rule with beta"):
+        UpdateDistance(betas=(0.1,)).measure(dataclasses.replace(seen, method=credit.method("bp")))
+    direct = credit.method("ddtp_linear", target_stepsize=0.2)
+    assert with_strength(direct, 0.1) == credit.method("ddtp_linear", target_stepsize=0.1)
+    run = {"rule": {"name": "ldrl"}, "task": {"name": "images", "target": "class"},
+           "train": {"evaluate": {"splits": ["test"]}},
+           "probes": [{"probe": "update_distance", "reference": "bp", "betas": (1e-06, 0.1)}]}  # fmt: skip
+    assert {n for n in metrics(run) if n.startswith("angle")} == {"angle_bp_1e-06", "angle_bp_0.1"}
+    run["probes"] = [{"probe": "update_distance", "reference": "bp", "betas": ()}]
+    assert {n for n in metrics(run) if n.startswith("angle")} == {"angle_bp"}

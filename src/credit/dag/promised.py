@@ -13,7 +13,7 @@ from credit.analysis.values import Value, values
 from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
-from credit.dag.recorded import recorded
+from credit.dag.recorded import recorded, recorded_some
 from credit.errors import ConfigError, one_of
 from credit.figures import options as figure_options
 from credit.provenance.spec import column
@@ -131,7 +131,7 @@ def _drawn(module: str, options: Mapping, given: Mapping, place: str, known: Col
                 yield one_of(where, metric, known)
             unsaid += [] if said else [metric]
     said = any(value for _, value, said in named if said)
-    if unsaid and not said and not any(recorded(m, known) or m in known for m in unsaid):
+    if unsaid and not said and not any(recorded(m, known) or recorded_some(m, known) for m in unsaid):
         yield f"{place.removesuffix('.options')}: draws {', '.join(unsaid)}; no run records any of them"
 
 

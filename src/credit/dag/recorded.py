@@ -41,6 +41,11 @@ def recorded(name: str, names: Collection[str]) -> bool:
     return name in names or any("*" in known and fnmatch.fnmatchcase(name, known) for known in names)
 
 
+def recorded_some(pattern: str, names: Collection[str]) -> bool:
+    """Whether what a figure shows, a name or one with `*`, is among names, which may hold the same `*`."""
+    return pattern in names or any(fnmatch.fnmatchcase(known, pattern) for known in names)
+
+
 def _declared(module: str, settings: Mapping[str, Any]) -> set[str] | None:
     names = hyperparameters.constants(module).get("metrics")
     if isinstance(names, Mapping):
