@@ -24,6 +24,7 @@ from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim import optimizer
 from credit.optim.base import OptimizerLike
+from credit.optim.clipping import norms
 
 State = dict[str, Any]
 DIVERGED = 1e12  # a loss, a weight or an unclipped gradient beyond is taken for infinite
@@ -183,6 +184,11 @@ def with_loss(net: Net, trace: Trace, batch: Batch) -> Forward:
 def batch_size(net: Net, params: Params, batch: Batch) -> int:
     """Number of samples in a mini-batch."""
     return batch.x.shape[len(net.lead(params))]
+
+
+def absurd(weights: Params, stacked: bool) -> Tensor:
+    """Members whose weights, of nested dicts with (M, ...), are not finite or beyond `DIVERGED`: bool (M,), or ()."""
+    return ~(norms([p for block in weights.values() for p in block.values()], stacked) <= DIVERGED)
 
 
 def redivided(gradients: Params, net: Net, params: Params, batch: Batch) -> Params:

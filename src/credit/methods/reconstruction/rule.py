@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import Batch, Forward, Method, Pass, Phase, Result, State, Step, forward, redivided
+from credit.methods.base import Batch, Forward, Method, Pass, Phase, Result, State, Step, absurd, forward, redivided
 from credit.methods.reconstruction.losses import FeedbackStep
 from credit.methods.reconstruction.settings import Feedback
 from credit.nets.base import Net, Trace, check_input
@@ -111,7 +111,8 @@ class DifferenceReconstruction(Method):
     def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
         """Gradients with the feedback weights as they are, then a step of these, then one of the forward weights.
 
-        info: as `gradients`; means: feedback_loss (M,), of the last iteration, summed over layers.
+        info: as `gradients`; means: feedback_loss (M,), of the last iteration, summed over layers; diverged (M,): whose
+        feedback weights are absurd.
         """
         run = forward(net, params, batch, rand)
         step = self._step(net, params, state, run)
@@ -142,6 +143,7 @@ class DifferenceReconstruction(Method):
             handed |= {str(i): one.gradients for i, one in found.items()}
             opt.others["feedback"].step(state["feedback"], handed)
             last |= {i: one.loss for i, one in found.items()}
+        info["diverged"] = absurd(state["feedback"], net.stacked(params))
         if last:
             info["means"] = {"feedback_loss": torch.stack(list(last.values())).sum(0)}
 

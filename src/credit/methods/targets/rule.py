@@ -21,6 +21,7 @@ from credit.methods.base import (
     Result,
     State,
     Step,
+    absurd,
     batch_size,
     forward,
     redivided,
@@ -111,7 +112,8 @@ class TargetPropagation(Method):
     # ---- a mini-batch
 
     def update(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand) -> Result:
-        """info: as `gradients`; means: feedback_loss (M,), of the last iteration of every block, summed over blocks."""
+        """info: as `gradients`; means: feedback_loss (M,), of the last iteration of every block, summed over blocks;
+        diverged (M,): whose feedback weights are absurd, which the forward weights need not show."""
         return self._update(net, params, opt, state, batch, rand, self._iterations)
 
     def _update(
@@ -124,6 +126,7 @@ class TargetPropagation(Method):
         if self.learn_forward:
             opt.step(params, redivided(step.gradients, net, params, batch))
         info = step.info | _last(losses) | {"gradients": step.gradients, "feedback_losses": losses}
+        info["diverged"] = absurd(state["feedback"], net.stacked(params))
         return params, opt, state, info
 
     def learn_feedback(
