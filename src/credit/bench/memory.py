@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -14,14 +15,15 @@ from credit.bench.workflow import ROOT, measure
 from credit.provenance.spec import VERSION, canonical_json
 
 
-def random_images(path: Path) -> None:
-    """A prepared data set of random images, 60,000 for training and 10,000 for the test."""
+def random_images(path: Path, counts: tuple[int, int] = (60_000, 10_000), shape=(1, 28, 28)) -> None:
+    """A prepared data set of random images (C, H, W), `counts` of them for training and for the test."""
     draw = np.random.default_rng(0)
     arrays = {}
-    for split, n in (("train", 60_000), ("test", 10_000)):
-        arrays[f"{split}_x"] = draw.integers(0, 256, (n, 1, 28, 28), dtype=np.uint8)
+    for split, n in zip(("train", "test"), counts, strict=True):
+        arrays[f"{split}_x"] = draw.integers(0, 256, (n, *shape), dtype=np.uint8)
         arrays[f"{split}_y"] = draw.integers(0, 10, n, dtype=np.uint8)
     meta = {"name": "random", "classes": 10, "scale": 255, "verified": True, "raw": {}}
+    meta["arrays"] = {name: hashlib.sha256(array).hexdigest() for name, array in arrays.items()}
     np.savez(path, meta=json.dumps(meta), **arrays)
 
 

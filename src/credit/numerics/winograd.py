@@ -147,7 +147,9 @@ class Winograd:
 
     def weights(self, values: Tensor) -> Tensor:
         """The adjoint of `values`: (n², C_out, C_in) -> (C_out, C_in, k, k)."""
-        flat = values.flatten(1).T @ self._kernel
+        flat = (
+            self._kernel.T @ values.flatten(1)
+        ).T.contiguous()  # the product of the transposed takes four times as long
         return flat.view(*values.shape[1:], self.kernel, self.kernel)
 
 
