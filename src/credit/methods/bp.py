@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from credit.methods.backward import pooled
 from credit.methods.backward.sweep import sweep
 from credit.methods.base import Batch, Method, State, Step, forward
+from credit.methods.fast import Fast, has_last_word
 from credit.nets.base import Net
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
+from credit.optim.base import OptimizerLike
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class BP(Method):
         run = forward(net, params, batch, rand)
         gradients, deltas = sweep(net, run.trace, run.error, masks=self.masks)
         return Step(gradients, run.info | {"deltas": deltas})
+
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
+        """For single convolutional nets, see `credit.methods.backward.pooled`."""
+        plain = has_last_word(type(self), "fast", frozenset({"update", "gradients"}))
+        return pooled.fast(net, params, batch) if plain and function == "update" else None
 
 
 part = BP
