@@ -122,6 +122,16 @@ def test_figure_4_3_has_a_bar_for_every_scheme_and_layer_after_the_last_epoch():
     assert "ours" not in texts(figure)
 
 
+def test_a_scheme_may_show_one_of_several_betas():
+    table, known = updates(), references([("cifar10", "ldrl", 0, "angle_bp", "2", 8.1)])
+    exact = table.assign(metric=table["metric"] + "_0.5", value=0.5 * table["value"])
+    schemes = [SCHEMES[1], {**SCHEMES[1], "label": "exact", "beta": 0.5}]
+    figure = fig43.draw(pd.concat([table, exact]), {"schemes": schemes, "rules": RULES, "references": known})
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(heights[4:], 0.5 * np.array(heights[:4]))
+    assert len([ln for ln in figure.axes[0].lines if ln.get_marker() == "d"]) == 1
+
+
 def test_published_bars_stand_over_ours():
     known = references([("cifar10", "ldrl", 0, "angle_bp", "2", 8.1), ("cifar10", "ldrl-add", 0, "angle_bp", "1", 3.0)])
     figure = fig43.draw(updates(), {"schemes": SCHEMES, "references": known, "rules": RULES})

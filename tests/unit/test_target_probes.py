@@ -13,6 +13,7 @@ from credit.dag.recorded import metrics
 from credit.errors import ConfigError
 from credit.probes import jacobian_mismatch
 from credit.probes.base import Moment
+from credit.probes.distances import distance
 from credit.probes.feedback_weights import FeedbackWeights
 from credit.probes.jacobian_mismatch import JacobianMismatch, mapped
 from credit.probes.update_distance import UpdateDistance, with_strength
@@ -162,9 +163,32 @@ def test_betas_need_a_rule_that_has_one():
         UpdateDistance(betas=(0.1,)).measure(dataclasses.replace(seen, method=credit.method("bp")))
     direct = credit.method("ddtp_linear", target_stepsize=0.2)
     assert with_strength(direct, 0.1) == credit.method("ddtp_linear", target_stepsize=0.1)
-    run = {"rule": {"name": "ldrl"}, "task": {"name": "images", "target": "class"},
+    run = {"rule": {"name": "ldrl"}, "task": {"name": "teacher"},
            "train": {"evaluate": {"splits": ["test"]}},
            "probes": [{"probe": "update_distance", "reference": "bp", "betas": (1e-06, 0.1)}]}  # fmt: skip
     assert {n for n in metrics(run) if n.startswith("angle")} == {"angle_bp_1e-06", "angle_bp_0.1"}
     run["probes"] = [{"probe": "update_distance", "reference": "bp", "betas": ()}]
     assert {n for n in metrics(run) if n.startswith("angle")} == {"angle_bp"}
+
+
+def test_an_update_may_be_looked_at_with_the_feedback_after_the_step_and_be_divided():
+    net = credit.dense([6, 7, 5, 4])
+    rand = credit.Rand(SEEDS, dtype=torch.float64)
+    params, rule = net.init(rand), credit.method("ddtp_linear", target_stepsize=0.2)
+    before, after = (rule.init(net, params, credit.Rand(seeds, dtype=torch.float64)) for seeds in (SEEDS, [4, 9]))
+    batch = small_batch(net, SEEDS)
+    made = rule.gradients(net, params, before, batch, rand).gradients
+    seen = Moment(net, rule, params, before, batch, {"gradients": made}, params, after, rand)
+    told = {k: {(m, n): v for m, n, v in UpdateDistance(**o).measure(seen)} for k, o in
+            {"made": {}, "after": {"after": True}, "halved": {"divided_by": 2.0}}.items()}  # fmt: skip
+    exact = credit.method("bp").gradients(net, params, {}, batch, rand).gradients
+    later = rule.gradients(net, params, after, batch, rand).gradients
+    for i, layer in (("0", "1"), ("1", "2")):
+        for name, update in (("made", made[i]["weight"]), ("after", later[i]["weight"])):
+            torch.testing.assert_close(
+                told[name]["distance_bp", layer], distance(exact[i]["weight"].flatten(1), update.flatten(1))
+            )
+        half = distance(exact[i]["weight"].flatten(1), made[i]["weight"].flatten(1) / 2)
+        torch.testing.assert_close(told["halved"]["distance_bp", layer], half)
+        assert (told["made"]["angle_bp", layer] - told["after"]["angle_bp", layer]).abs().min() > 1
+        torch.testing.assert_close(told["made"]["angle_bp", layer], told["halved"]["angle_bp", layer])

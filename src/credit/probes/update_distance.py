@@ -24,8 +24,9 @@ class UpdateDistance:
     reference, hyper: as of the probe `angles`. first: whose norm the distance is relative to. scaled: whether the
     update is divided by the learning rule's beta, or target_stepsize, before. epsilon: in the cosine; published 1e-8,
     0 is exact. Published for the figure: the reference first, not scaled; during training: the update first, scaled.
-    betas: instead of the update that was made, what it would be with each of these as beta or target_stepsize, with the
-    feedback as it is after the step; metrics are angle_REFERENCE_BETA and distance_REFERENCE_BETA.
+    divided_by: divides the update too, by a number of its own (the figure's DRL). after: instead of the update that was
+    made, what it would be with the feedback as it is after the step. betas: the same with each of these as beta or
+    target_stepsize; metrics are angle_REFERENCE_BETA and distance_REFERENCE_BETA.
 
     Raises ConfigError for betas and a learning rule without either.
     """
@@ -40,19 +41,22 @@ class UpdateDistance:
     first: Literal["reference", "update"] = "reference"
     scaled: bool = False
     epsilon: Annotated[float, ">= 0"] = 0.0
+    divided_by: Annotated[float, "> 0"] = 1.0
+    after: bool = False
     betas: tuple[Annotated[float, "> 0"], ...] = ()
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
         """[(metric, layer, values (M,))]; a block of several weights has the layers BLOCK.PART."""
         rule = method(self.reference, **self.hyper)
         exact = rule.gradients(moment.net, moment.params, {}, moment.batch, moment.rand).gradients
-        if not self.betas:
+        if not (self.betas or self.after):
             return self._compared(moment, exact, moment.info["gradients"], strength(moment.method), "")
         rows = []
-        for beta in self.betas:
-            nudged = with_strength(moment.method, beta)
-            made = nudged.gradients(moment.net, moment.params, moment.state_after, moment.batch, moment.rand)
-            rows += self._compared(moment, exact, made.gradients, beta, f"_{beta:g}")
+        for beta in self.betas or (None,):
+            rule = moment.method if beta is None else with_strength(moment.method, beta)
+            would_be = rule.gradients(moment.net, moment.params, moment.state_after, moment.batch, moment.rand)
+            suffix = "" if beta is None else f"_{beta:g}"
+            rows += self._compared(moment, exact, would_be.gradients, strength(rule), suffix)
         return rows
 
     def _compared(
@@ -65,6 +69,8 @@ class UpdateDistance:
                 ours, theirs = update[i][name], block[name]
                 if self.scaled:
                     ours = ours * member(combine(lambda b: 1 / b, beta), ours)
+                if self.divided_by != 1:
+                    ours = ours / self.divided_by
                 pair = [theirs.flatten(keep), ours.flatten(keep)]
                 pair = pair[::-1] if self.first == "update" else pair
                 layer = ".".join([str(int(i) + 1), *name.split(".")[:-1]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,20 @@ PANELS = (("angle_bp", "°"), ("distance_bp", ""))
 
 @dataclass(frozen=True)
 class Scheme:
-    """A group of bars. method: whose; label: below it, in one or two lines; ours: not in the paper."""
+    """A group of bars. method: whose; label: below it, in a few lines; ours: not in the paper. beta: of the probe's
+    `betas`, the one whose measurement is drawn, without published values.
+    """
 
     method_options: ClassVar[tuple[str, ...]] = ("method",)
 
     method: str
     label: str
     ours: bool = False
+    beta: Annotated[float, "> 0"] | None = None
+
+    def metric(self, name: str) -> str:
+        """What the probe calls a quantity of these bars."""
+        return name if self.beta is None else f"{name}_{self.beta:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +99,17 @@ def _bars(
 ) -> None:
     """The bars of one panel. known: published values of its metric."""
     width = WIDTH / len(looks)
-    for k, (layer, look) in enumerate(looks.items()):
-        values = member_values(rows, Value(metric, layer=layer))
-        for place, scheme in enumerate(schemes):
+    for place, scheme in enumerate(schemes):
+        mine = rows[rows["method"] == scheme.method]
+        for k, (layer, look) in enumerate(looks.items()):
             x = place + (k - (len(looks) - 1) / 2) * width
-            runs = mean_ci(values.loc[values["method"] == scheme.method, "value"].dropna())
+            values = member_values(mine, Value(scheme.metric(metric), layer=layer))["value"]
+            runs = mean_ci(values.dropna())
             if runs.n:
                 error = None if np.isnan(runs.sd) else runs.sd
                 axes.bar(
                     x, runs.mean, 0.92 * width, yerr=error, color=look.colour, error_kw={"lw": 0.8, "capsize": 1.5}
                 )
             theirs = known[(known["method"] == scheme.method) & (known["layer"] == layer)]
-            axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4)
+            if scheme.beta is None and len(theirs):
+                axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4)
