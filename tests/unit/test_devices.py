@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from dataclasses import dataclass
 
 import pytest
@@ -9,8 +11,13 @@ import torch
 
 import credit
 from credit.methods.base import Method
+from credit.numerics import devices, rand
 from credit.numerics.devices import moved, on
+from credit.numerics.rand import LARGE
+from credit.numerics.trees import clone
 from credit.training.fast import ask
+from credit.training.loop import Training
+from tests.gpu import test_speed
 from tests.gpu.checks import CLOSE, CPU, RUNS, WAITING, Case, agreement, every_case, resumed, updates_without_waiting
 from tests.gpu.places import Place, apart
 from tests.pretended import Elsewhere, Pretended
@@ -117,6 +124,45 @@ def test_every_rule_with_a_fast_form_is_among_these():
     assert {type(credit.method(name)).fast for name in with_fast} <= asked
 
 
+def test_large_noise_is_drawn_on_the_device_where_that_is_asked_for(place, monkeypatch):
+    monkeypatch.setattr(devices, "generator", lambda device, seed: torch.Generator().manual_seed(seed))
+    asked, here = credit.Rand([3, 8, 3], device="cuda"), credit.Rand([3, 8, 3])
+    there = asked.drawn_there()
+    small, large = (4,), (LARGE // 4, 4)
+    assert apart({"": there.normal("noise", small)}, {"": here.normal("noise", small)}) == 0
+    before = there.state_dict()
+    with place.watched():
+        drawn = there.normal("noise", large)
+    assert isinstance(drawn, Elsewhere) and drawn.shape == (3, *large)
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+    assert abs(float(drawn.mean())) < 0.03 and abs(float(drawn.std()) - 1) < 0.03
+    assert not torch.equal(there.normal("noise", large), drawn)
+    asked.load_state_dict(before)  # the streams are one
+    assert torch.equal(there.normal("noise", large), drawn)
+    given = torch.ones(3, *large)
+    assert torch.equal(there.with_replay({"noise": given}).normal("noise", large).cpu(), given)
+
+
+def test_on_the_cpu_noise_is_the_same_whoever_is_asked_to_draw_it():
+    plain, asked = credit.Rand([3]), credit.Rand([3]).drawn_there()
+    assert torch.equal(asked.normal("noise", (LARGE,)), plain.normal("noise", (LARGE,)))
+
+
+def test_the_learner_of_a_run_draws_on_the_device_after_the_weights_were_drawn(place, monkeypatch):
+    monkeypatch.setattr(devices, "generator", lambda device, seed: torch.Generator().manual_seed(seed))
+    monkeypatch.setattr(rand, "LARGE", 1)
+    found = {}
+    for noise in ("cpu", "device"):
+        settings = copy.deepcopy(RUNS["ldrl"])
+        settings["train"]["noise"] = noise
+        training = Training(settings, device="cuda", log=io.StringIO())
+        begun = clone(training.learner.params)
+        training.run()
+        found[noise] = begun, training.learner.state["feedback"]
+    assert apart(found["device"][0], found["cpu"][0]) == 0
+    assert apart(found["device"][1], found["cpu"][1]) > 1e-6
+
+
 def test_numbers_are_moved_without_waiting_and_without_loss(place):
     like = torch.zeros(2, dtype=torch.float64, device="cuda")
     with place.watched():
@@ -150,3 +196,9 @@ def test_the_pretended_device_refuses_what_a_device_refuses(place):
         x.numpy()
     with place.watched():
         assert isinstance(torch.where(x > 0, x * 2.0, 0.0).relu().mul_(torch.tensor(2.0)), Elsewhere)
+
+
+def test_the_timings_of_the_gpu_tests_run_on_the_cpu(monkeypatch):
+    monkeypatch.setitem(test_speed.NETS["LeNet"][1], "iterations", [2, 1, 1])
+    assert test_speed.dense_ratio("bp", CPU, [20, 8, 4], warm=1, repeats=3) > 0
+    assert all(seconds > 0 for seconds in test_speed.conv_times("ldrl", "LeNet", CPU, size=2))

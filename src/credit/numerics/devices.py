@@ -21,6 +21,16 @@ def on(value: float | Sequence[float] | Tensor, like: Tensor) -> Tensor:
     return moved(torch.as_tensor(value, dtype=like.dtype), like.device)
 
 
+def normal(shape: Sequence[int], seed: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Standard normal draws of `shape` (...,), made on `device` by its own generator with `seed`."""
+    return torch.randn(tuple(shape), generator=generator(device, seed), dtype=dtype, device=device)
+
+
+def generator(device: torch.device, seed: int) -> torch.Generator:
+    """A generator of a device, at the beginning of its stream."""
+    return torch.Generator(device).manual_seed(seed)
+
+
 def full_precision() -> None:
     """Products and convolutions of float32 on a GPU are float32's, not of the 10 bits that TF32 keeps of a number."""
     torch.backends.cuda.matmul.fp32_precision = "ieee"

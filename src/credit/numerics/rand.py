@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -18,9 +19,11 @@ import torch
 from torch import Tensor
 
 from credit.errors import CheckpointError, ConfigError
+from credit.numerics import devices
 from credit.numerics.devices import moved
 
 DRAWN = torch.float32
+LARGE = 2**14  # numbers of a member: from here on `drawn_there` draws elsewhere
 Replay = Mapping[str, Tensor | Sequence[Tensor]]
 
 
@@ -57,6 +60,7 @@ class Rand:
         self._streams: dict[str, list[torch.Generator]] = {}
         self._taken: dict[int, tuple[int, str]] = {}  # the 32 bits that a generator uses, and its seed and stream
         self._replay = _Replay(replay or {}, only_replay)
+        self._there = False
 
     def with_replay(self, replay: Replay) -> Rand:
         """The same streams, but the named draws are given: a tensor for one draw, a list for successive ones.
@@ -65,11 +69,23 @@ class Rand:
         of that name untouched. A draw of another shape, or one more than was given, raises ValueError.
         """
         other = Rand(self.seeds if self.stacked else self.seeds[0], self.device, self.dtype, replay)
-        other._streams, other._taken = self._streams, self._taken
+        other._streams, other._taken, other._there = self._streams, self._taken, self._there
+        return other
+
+    def drawn_there(self) -> Rand:
+        """The same streams, but `normal` makes `LARGE` draws on the device, where that is not the CPU.
+
+        A stream then gives the seed alone: draws are others than the CPU's, at a fraction of the time, and positions
+        of streams stay such as any device can go on from.
+        """
+        other = self.with_replay({})
+        other._replay, other._there = self._replay, self.device.type != "cpu"
         return other
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
         """Standard normal draws, (M, *shape)."""
+        if self._there and math.prod(shape) >= LARGE:
+            return self._draw(name, shape, self.dtype, lambda g: self._normal_there(shape, g))
         return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=DRAWN))
 
     def normal_of_seeds(self, name: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -141,6 +157,9 @@ class Rand:
 
     def _unit(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         return torch.rand(tuple(shape), generator=generator, dtype=DRAWN)
+
+    def _normal_there(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        return devices.normal(shape, int(torch.randint(2**63 - 1, (), generator=generator)), self.device, DRAWN)
 
     def _generators(self, name: str) -> list[torch.Generator]:
         if name not in self._streams:

@@ -106,7 +106,8 @@ class Training:
             cadence = {key: entry[key] for key in ("every", "on") if key in entry}
             settings = {key: value for key, value in entry.items() if key not in cadence}
             chosen.append(ProbeSlot(build_part(PROBES, settings, "probes", "probe"), **cadence))
-        learner = Learner(net, params, rule, opt, state, self.rand, chosen)
+        rand = self.rand.drawn_there() if self.settings.get("noise") == "device" else self.rand
+        learner = Learner(net, params, rule, opt, state, rand, chosen)
         evaluate = self.settings["evaluate"]
         if evaluate.get("unit") == "update":
             learner.evaluate_every, learner.on_evaluate = evaluate["every"], lambda: self._evaluate(self.epoch + 1)
