@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import credit
+from credit.errors import ConfigError
 from credit.methods.targets import fused
 from credit.methods.targets.chain import Link
 from credit.methods.targets.losses import difference_reconstruction
+from credit.nets import pooled
 from credit.nets.feedback_stage import feedback_of
 from credit.numerics.rand import as_rand
 from tests.conftest import small_batch
@@ -58,8 +60,8 @@ def test_a_fused_step_is_the_plain_one(kind):
 @pytest.mark.parametrize("shape", [(2, 13, 11), (2, 5, 4), (2, 2, 2)], ids=str)
 @pytest.mark.parametrize("loss", [True, False])
 def test_a_step_in_tiles_is_the_plain_one(kind, shape, loss, monkeypatch):
-    monkeypatch.setattr(fused, "TILES", 12)  # several portions, of which the last is smaller
-    monkeypatch.setattr(fused, "FEWEST", 1)
+    monkeypatch.setattr(pooled, "TILES", 12)  # several portions, of which the last is smaller
+    monkeypatch.setattr(pooled, "FEWEST", 1)
     net = credit.conv((2, 27, 26), [2, 4], [5], 4, hidden="elu", **NETS[kind])
     layer = dataclasses.replace(net.block(1), shape_in=shape)
     if min(layer.shape_pre + layer.shape_out) < 1:
@@ -135,3 +137,54 @@ def test_stacks_and_several_samples_keep_the_plain_form(options, taken):
 def test_other_activations_keep_the_plain_form(hidden):
     net, _, _, params, _ = start("tiles", hidden=hidden)
     assert fused.fused(chain(net, params, small_batch(net, [3], 6))[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fewest"), [((3, 1, 1), 1), ((5, 1, 2), 1), ((3, 2, 1), 1), ((3, 1, 1), 16)], ids=str
+)
+def test_products_in_bfloat16_are_near(kernel, fewest, monkeypatch):
+    monkeypatch.setattr(pooled, "FEWEST", fewest)
+    net = credit.conv((2, 13, 11), [8, 12], [5], 4, hidden="elu", kernel=kernel, pool=2)
+    rand = credit.Rand([3])
+    params = net.init(rand, "torch_default")
+    state = credit.method("ldrl", products="bfloat16").init(net, params, rand)
+    link, own = chain(net, params, batch_of(net, torch.float32))[1], state["feedback"]["1"]
+    noise = {"s_input": rand.normal("x", link.below.shape[1:]), "s_output": rand.normal("y", link.trace.out.shape[1:])}
+    low, full = (fused.fused(link, p)(own, 0.4, net.rand(params, dict(noise)), "s") for p in ("bfloat16", "full"))
+    apart = (low.gradients["weight"] - full.gradients["weight"]).norm() / full.gradients["weight"].norm()
+    assert 1e-3 < apart < 0.15
+    torch.testing.assert_close(low.loss, full.loss, rtol=0.1, atol=1e-3)
+
+
+def test_updates_with_bfloat16_are_the_same_in_every_form():
+    net, _, rand, params, state = start("tiles", torch.float32)
+    feedback = {"iterations": 3, "sigma": 0.4, "lr": 0.01}
+    rule = credit.method("ldrl", products="bfloat16", feedback=feedback)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.05})
+    others, other_rand, batch = copy.deepcopy((params, opt, state)), copy.deepcopy(rand), batch_of(net, torch.float32)
+    rule.fast(net, params, opt, state, batch, 6)(params, opt, state, batch, rand)
+    rule.update(net, *others, batch, other_rand)
+    assert torch.equal(state["feedback"]["1"]["weight"], others[2]["feedback"]["1"]["weight"])
+
+
+@pytest.mark.parametrize(
+    ("net", "seeds", "hyper", "message"),
+    [
+        ({"hidden": "relu"}, [3], {}, "products = 'bfloat16'; block 1 has no fused form; needs pooling, elu"),
+        ({"pool": (3, 2, 1)}, [3], {"feedback": {"collisions": "add"}}, "block 1 has no fused form"),
+        ({"pool": None}, [3], {}, "block 1 has no fused form"),
+        ({}, [3], {"feedback": {"samples": 2}}, "needs feedback.samples = 1"),
+        ({}, [3, 4], {}, "needs a single network on the CPU"),
+    ],
+    ids=str,
+)
+def test_products_of_low_precision_are_refused_without_a_fused_form(net, seeds, hyper, message):
+    net = credit.conv((2, 13, 11), [3, 4], [5], 4, **{"kernel": (3, 1, 1), "hidden": "elu"} | net)
+    rand = credit.Rand(seeds)
+    with pytest.raises(ConfigError, match=message):
+        credit.method("ldrl", products="bfloat16", **hyper).init(net, net.init(rand), rand)
+
+
+def test_a_dense_net_has_no_products_of_low_precision():
+    with pytest.raises(ConfigError, match="needs a conv net"):
+        credit.method("ldrl", products="bfloat16").check_net(credit.dense([4, 5, 6, 3], "elu"))

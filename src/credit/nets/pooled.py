@@ -33,7 +33,7 @@ def _loops():
     return pooled_loops
 
 
-def last(t: Tensor) -> Tensor:
+def channels_last(t: Tensor) -> Tensor:
     """(B, C, H, W) with the channels last in memory."""
     return t.contiguous(memory_format=LAST)
 
@@ -47,6 +47,12 @@ def tiled(layer: Conv) -> bool:
     """Whether a convolution is made of tiles."""
     wide = min(layer.shape_in[0], layer.channels) >= FEWEST
     return wide and winograd.possible(layer.shape_pre[1:], layer.kernel, layer.stride)
+
+
+def portions(form: winograd.Winograd, samples: int) -> list[slice]:
+    """Samples that are taken at once."""
+    size = max(1, TILES // math.prod(form.tiles))
+    return [slice(k, min(k + size, samples)) for k in range(0, samples, size)]
 
 
 def possible(layer: Conv) -> bool:
@@ -63,7 +69,7 @@ class Pooled:
     """A layer that has been passed. out: (B, C, h, w), channels last."""
 
     def __init__(self, layer: Conv, params: dict[str, Tensor], x: Tensor) -> None:
-        self.layer, self.weight, self.x = layer, params["weight"], last(x)
+        self.layer, self.weight, self.x = layer, params["weight"], channels_last(x)
         bias = params.get("bias")
         self._bias = x.new_zeros(layer.channels).numpy() if bias is None else bias.detach().numpy()
         self._top = torch.empty((len(x), *layer.shape_out), dtype=x.dtype, memory_format=LAST)
@@ -73,8 +79,8 @@ class Pooled:
 
     def backward(self, grad: Tensor, below: bool) -> tuple[dict[str, Tensor], Tensor | None]:
         """Gradient at the output (B, C, h, w), flattened or not -> of the parameters; at the input, if `below`."""
-        grad = last(grad.reshape(self.out.shape))
-        delta = last(self.layer.phi.backward(grad, self._top, self.out))
+        grad = channels_last(grad.reshape(self.out.shape))
+        delta = channels_last(self.layer.phi.backward(grad, self._top, self.out))
         weight, down = self._back(delta, below)
         bias = {"bias": delta.sum((0, 2, 3))} if self.layer.bias else {}
         return {"weight": weight, **bias}, down
@@ -82,7 +88,7 @@ class Pooled:
     def _pass(self) -> None:
         """Fills `_top` and `_index`."""
         window = {"stride": self.layer.stride, "padding": self.layer.padding}
-        self._pool(slice(None), array(last(F.conv2d(self.x, self.weight, **window))))
+        self._pool(slice(None), array(channels_last(F.conv2d(self.x, self.weight, **window))))
 
     def _back(self, delta: Tensor, below: bool) -> tuple[Tensor, Tensor | None]:
         """Gradient at `_top` (B, C, h, w) -> of the weight, and at the input."""
@@ -110,7 +116,7 @@ class PooledTiles(Pooled):
     def _pass(self) -> None:
         form, layer = self._form, self.layer
         kernel = form.values(self.weight).mT
-        for part in self._portions():
+        for part in portions(form, len(self.x)):
             x = array(self.x)[part]
             above = torch.bmm(form.input.values(x, layer.shape_in[2], self._tiles(x, kernel.shape[1])), kernel)
             maps = np.empty((len(x), math.prod(layer.shape_pre[1:]), layer.channels), x.dtype)
@@ -120,7 +126,7 @@ class PooledTiles(Pooled):
         form, layer = self._form, self.layer
         kernel = form.values(self.weight)
         gradient, down = torch.zeros_like(kernel), torch.empty_like(self.x) if below else None
-        for part in self._portions():
+        for part in portions(form, len(self.x)):
             x, d = array(self.x)[part], array(delta)[part]
             full = np.empty((len(x), math.prod(layer.shape_pre[1:]), layer.channels), x.dtype)
             _loops().unpooled(d, self._index[part], full)
@@ -135,10 +141,6 @@ class PooledTiles(Pooled):
     def _form(self) -> winograd.Winograd:
         layer = self.layer
         return winograd.Winograd(tuple(layer.shape_in[1:]), layer.kernel, layer.padding, self.x.dtype)
-
-    def _portions(self) -> list[slice]:
-        size = max(1, TILES // math.prod(self._form.tiles))
-        return [slice(k, min(k + size, len(self.x))) for k in range(0, len(self.x), size)]
 
     def _tiles(self, x: np.ndarray, channels: int) -> Tensor:
         """Memory for the values of the tiles of x (B, H W, C), (n², T, channels)."""

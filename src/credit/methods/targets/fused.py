@@ -19,15 +19,15 @@ from torch import Tensor
 
 from credit.methods.targets.chain import Link
 from credit.methods.targets.losses import FeedbackStep
+from credit.nets.base import Block
 from credit.nets.conv import Conv
 from credit.nets.dense import Dense
+from credit.nets.pooled import LAST, array, channels_last, portions, tiled
 from credit.numerics import winograd
 from credit.numerics.memory import in_memory
 from credit.numerics.rand import Rand
 
-LAST = torch.channels_last
-TILES = 128  # of a portion, whose values stay in the cache
-FEWEST = 16  # channels from which tiles pay
+BFLOAT16 = "bfloat16"
 
 
 @functools.cache
@@ -47,25 +47,26 @@ class Fused(Protocol):
         """As `difference_reconstruction` with one sample, params {"weight": (M, ...)}; without `loss` that is 0."""
 
 
-def fused(link: Link) -> Fused | None:
-    """The iterations of a block; None where they cannot be fused.
+def possible(layer: Block, collisions: str) -> bool:
+    """Whether iterations of a block can be fused: dense layers, and pooled convolutions with ELU."""
+    if isinstance(layer, Dense):
+        return True
+    if not isinstance(layer, Conv) or layer.pool is None or layer.activation != "elu":
+        return False
+    return layer.pool.stride >= layer.pool.size or collisions == "overwrite"
 
-    They can on the CPU for dense layers, and for pooled convolutions with ELU and one network.
-    """
+
+def fused(link: Link, products: str = "") -> Fused | None:
+    """The iterations of a block; None where they cannot be fused: see `possible`, on the CPU, a convolution of one
+    network. products: "bfloat16" for those of convolutions, else the activities' own precision."""
     layer = link.layer
-    if not in_memory(link.trace.pre):
+    if not in_memory(link.trace.pre) or not possible(layer, link.feedback.collisions):
         return None
     if isinstance(layer, Dense):
         return FusedDense(link)
-    if not isinstance(layer, Conv) or layer.pool is None or layer.activation != "elu":
+    if link.axis == 1 and link.params["weight"].shape[0] > 1:
         return None
-    single = link.axis == 0 or link.params["weight"].shape[0] == 1
-    disjoint = layer.pool.stride >= layer.pool.size
-    if not single or not (disjoint or link.feedback.collisions == "overwrite"):
-        return None
-    wide = min(layer.shape_in[0], layer.channels) >= FEWEST
-    tiled = wide and winograd.possible(layer.shape_pre[1:], layer.kernel, layer.stride)
-    return TiledConvolution(link) if tiled else FusedConvolution(link)
+    return (TiledConvolution if tiled(layer) else FusedConvolution)(link, products)
 
 
 class FusedDense:
@@ -109,21 +110,22 @@ class FusedConvolution:
     pre, clean: pre-activation and rho(U s^i), maps (B, C, H, W); y, rates: s^i and elu(s^i), windows (B, C, h, w).
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, products: str = "") -> None:
         self.link, self.layer = link, link.layer
+        self.dtype = torch.bfloat16 if products == BFLOAT16 else link.trace.pre.dtype  # of products
         layer, stacked = self.layer, link.axis == 1
         self.drop = (lambda t: t[0]) if stacked else (lambda t: t)
         self.lift = (lambda t: t.unsqueeze(0)) if stacked else (lambda t: t)
         self.weight = self.drop(link.params["weight"]).contiguous(memory_format=LAST)
-        self.pre, self.y = (_last(self.drop(t)) for t in (link.trace.pre, link.trace.out))
-        self.rates = _last(F.elu(self.y))
-        self.index = _array(_last(self.drop(link.route))).astype(np.int32)
+        self.pre, self.y = (channels_last(self.drop(t)) for t in (link.trace.pre, link.trace.out))
+        self.rates = channels_last(F.elu(self.y))
+        self.index = array(channels_last(self.drop(link.route))).astype(np.int32)
         places = math.prod(self.pre.shape[-2:])
         self.writes, last = np.empty(self.index.shape, np.bool_), np.empty((places, layer.channels), np.int32)
         compiled_loops().last_writers(self.index, places, last, self.writes)
         self.clean, self.noisy, self.moved = (torch.zeros_like(self.pre, memory_format=LAST) for _ in range(3))
-        compiled_loops().scattered(_array(self.rates), self.index, self.writes, _array(self.clean))
-        self.best = np.empty(layer.channels, _array(self.pre).dtype)
+        compiled_loops().scattered(array(self.rates), self.index, self.writes, array(self.clean))
+        self.best = np.empty(layer.channels, array(self.pre).dtype)
         self.place = np.empty(layer.channels, np.int32)
 
     def __call__(
@@ -138,17 +140,21 @@ class FusedConvolution:
         """Gradient and loss for noise dx, dy (B, C, H, W), channels last, and a feedback weight (C_out, C_in, k, k)."""
         n, layer = dx.shape[0], self.layer
         window = {"stride": layer.stride, "padding": layer.padding}
-        self._disturb(slice(None), _array(_last(F.conv2d(dx, self.weight, **window))), _array(dy))
-        out = torch.nn.grad.conv2d_input(dx.shape, weight, self.moved, **window)
-        across = torch.nn.grad.conv2d_weight(out, weight.shape, self.moved, **window)
-        along = torch.nn.grad.conv2d_weight(dx, weight.shape, self.noisy, **window)
+        low, noise = self.dtype, dx.to(self.dtype)
+        change = F.conv2d(noise, self.weight.to(low), **window).to(dx.dtype)
+        self._disturb(slice(None), array(channels_last(change)), array(dy))
+        moved = self.moved.to(low)
+        out = torch.nn.grad.conv2d_input(dx.shape, weight.to(low), moved, **window)
+        across = torch.nn.grad.conv2d_weight(out, weight.shape, moved, **window).to(dx.dtype)
+        along = torch.nn.grad.conv2d_weight(noise, weight.shape, self.noisy.to(low), **window).to(dx.dtype)
+        out = out.to(dx.dtype)
         found = (_sum(out * out, 4) - 2 * _sum(weight * along, 4)) / n if loss else weight.new_zeros(())
         return FeedbackStep({"weight": self.lift((across - along).mul_(2 / n))}, self.lift(found))
 
     def _disturb(self, part: slice, change: np.ndarray, dy: np.ndarray) -> None:
         """`noisy` and `moved` of some samples, from how the pre-activation (B, H W, C) and s^i (B, h w, C) change."""
         pool = self.layer.pool
-        pre, clean, noisy, moved, y, rates = (_array(t)[part] for t in (
+        pre, clean, noisy, moved, y, rates = (array(t)[part] for t in (
             self.pre, self.clean, self.noisy, self.moved, self.y, self.rates))  # fmt: skip
         compiled_loops().elu_pooled_twice(
             pre, change, clean, noisy, self.pre.shape[-1], tuple(self.y.shape[-2:]),
@@ -165,21 +171,19 @@ class FusedConvolution:
 class TiledConvolution(FusedConvolution):
     """Of a convolution of stride 1 in tiles, some samples at a time."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
+    def __init__(self, link: Link, products: str = "") -> None:
+        super().__init__(link, products)
         layer = self.layer
         self.tiled = winograd.Winograd(tuple(layer.shape_in[1:]), layer.kernel, layer.padding, self.pre.dtype)
-        self.forth = self.tiled.values(self.weight)
-        self.samples = max(1, TILES // math.prod(self.tiled.tiles))
+        self.forth = self.tiled.values(self.weight).to(self.dtype)
 
     def step(self, dx: Tensor, dy: Tensor, weight: Tensor, loss: bool) -> FeedbackStep:
         """As of the base, weight (C_out, C_in, k, k)."""
         back, n = self.tiled.values(weight), dx.shape[0]
-        across, along = torch.zeros_like(back), torch.zeros_like(back)
-        squares, noise, dy = 0.0, _array(dx), _array(dy)
-        for start in range(0, n, self.samples):
-            part = slice(start, min(start + self.samples, n))
-            squares += self._portion(part, noise[part], dy[part], back, across, along, loss)
+        across, along, low = torch.zeros_like(back), torch.zeros_like(back), back.to(self.dtype)
+        squares, noise, dy = 0.0, array(dx), array(dy)
+        for part in portions(self.tiled, n):
+            squares += self._portion(part, noise[part], dy[part], low, across, along, loss)
         found = (squares - 2 * _sum(back * along, 3)) / n if loss else weight.new_zeros(())
         gradient = self.tiled.weights(across.sub_(along)).mul_(2 / n)
         return FeedbackStep({"weight": self.lift(gradient)}, self.lift(found))
@@ -190,27 +194,31 @@ class TiledConvolution(FusedConvolution):
         """The part of some samples in the gradients' values (n², C_out, C_in); their sum of squares (), with `loss`."""
         tiled, lower, upper = self.tiled, self.layer.shape_in[2], self.pre.shape[-1]
         count = len(dx) * math.prod(tiled.tiles)
-        below = self.pre.new_empty(len(back), count, back.shape[2])
-        above = self.pre.new_empty(len(back), count, back.shape[1])
-        tiled.input.values(dx, lower, below)
-        torch.bmm(below, self.forth.mT, out=above)
-        noisy, moved = (_array(t)[part] for t in (self.noisy, self.moved))
+        below, above = (self.pre.new_empty(len(back), count, back.shape[k]) for k in (2, 1))
+        noisy, moved = (array(t)[part] for t in (self.noisy, self.moved))
+        noise = tiled.input.values(dx, lower, below).to(self.dtype)
+        self._product(noise, self.forth.mT, above)
         self._disturb(part, tiled.output.maps(above, upper, np.empty_like(noisy)), dy)
-        along.baddbmm_(tiled.output.values(noisy, upper, above).mT, below)
-        torch.bmm(tiled.output.values(moved, upper, above), back, out=below)
+        self._add(along, tiled.output.values(noisy, upper, above).to(self.dtype), noise)
+        given = tiled.output.values(moved, upper, above).to(self.dtype)
+        self._product(given, back, below)
         out = tiled.input.maps(below, lower, np.empty_like(dx))
-        across.baddbmm_(above.mT, tiled.input.values(out, lower, below))
+        self._add(across, given, tiled.input.values(out, lower, below).to(self.dtype))
         return _sum(torch.from_numpy(out) ** 2, 3) if loss else 0.0
 
+    def _product(self, a: Tensor, b: Tensor, out: Tensor) -> None:
+        """out = a b."""
+        if a.dtype == out.dtype:
+            torch.bmm(a, b, out=out)
+        else:
+            out.copy_(torch.bmm(a, b))
 
-def _last(t: Tensor) -> Tensor:
-    """(B, C, H, W) with the channels last in memory."""
-    return t.contiguous(memory_format=LAST)
-
-
-def _array(t: Tensor) -> np.ndarray:
-    """The memory of a tensor (B, C, H, W), channels last, as (B, H W, C)."""
-    return t.permute(0, 2, 3, 1).flatten(1, 2).numpy()
+    def _add(self, total: Tensor, a: Tensor, b: Tensor) -> None:
+        """total += a' b; in portions of samples, so that low precision ends with each."""
+        if a.dtype == total.dtype:
+            total.baddbmm_(a.mT, b)
+        else:
+            total += torch.bmm(a.mT, b)
 
 
 def _sum(t: Tensor, axes: int = 2) -> Tensor:

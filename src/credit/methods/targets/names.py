@@ -22,6 +22,17 @@ def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Itera
     yield from suited.lists(values["feedback"], "feedback", ("iterations", "sigma", "lr"), net)
 
 
+def with_products(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """The same of a rule whose products may be of low precision, in fused iterations alone."""
+    yield from exclusive(values, net)
+    if values["products"] == "full":
+        return
+    if net is not None and net["kind"] != "conv":
+        yield f"products = {values['products']!r}; needs a conv net"
+    if values["feedback"]["samples"] != 1:
+        yield f"products = {values['products']!r}; needs feedback.samples = 1, see `credit.methods.targets.fused`"
+
+
 def parallel(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
     """The same of the parallel form, which takes one step."""
     yield from exclusive(values, net)
