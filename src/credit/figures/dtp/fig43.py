@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
 
 from credit.analysis.names import metric_label
 from credit.analysis.selection import member_values
@@ -84,7 +85,9 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     panels[0].set_ylim(0, max(95, panels[0].get_ylim()[1]))
     panels[0].set_yticks(range(0, 91, 15))
     panels[0].set_title(style.panel_title(rows, dataset), loc="left")
-    style.log_axis(panels[1].yaxis)
+    panels[1].set_yscale("log")
+    panels[1].yaxis.set_major_locator(LogLocator(numticks=8))
+    panels[1].yaxis.set_minor_locator(NullLocator())
     panels[1].set_xticks(range(len(schemes)), [s.label + ("\n(ours)" if s.ours else "") for s in schemes])
     figure.align_ylabels(panels)
     handles: list = [Patch(color=look.colour, label=look.label) for look in looks.values()]
@@ -112,4 +115,4 @@ def _bars(
                 )
             theirs = known[(known["method"] == scheme.method) & (known["layer"] == layer)]
             if scheme.beta is None and len(theirs):
-                axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4)
+                axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4, clip_on=False)
