@@ -205,7 +205,7 @@ def deviations(name: str, updates: int = 10) -> list[Row]:
 
 
 def flat(params: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor:
-    """All weights, without biases, as one vector."""
+    """All weights of {block: {"weight": ...}}, without biases, as one vector (n,)."""
     return torch.cat([block["weight"].flatten() for block in params.values()])
 
 
