@@ -123,6 +123,31 @@ def test_whole_updates_are_the_plain_ones(kind, collisions, dtype):
         torch.testing.assert_close(info["means"]["feedback_loss"], plain["means"]["feedback_loss"], **tolerance)
 
 
+@pytest.mark.parametrize("seeds", [(3,), (3, 8)], ids=str)
+def test_whole_updates_of_dense_nets_are_the_plain_ones(seeds):
+    net = credit.dense([7, 9, 12, 3])
+    rand = credit.Rand(list(seeds), dtype=torch.float64)
+    params = net.init(rand, {"name": "normal", "std": 0.5})
+    rule = credit.method("ldrl", feedback={"iterations": 3, "sigma": 0.4})
+    state = rule.init(net, params, rand)
+    opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.05, "momentum": 0.9})
+    others, other_rand = copy.deepcopy((params, opt, state)), copy.deepcopy(rand)
+    batch = small_batch(net, list(seeds), 6)
+    fast = rule.fast(net, params, opt, state, batch, 6)
+    for _ in range(2):
+        params, opt, state, info = fast(params, opt, state, batch, rand)
+        *others, plain = rule.update(net, *others, batch, other_rand)
+        close(info["means"]["feedback_loss"], plain["means"]["feedback_loss"])
+        for a, b in ((params, others[0]), (state["feedback"], others[2]["feedback"])):
+            for i, block in b.items():
+                for n, p in block.items():
+                    close(a[i][n], p)
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "taken"),
     [({}, True), ({"seeds": (3, 8)}, False), ({"samples": 2}, False)],

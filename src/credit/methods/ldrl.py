@@ -60,8 +60,9 @@ class LocalDifferenceReconstruction(TargetPropagation):
              function: str = "update") -> Fast | None:  # fmt: skip
         """Fused iterations, see `credit.methods.targets.fused`."""
         plain = has_last_word(type(self), "fast", frozenset({"update", "feedback_step"}))
-        single = net.members(params) == 1 and self.feedback.samples == 1
-        if function != "update" or net.kind == "resnet" or not (plain and single):
+        stacks = net.kind == "dense" and net.members(params) > 1
+        known = (stacks or net.members(params) == 1) and self.feedback.samples == 1
+        if function != "update" or net.kind == "resnet" or not (plain and known):
             return None
         return Fast(functools.partial(self._update, net, iterate=self._fused_iterations))
 
