@@ -106,7 +106,9 @@ def compare(step, link, own, noise, loss):
 @every_net
 @pytest.mark.parametrize("collisions", ["overwrite", "add"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_whole_updates_are_the_plain_ones(kind, collisions, dtype):
+@pytest.mark.parametrize("fewest", [1, 16], ids=["in tiles", "whole"])
+def test_whole_updates_are_the_plain_ones(kind, collisions, dtype, fewest, monkeypatch):
+    monkeypatch.setattr(pooled, "FEWEST", fewest)
     net, rule, rand, params, state = start(kind, dtype, collisions=collisions)
     opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.05, "momentum": 0.9})
     others, other_rand = copy.deepcopy((params, opt, state)), copy.deepcopy(rand)

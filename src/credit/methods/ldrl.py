@@ -16,6 +16,8 @@ from credit.methods.targets.fused import fused, possible
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
 from credit.methods.targets.rule import TargetPropagation, noise_stream
 from credit.nets.base import Net
+from credit.nets.pooled import compiled
+from credit.numerics.memory import in_memory
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim.base import OptimizerLike
@@ -64,6 +66,8 @@ class LocalDifferenceReconstruction(TargetPropagation):
         known = (stacks or net.members(params) == 1) and self.feedback.samples == 1
         if function != "update" or net.kind == "resnet" or not (plain and known):
             return None
+        if in_memory(*(p for block in params.values() for p in block.values()), batch.x):
+            net = compiled(net)
         return Fast(functools.partial(self._update, net, iterate=self._fused_iterations))
 
     def _iterations(self, i: int, link: Link, n: int, opt: OptimizerGroup, state: State, rand: Rand) -> list[Tensor]:

@@ -36,12 +36,14 @@ def _loops():
     return winograd_loops
 
 
+@functools.cache
 def values(n: int, length: int) -> np.ndarray:
     """(n, length): what turns `length` coefficients into values at n points, of which infinity is the last."""
     finite = [[float(Fraction(p) ** j) for j in range(length)] for p in POINTS[: n - 1]]
     return np.array([*finite, [float(j == length - 1) for j in range(length)]])
 
 
+@functools.cache
 def interpolation(n: int) -> np.ndarray:
     """(n, n), the transposed inverse of `values(n, n)`, without rounding but the last."""
     rows = [[Fraction(p) ** j for j in range(n)] for p in POINTS[: n - 1]]

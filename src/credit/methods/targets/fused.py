@@ -60,7 +60,7 @@ def fused(link: Link, products: str = "") -> Fused | None:
     """The iterations of a block; None where they cannot be fused: see `possible`, on the CPU, a convolution of one
     network. products: "bfloat16" for those of convolutions, else the activities' own precision."""
     layer = link.layer
-    if not in_memory(link.trace.pre) or not possible(layer, link.feedback.collisions):
+    if not in_memory(*link.params.values()) or not possible(layer, link.feedback.collisions):
         return None
     if isinstance(layer, Dense):
         return FusedDense(link)
