@@ -22,6 +22,11 @@ PATIENCE = 120  # seconds for anything that a test waits for
 OUTPUT = re.compile(r"^    output: ([^,\n]+?)(?: \(update\))?(?:,|$)", re.MULTILINE)
 
 
+def _hear_ctrl_c() -> None:
+    """As programs of a terminal do; a shell starts what it puts into the background without."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Done(NamedTuple):
     """A finished command: exit status, and all that it printed."""
 
@@ -69,7 +74,8 @@ class Checkout:
         environment = clean_environment(more.pop("path", None)) | more.pop("variables", {})
         process = subprocess.Popen(
             list(map(str, command)), cwd=self.root, env=environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **more,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=_hear_ctrl_c, **more,
         )  # fmt: skip
         self.started.append(process)
         return process
