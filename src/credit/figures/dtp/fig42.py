@@ -56,7 +56,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         for method, mine in known[known["method"].isin(looks)].groupby("method"):
             axes.plot(mine["step"], mine["value"], **PUBLISHED, color=looks[method].colour, zorder=4)
         axes.set(xlabel="iterations of the feedback weights", ylabel=metric_label(metric, unit))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=-0.025 * axes.get_ylim()[1])  # what lies at 0 is whole
         axes.locator_params(axis="x", nbins=5)
     panels[0].set(yticks=range(0, 91, 15), ylim=(-2, max(93, panels[0].get_ylim()[1])))
     panels[0].set_title(style.panel_title(rows, dataset), loc="left")
