@@ -36,6 +36,14 @@ def grid(changes: dict[str, Any]) -> dict[str, Any]:
     return overlay(changes, {"methods": {"fa": {"vary": {"hyper.feedback_scale": [1.0, 2.0]}}}})
 
 
+def updates(*schemes: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Figure 4.3 of L-DRL and dfa, whose updates are held against backpropagation, those of L-DRL also at beta 0.5."""
+    probe = {"probe": "update_distance"}
+    methods = {"dfa": {"probes": [probe]}, "ldrl": {"probes": [probe, {**probe, "betas": [0.5]}]}}
+    drawn = figure("credit.figures.dtp.fig43", schemes=list(schemes), where={"dataset": "near"}, **options)
+    return {**drawn, "methods": methods}
+
+
 REFUSED = {
     "unknown option": (figure(metrc=["x"]), r"figures\.curves\.options: key = 'metrc' \(did you mean 'metrics'"),
     "type": (figure(metrics="test_loss"), r"options\.metrics = 'test_loss'; must be a list of texts"),
@@ -54,6 +62,19 @@ REFUSED = {
     "unknown method of a group": (panels({"metric": "test_loss"}, groups=[["bp", "fb"]]), r"options\.groups = 'fb'"),
     "unknown name of a mapping": (
         figure("credit.figures.pepita.curves", points={"fitt": 3}), r"options\.points: experiment = 'fitt' \(did you"
+    ),
+    "unknown method of an entry": (updates({"method": "ldrll", "label": ""}), r"schemes\[0\]\.method = 'ldrll' \(did"),
+    "setting of an entry that was not measured": (
+        updates({"method": "ldrl", "label": "", "beta": 0.7}), r"schemes\[0\]: metric = 'angle_bp_0.7' \(did you mean"
+    ),
+    "setting of an entry that another method has": (
+        updates({"method": "dfa", "label": "", "beta": 0.5}), r"schemes\[0\]: metric = 'angle_bp_0.5'"
+    ),
+    "layer": (updates({"method": "ldrl", "label": ""}, layers={"1": "a", "3": "b"}), r"layers = '3'; no net has more"),
+    "layer of a panel": (panels({"metric": "test_loss", "layer": "9"}), r"panels\[0\]\.layer = '9'; no net has"),
+    "layer of a table": (table(layer="9"), r"options\.layer = '9'; no net has more than 2 layers"),
+    "unknown data set of an entry": (
+        figure("credit.figures.dtp.theorem", nets=[{"dataset": "nea", "title": ""}]), r"nets\[0\]\.dataset = 'nea'"
     ),
     "unknown column": (figure(where={"methd": "bp"}), r"options\.where = 'methd' \(did you mean 'method'\?\)"),
     "unknown method": (figure(where={"method": ["bp", "fb"]}), r"options\.where\.method = 'fb'"),
@@ -95,10 +116,13 @@ def test_what_cannot_be_drawn_or_tabulated_is_refused_in_one_line_before_any_job
         Checkout(tmp_path, {"toy/fit": overlay(body, changes)}).workflow()
     lines = str(e.value).splitlines()
     assert all(line.startswith(f"{tmp_path}/config/experiments/toy/fit.yaml: ") for line in lines), lines
-    assert len(lines) <= 1 + (case in ("unknown name of a mapping", "column")), lines  # they draw nothing recorded, too
+    assert len(lines) <= 1 + (case in ("unknown name of a mapping", "unknown data set of an entry", "column")), (
+        lines
+    )  # they draw nothing recorded, too
 
 
 ACCEPTED = {
+    "entries": updates({"method": "ldrl", "label": "", "beta": 0.5}, {"method": "dfa", "label": ""}, layers={"2": "a"}),
     "whole floats": panels({"metric": "test_loss", "window": 3.0}, window=5.0, columns=2.0),
     "one of the defaults": figure(),
     "one value of a grid": grid(table(where={"feedback_scale": 2})),

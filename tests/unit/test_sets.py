@@ -119,6 +119,23 @@ def test_a_mistake_is_reported_at_the_file_that_uses_the_set(tmp_path, changes, 
         sharing(tmp_path, **changes).workflow()
 
 
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"hyper": {"feedback": {"lr": -1.0}}}, r"hyper\.feedback\.lr = -1\.0; must be [^;]*$"),
+        ({"hyper": {"from": "toy/back"}}, r"hyper\.feedback\.lr = -2\.0; must be .*; it is from the set toy/back$"),
+        ({"hyper": {"from": "toy/forth"}, "vary": {"hyper.feedback.lr": [-3.0]}}, r"vary: .*lr = [^;]*; [^;]*$"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_same_name_elsewhere_is_not_what_is_wrong(tmp_path, own, said):
+    steps = {"name": "sgd", "lr": 0.2}
+    checkout = sharing(tmp_path, methods={"ldrl": {**own, "train": {"optimizer": {"from": "toy/step"}}}})
+    sets = {"step": steps, "back": {"feedback": {"lr": -2.0}}, "forth": {"feedback": {"lr": 0.1}}}
+    (tmp_path / "config" / "sets" / "toy.yaml").write_text(yaml.safe_dump(sets))
+    with pytest.raises(ConfigError, match=said):
+        checkout.workflow()
+
+
 def test_no_set_is_no_list_of_sets(tmp_path):
     with pytest.raises(ConfigError, match=r"toy/fit\.yaml: .*\.from = \[\]; must name at least one set, FILE/NAME$"):
         sharing(tmp_path, methods={"fa": {"hyper": {"from": []}}}).workflow()

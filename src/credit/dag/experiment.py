@@ -139,14 +139,14 @@ class Experiment:
         return self._cells[dataset, method]
 
     def origins(self, dataset: str, method: str) -> dict[str, str]:
-        """{setting: name of the set that it is from} of a cell; a later layer has the last word."""
+        """{hyper.SETTING or optimizer.SETTING: the set that it is from} of a cell; later layers have the last word."""
         cell = ((), ("datasets", dataset), ("methods", method), ("methods", method, "datasets", dataset))
         found: dict[str, str | None] = {}
         for place in ((*layer, *end) for end in (("train", "optimizer"), ("hyper",)) for layer in cell):
             settings: Any = self.body
             for key in place:
                 settings = (settings or {}).get(key)
-            found |= {k: self._origins.get(place, {}).get(k) for k in leaves(settings or {})}
+            found |= {f"{place[-1]}.{k}": self._origins.get(place, {}).get(k) for k in leaves(settings or {})}
         return {k: name for k, name in found.items() if name}
 
     def layers(self, dataset: str, method: str) -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from credit.analysis.values import Value, values
 from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
-from credit.dag.recorded import recorded, recorded_some
+from credit.dag.recorded import fields_of, filled, recorded, recorded_some
 from credit.errors import ConfigError, one_of
 from credit.figures import options as figure_options
+from credit.nets.names import n_blocks
 from credit.provenance.spec import column
 
 TEXT = ("paper", "experiment", "dataset", "method", "metric", "layer")
@@ -100,6 +101,13 @@ def _figure(
     if problems:
         return
     yield from _named(options, says, place, needed)
+    for option, kind in says["entries"].items():
+        for i, one in enumerate(options[option]):
+            here = f"{place}.{option}[{i}]"
+            yield from _named(one, figure_options.declared(module, kind), here, needed)
+            yield from _shown(one, figure_options.declared(module, kind), here, chosen)
+            yield from _layers(one, figure_options.declared(module, kind), here, chosen)
+    yield from _layers(options, says, place, chosen)
     columns = {name for row in chosen for name in row.vary}
     for option in says["column_options"]:
         if options[option] is not None and options[option] not in columns:
@@ -137,17 +145,50 @@ def _drawn(module: str, options: Mapping, given: Mapping, place: str, known: Col
 
 def _named(options: Mapping, says: Mapping, place: str, needed: Sequence[Experiment]) -> Iterator[str]:
     """Options that name methods, data sets or experiments."""
-    methods = {m for e in needed for m in e.names["methods"]}
-    for option in says["method_options"]:
-        groups = options[option] or ()
-        for method in (m for group in groups for m in (group if isinstance(group, (list, tuple)) else [group])):
-            if method not in methods:
-                yield one_of(f"{place}.{option}", method, methods)
     known = {"dataset": {d for e in needed for d in e.names["datasets"]}, "experiment": {e.name for e in needed}}
-    for option, kind in says["keyed_by"].items():
+    known["method"] = {m for e in needed for m in e.names["methods"]}
+    for kind in ("method", "dataset"):
+        for option in says.get(f"{kind}_options", ()):
+            for name in _flat(options[option]):
+                if name not in known[kind]:
+                    yield one_of(f"{place}.{option}", name, known[kind])
+    for option, kind in says.get("keyed_by", {}).items():
         for key in options[option] if isinstance(options[option], Mapping) else ():
             if key not in known[kind]:
                 yield one_of(f"{place}.{option}: {kind}", key, known[kind])
+
+
+def _flat(value: Any) -> list[Any]:
+    """One value, those of a list, or of a list of lists; none for null."""
+    if isinstance(value, (list, tuple)):
+        return [one for part in value for one in _flat(part)]
+    return [] if value is None else [value]
+
+
+def _shown(entry: Mapping, says: Mapping, place: str, chosen: list[Row]) -> Iterator[str]:
+    """What an entry shows beside its metrics, where all its settings are given, must be recorded by its methods."""
+    methods = {m for option in says.get("method_options", ()) for m in _flat(entry[option])}
+    known = _recorded([row for row in chosen if row.method in methods or not methods])
+    for template in says.get("shows", ()):
+        given = {key: entry[key] for key in fields_of(template)}
+        metrics = [] if None in given.values() else filled(template, given)
+        for metric in metrics if known else ():
+            if not recorded(metric, known):
+                yield one_of(f"{place}: metric", metric, known)
+                return
+
+
+def _layers(options: Mapping, says: Mapping, place: str, rows: list[Row]) -> Iterator[str]:
+    """Numbers of layers, also as keys of a mapping, which the nets must have."""
+    for option in says.get("layer_options", ()):
+        for layer in options[option] if isinstance(options[option], Mapping) else _flat(options[option]):
+            yield from _layer(str(layer), rows, f"{place}.{option}")
+
+
+def _layer(layer: str, rows: list[Row], place: str) -> Iterator[str]:
+    blocks = [n_blocks(row.cell.run["net"]) for row in rows if row.cell.run.get("net")]
+    if blocks and layer.isdigit() and int(layer) > max(blocks):
+        yield f"{place} = {layer!r}; no net has more than {max(blocks)} layers"
 
 
 # ---- tables
@@ -192,6 +233,7 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
         if known is not None and not recorded(metric, known):
             yield one_of(f"{place}.{key}", metric, known)
             return
+    yield from _layer(value.layer, mine, f"{place}.layer")
     epochs = [row.cell.run["train"]["epochs"] for row in mine]
     settings = mine[0].experiment.settings
     if value.epoch is not None and settings.scale == "paper" and settings.epochs is None and value.epoch > max(epochs):

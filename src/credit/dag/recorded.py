@@ -56,16 +56,22 @@ def _declared(module: str, settings: Mapping[str, Any]) -> set[str] | None:
 
 def _expanded(template: str, settings: Mapping[str, Any]) -> Iterator[str]:
     for alternative in template.split("|"):
-        if found := [name for name in _filled(alternative, settings) if name]:
+        if found := [name for name in filled(alternative, settings) if name]:
             yield from found
             return
 
 
-def _filled(template: str, settings: Mapping[str, Any]) -> list[str]:
+def fields_of(template: str) -> list[str]:
+    """The settings that a name with `{field}` takes."""
+    return _FIELD.findall(template)
+
+
+def filled(template: str, settings: Mapping[str, Any]) -> list[str]:
+    """Names that a template with `{field}` stands for, one for each value of a list."""
     field = _FIELD.search(template)
     if not field:
         return [template]
     value = settings[field[1]]
     values = value if isinstance(value, (list, tuple)) else [value]
     texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
-    return [name for text in texts for name in _filled(template.replace(field[0], text, 1), settings)]
+    return [name for text in texts for name in filled(template.replace(field[0], text, 1), settings)]

@@ -21,15 +21,18 @@ class FigureOptions:
 
     where: {column: value, or list of values} of the rows to draw.
 
-    What a figure says of its options, so that they are checked before any job: metric_options, method_options and
-    column_options name metrics, methods and varied settings; together, options that go with each other; entries,
-    {option: class of its module} of lists of settings of that class; keyed_by, {option: `dataset` or `experiment`} of
-    those that may be mappings from names; shows, metrics that it draws whatever the options say; grids, it tells the
-    values of a varied setting apart; one_dataset, it draws a single one.
+    What a figure says of its options, so that they are checked before any job: metric_options, method_options,
+    dataset_options, layer_options and column_options name metrics, methods, data sets, layers and varied settings;
+    together, options that go with each other; entries, {option: class of its module} of lists of settings of that
+    class, which says the same of its fields; keyed_by, {option: `dataset` or `experiment`} of those that may be
+    mappings from names; shows, metrics that it draws whatever the options say; grids, it tells the values of a varied
+    setting apart; one_dataset, it draws a single one.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ()
     method_options: ClassVar[tuple[str, ...]] = ()
+    dataset_options: ClassVar[tuple[str, ...]] = ()
+    layer_options: ClassVar[tuple[str, ...]] = ()
     column_options: ClassVar[tuple[str, ...]] = ()
     together: ClassVar[tuple[str, ...]] = ()
     entries: ClassVar[dict[str, str]] = {}

@@ -29,6 +29,7 @@ class Panel:
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ("metric",)
+    layer_options: ClassVar[tuple[str, ...]] = ("layer",)
 
     metric: str
     layer: str = ""

@@ -28,6 +28,7 @@ class Options(FigureOptions):
     """layer: whose feedback weights, as recorded. iterations: of the feedback weights in an epoch."""
 
     shows: ClassVar[tuple[str, ...]] = ("angle_weights", "distance_weights")
+    layer_options: ClassVar[tuple[str, ...]] = ("layer",)
     one_dataset: ClassVar[bool] = True
 
     layer: str = "4"

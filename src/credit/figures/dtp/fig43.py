@@ -33,6 +33,7 @@ class Scheme:
     """
 
     method_options: ClassVar[tuple[str, ...]] = ("method",)
+    shows: ClassVar[tuple[str, ...]] = ("angle_bp_{beta}", "distance_bp_{beta}")
 
     method: str
     label: str
@@ -50,6 +51,7 @@ class Options(FigureOptions):
 
     shows: ClassVar[tuple[str, ...]] = ("angle_bp", "distance_bp")
     entries: ClassVar[dict[str, str]] = {"schemes": "Scheme"}
+    layer_options: ClassVar[tuple[str, ...]] = ("layers",)
     one_dataset: ClassVar[bool] = True
 
     schemes: tuple[dict, ...]

@@ -26,6 +26,8 @@ PANELS = (("angle_bp", "°"), ("distance_bp", ""))
 class Column:
     """A net. dataset: the experiment's name of it; title: above its panels."""
 
+    dataset_options: ClassVar[tuple[str, ...]] = ("dataset",)
+
     dataset: str
     title: str
 
