@@ -342,7 +342,7 @@ def test_a_mirror_that_does_not_exist_or_cannot_be_one_is_named(tmp_path):
         entry,
         tmp_path / "raw",
         "/no/such/folder",
-        "/no/such/folder: no such folder; expected a mirror that holds",
+        "/no/such/folder: no such folder; what data.mirror or data.user_files names must hold",
     )
     refused(entry, tmp_path / "raw", "ftp://host/data", "mirror ftp://host/data: unknown kind of address")
 

@@ -199,6 +199,21 @@ def test_what_is_no_target_is_answered_with_the_nearest(several, target, message
         plan.plan(several, target)
 
 
+@pytest.mark.parametrize("target", ["one/more", "results/tables/one/more.csv", "results/figures/one/curves.png"])
+def test_a_target_of_which_nothing_is_left_is_told_from_one_that_does_not_exist(tmp_path, target):
+    fit, more = FIT, {**FIT, "methods": {"bp": {}}, "figures": {}, "tables": {}}
+    checkout = Checkout(
+        tmp_path,
+        {
+            "one/fit": {**fit, "methods": {"bp": {}}},
+            "one/more": more,
+            "two/own": overlay(fit, {"figures": {}, "tables": {}}),
+        },
+    )
+    with pytest.raises(ConfigError, match=r"methods, datasets and experiments leave nothing of one/(fit|more)$"):
+        plan.plan(checkout.workflow(methods="fa"), target)
+
+
 def test_a_plan_adds_up(several):
     whole = plan.plan(several, "all").whole
     assert (whole.jobs, whole.runs) == (4 * 2 * 2 * 2, 4 * 2 * 2 * 4)

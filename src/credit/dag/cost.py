@@ -17,6 +17,7 @@ from typing import Any
 from credit.config import hyperparameters
 from credit.config.parts import METHODS
 from credit.config.registry import Registry
+from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import task_shape
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
@@ -190,11 +191,7 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
     Raises ConfigError for what is no target, with the nearest one.
     """
     results, everything = workflow.results, tuple(workflow.experiments)
-    files = {f"{results}/tables/{key}.csv": (key,) for key in everything} | {key: (key,) for key in everything}
-    for artefact in workflow.figures.values():
-        files |= {f"{results}/figures/{artefact.name}.{end}": artefact.experiments for end in ("pdf", "png")}
-    for artefact in workflow.tables.values():
-        files |= {f"{results}/tables/{artefact.name}.{end}": artefact.experiments for end in ("csv", "md")}
+    files = _files(results, everything, workflow.figures, workflow.tables)
     groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
     groups[f"{results}/tables/fidelity.csv"] = [f"{results}/tables/{name}.csv" for name in workflow.tables]
     needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
@@ -204,7 +201,23 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
     quick = "results/quick/"
     if target.startswith(quick) and workflow.settings.scale == "paper":
         raise ConfigError(f"target = {target!r} is of the quick scale; add --configfile config/quick.yaml")
+    whole = workflow.defined
+    others = _files(results, whole, *(artefacts(kind, whole, whole) for kind in ("figures", "tables")))
+    if target in others:
+        left_out = ", ".join(others[target])
+        raise ConfigError(f"target = {target!r}; methods, datasets and experiments leave nothing of {left_out}")
     raise ConfigError(one_of("target", target, [*files, *needed]))
+
+
+def _files(
+    results: str, keys: Iterable[str], figures: Mapping[str, Artefact], tables: Mapping[str, Artefact]
+) -> dict[str, tuple[str, ...]]:
+    """{file, or PAPER/NAME: experiments that it needs} of experiments, figures and tables."""
+    found = {name: (key,) for key in keys for name in (f"{results}/tables/{key}.csv", key)}
+    for folder, ends, made in (("figures", ("pdf", "png"), figures), ("tables", ("csv", "md"), tables)):
+        for one in made.values():
+            found |= {f"{results}/{folder}/{one.name}.{end}": one.experiments for end in ends}
+    return found
 
 
 def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:

@@ -59,7 +59,7 @@ class Workflow:
         self._trained: dict[Place, dict[str, str]] = {}
         self._collected: dict[str, dict[str, Any]] = {}
         self.present, self.shards = Present(), Shards(self)
-        self._known = everything
+        self.defined = self._known = everything  # whatever the settings leave of it
         check_sources(everything, self.cell)
         check_seeds(self.experiments, everything, self.cell)
         self._known = self.experiments | upstream_only(self.experiments, everything)  # those are inputs, no results

@@ -82,7 +82,9 @@ def in_mirror(mirror: str, entry: Entry, name: str) -> str:
         )
     folder = Path(mirror)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected a mirror that holds {entry.name}/{name}")
+        raise DataError(
+            f"{folder}: no such folder; what data.mirror or data.user_files names must hold {entry.name}/{name}"
+        )
     return str(folder / entry.name / name)
 
 
