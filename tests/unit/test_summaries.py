@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis.names import method_label, recorded_label
 from credit.analysis.readable import matrix, mean_and_sd
 from credit.analysis.selection import member_values
 from credit.analysis.slowness import fit_slowness
@@ -101,7 +102,7 @@ def test_several_values_of_a_run_are_told_apart_by_name():
     assert list(summary["epochs"]) == [3, 1, 3, 3]
     assert list(summary["unit"]) == ["nats", "nats", "", "nats"]
     text = matrix(summary, "t", options, {})
-    assert "| | MNIST: loss | MNIST: early | MNIST: other | MNIST: one |" in text
+    assert "| | MNIST: loss [nats] | MNIST: early [nats] | MNIST: other | MNIST: one [nats] |" in text
     assert "Early: loss [nats], after epoch 1." in text
 
 
@@ -234,6 +235,41 @@ def test_the_readable_table_names_what_is_missing_and_what_is_unverified(tmp_pat
     assert matrix(read_summary(tmp_path / "table1.csv"), "Test error", options, {"novel": "dfa"}) == text
     turned = matrix(summarise(table, "t", options), "t", {**options, "rows": "dataset", "columns": "method"}, {})
     assert "| CIFAR-10 † | 2.10 ± 0.10 (3) | not run |" in turned
+
+
+def test_what_a_method_is_not_asked_for_is_a_dash_and_what_lacks_a_run_is_not_run():
+    """No run: fa on CIFAR-10. Run, and not asked for it: the angle of bp. Neither: the top 5 of fa."""
+    rows = [(m, s, 1, "test_error", 0.1 + s) for m in ("bp", "fa") for s in (0, 1)]
+    rows += [("fa", s, 1, "angle_bp_0.5", 10.0 + s) for s in (0, 1)]
+    there = [("bp", s, 1, metric, 0.1 + s) for s in (0, 1) for metric in ("test_error", "test_top5_error")]
+    table = pd.concat([tidy(rows), tidy(there, dataset="cifar10")])
+    options = {
+        "values": [
+            {"metric": "test_error", "percent": True},
+            {"metric": "test_top5_error", "percent": True, "where": {"dataset": "cifar10", "method": ["bp", "dfa"]}},
+            {"metric": "angle_bp_0.5", "name": "angle", "unit": "°", "where": {"method": "fa", "dataset": "mnist"}},
+        ]
+    }
+    text = matrix(summarise(table, "t", options), "t", options, {})
+    assert (
+        "| | MNIST: test error [%] | MNIST: angle [°] | CIFAR-10: test error [%] | CIFAR-10: test error, top 5 [%] |"
+        in text
+    )
+    assert "| BP | 60 ± 71 (2) | – | 60 ± 71 (2) | 60 ± 71 (2) |" in text
+    assert "| FA | 60 ± 71 (2) | 10.50 ± 0.71 (2) | not run | – |" in text
+    assert "- Angle: angle to BP with stepsize 0.5 [°], after the last epoch." in text
+    assert text.endswith("- –: not asked for.\n")
+    one = {"metric": "test_error"}
+    assert "–" not in matrix(summarise(table, "t", one), "t", one, {})
+
+
+def test_one_learning_rule_has_one_name_to_which_a_variant_adds():
+    assert method_label("ddtp_linear-cleared") == "DDTP-linear (cleared)"
+    assert method_label("ddtp_linear-s", "ddtp_linear") == "DDTP-linear (s-DDTP)"
+    assert method_label("ddtp_linear-p_held_out", "ddtp_linear") == "DDTP-linear (p-DDTP, held out)"
+    assert method_label("ldrl-symmetric_add") == "L-DRL (symmetric add)"
+    assert method_label("ddtp_linear-slow") == "DDTP-linear (slow)"
+    assert (recorded_label("angle_bp", "°"), recorded_label("angle_x_3")) == ("angle to BP [°]", "angle x 3")
 
 
 def test_a_window_is_the_mean_of_the_last_records_also_within_an_epoch():

@@ -26,7 +26,7 @@ METHODS = {
     "pldrl": "L-DRL parallel",
     "dtp": "DTP",
     "tp": "TP",
-    "drl_dtp": "DTP (DRL code)",
+    "drl_dtp": "DTP (DDTP code)",
     "dtpdrl": "DTPDRL",
     "ddtp_linear": "DDTP-linear",
     "ddtp_rhl": "DDTP-RHL",
@@ -40,7 +40,7 @@ METHODS = {
     "pc": "PC",
 }
 
-# variants with a name of their own
+# what papers add to the name of a learning rule, where the method's own name does not say it
 VARIANTS = {"ddtp_linear-s": "s-DDTP", "ddtp_linear-p": "p-DDTP"}
 
 DATASETS = {
@@ -103,8 +103,6 @@ def family(name: str, rule: str | None = None) -> str | None:
 
 def method_label(name: str, rule: str | None = None) -> str:
     """Name of a method as papers print it; of a variant, that of its learning rule with what the name adds."""
-    if name in VARIANTS:
-        return VARIANTS[name]
     base = family(name, rule)
     if base is None or name == base:
         return METHODS.get(name, name)
@@ -113,7 +111,15 @@ def method_label(name: str, rule: str | None = None) -> str:
     suffix = suffix or name.removeprefix(base).strip("_")
     if suffix.isdigit():
         return f"{known or METHODS[base]}-{suffix}"
-    return f"{known} ({suffix.replace('_', ' ')})" if known else name
+    return f"{known} ({_suffix_label(name, suffix)})" if known else name
+
+
+def _suffix_label(name: str, suffix: str) -> str:
+    """What a variant's name adds, as papers say it: `s-DDTP, held out` of `ddtp_linear-s_held_out`."""
+    variant = next((v for v in VARIANTS if name == v or name.startswith(f"{v}_")), None)
+    if variant is None:
+        return suffix.replace("_", " ")
+    return ", ".join(filter(None, (VARIANTS[variant], name.removeprefix(variant).replace("_", " ").strip())))
 
 
 def method_order(names: Iterable[str], rules: Mapping[str, str] | None = None) -> list[str]:
@@ -145,3 +151,14 @@ def dataset_order(names) -> list[str]:
 def metric_label(name: str, unit: str = "") -> str:
     """Axis label of a metric, its unit in brackets."""
     return METRICS.get(name, name.replace("_", " ")) + (f" [{unit}]" if unit else "")
+
+
+def recorded_label(name: str, unit: str = "") -> str:
+    """Label of a metric under the name under which runs record it, with what a probe adds to it.
+
+    `angle_bp_0.4655`, of the probe update_distance: as it were with this stepsize (beta) of the targets.
+    """
+    metric, _, stepsize = name.rpartition("_")
+    if name in METRICS or metric not in METRICS or not stepsize[:1].isdigit():
+        return metric_label(name, unit)
+    return metric_label(f"{METRICS[metric]} with stepsize {stepsize}", unit)

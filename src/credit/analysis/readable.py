@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit.analysis.names import dataset_order, dataset_title, method_label, method_order, metric_label
+from credit.analysis.names import dataset_order, dataset_title, method_label, method_order, metric_label, recorded_label
 from credit.analysis.tables import VERIFIED
 from credit.analysis.values import Value, values
 from credit.errors import ConfigError
+
+NOT_RUN, NOT_ASKED = "not run", "–"
 
 
 def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
     """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes.
 
+    Where there is no number, `not run` says that there is no run, a dash that its runs are not asked for this one.
     options: rows and columns, two of "method" (default: rows), "dataset" (default: columns) and "metric"; those of
     `summarise`. Where there are several of the third, each column stands for one of them.
     rules: {method: learning rule}, of those whose name does not say it.
@@ -31,20 +34,43 @@ def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules:
     names = {
         "method": {m: method_label(m, rules.get(m)) for m in method_order(summary["method"], rules)},
         "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
-        "metric": {m: metric_label(m) for m in dict.fromkeys(summary["metric"])},
+        "metric": {m: metric_label(m, unit) for m, unit in _units(summary).items()},
     }
     unverified = set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
     for dataset in unverified:
         names["dataset"][dataset] += " †"
+    wanted = values(options)
     cells = {(row[down], row[across], row[third]): _cell(row) for row in summary.to_dict("records")}
     columns = [(c, t) for c in names[across] for t in names[third] if any((r, c, t) in cells for r in names[down])]
+    run = set(zip(summary["method"], summary["dataset"], strict=True))
+    for place in [(r, c, t) for r in names[down] for c, t in columns if (r, c, t) not in cells]:
+        kind = dict(zip((down, across, third), place, strict=True))
+        missing = (kind["method"], kind["dataset"]) not in run and any(_asks(value, **kind) for value in wanted)
+        cells[place] = NOT_RUN if missing else NOT_ASKED
     heads = [names[across][c] + (f": {names[third][t]}" if len(names[third]) > 1 else "") for c, t in columns]
     lines = [f"# {title}", "", "| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(columns)]
     lines += [
-        f"| {label} | " + " | ".join(cells.get((r, c, t), "not run") for c, t in columns) + " |"
-        for r, label in names[down].items()
+        f"| {label} | " + " | ".join(cells[r, c, t] for c, t in columns) + " |" for r, label in names[down].items()
     ]
-    return "\n".join([*lines, "", *_footnotes(summary, values(options), bool(unverified))]) + "\n"
+    notes = _footnotes(summary, wanted, bool(unverified))
+    notes += [f"- {NOT_ASKED}: not asked for."] if NOT_ASKED in cells.values() else []
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _units(summary: pd.DataFrame) -> dict[str, str]:
+    """{metric: its unit}, in order of appearance; "" where it has several."""
+    found: dict[str, set[str]] = {}
+    for row in summary.to_dict("records"):
+        found.setdefault(row["metric"], set()).add(row.get("unit", ""))
+    return {metric: units.pop() if len(units) == 1 else "" for metric, units in found.items()}
+
+
+def _asks(value: Value, method: str, dataset: str, metric: str) -> bool:
+    """Whether a value is meant for a method on a data set, under this name."""
+    limits = ((value.where.get("method"), method), (value.where.get("dataset"), dataset))
+    return value.label == metric and all(
+        limit is None or name in (limit if isinstance(limit, list | tuple) else [limit]) for limit, name in limits
+    )
 
 
 def mean_and_sd(mean: float, sd: float) -> str:
@@ -113,7 +139,7 @@ def _rows(values: list[Value]) -> dict[str, list[str]]:
 
 def _describe(value: Value) -> str:
     """What a value is, as a sentence."""
-    label = metric_label(value.metric, "%" if value.percent else value.unit)
+    label = recorded_label(value.metric, "%" if value.percent else value.unit)
     label += f" of layer {value.layer}" if value.layer else ""
     if value.select == "slowness":
         of = "the mean curve" if value.average else "single runs"
