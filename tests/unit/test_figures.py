@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.markers import MarkerStyle
 
 from credit.analysis import names
 from credit.analysis.tables import mean_ci, write_table
@@ -31,6 +32,7 @@ from tests.conftest import REPOSITORY
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["dataset", "method", "seed", "epoch", "metric", "layer", "value"]
 FIVE = ("bp", "shallow", "fa", "dfa", "drtp")
+DDTP = ("bp", "drl_dtp", "dtpdrl", "ddtp_linear", "ddtp_rhl", "ddtp_control")
 
 
 def tidy(rows, verified=True):
@@ -104,6 +106,11 @@ def test_no_two_rules_look_the_same():
     assert len({s.label for s in found}) == len(found)
 
 
+def test_every_marker_is_a_filled_shape():
+    """Thin strokes cannot be seen on a line of their colour."""
+    assert [s.label for s in looks.METHOD_STYLES.values() if not MarkerStyle(s.marker).is_filled()] == []
+
+
 def seen_with(colour, matrix):
     linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
     return np.clip(matrix @ linear, 0, 1) ** (1 / 2.2)
@@ -117,8 +124,9 @@ def seen_with(colour, matrix):
     ],
     ids=["protanopia", "deuteranopia"],
 )
-def test_the_five_baselines_differ_for_colour_blind_readers(matrix):
-    seen = [seen_with(looks.METHOD_STYLES[m].colour, matrix) for m in FIVE]
+@pytest.mark.parametrize("group", [FIVE, DDTP], ids=["baselines", "DDTP"])
+def test_rules_that_are_drawn_together_differ_for_colour_blind_readers(group, matrix):
+    seen = [seen_with(looks.METHOD_STYLES[m].colour, matrix) for m in group]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert min(distances) > 0.1
 
@@ -134,6 +142,17 @@ def test_a_variant_keeps_its_rule_and_an_unknown_name_is_the_same_everywhere():
     env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT / "src")}
     other = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(looks.method_style("novel"))
+
+
+def test_variants_of_a_rule_without_an_entry_have_its_colour_and_marker_and_stand_behind_it():
+    rules = {"novel": "novel", "novel-uniform": "novel", "named": "novel", "anew": "anew"}
+    found = looks.method_styles(rules, rules)
+    assert list(found) == ["anew", "novel", "named", "novel-uniform"]
+    for variant in ("named", "novel-uniform"):
+        assert found[variant][1:3] == found["novel"][1:3] == looks.method_style("novel")[1:3]
+        assert found[variant].line != found["novel"].line
+        assert found[variant].label == variant
+    assert looks.method_style("novel-uniform") == found["novel-uniform"], "by its name alone"
 
 
 def test_methods_are_listed_in_a_fixed_order():

@@ -123,16 +123,16 @@ def _suffix_label(name: str, suffix: str) -> str:
 
 
 def method_order(names: Iterable[str], rules: Mapping[str, str] | None = None) -> list[str]:
-    """Methods in the order in which they are always listed: that of METHODS, each learning rule before its variants,
-    unknown ones last.
+    """Methods in the order in which they are always listed: that of METHODS, then other learning rules by name, each
+    before its variants.
 
     rules: {method: learning rule} of methods whose name does not say their rule.
     """
     rules, known = rules or {}, list(METHODS)
 
     def place(name: str) -> tuple:
-        rule = family(name, rules.get(name))
-        return (known.index(rule) if rule else len(known), name != rule, name)
+        rule = family(name, rules.get(name)) or rules.get(name) or name.partition("-")[0]
+        return (known.index(rule) if rule in METHODS else len(known), rule, name != rule, name)
 
     return sorted(set(names), key=place)
 

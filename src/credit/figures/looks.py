@@ -14,6 +14,7 @@ from typing import NamedTuple
 from credit.analysis.names import family, method_label, method_order
 
 SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2))
+LONG = (0, (10, 2))
 
 LINES = (SOLID, DASHED, DOTTED, DASHDOT)
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
@@ -28,12 +29,21 @@ INDIGO, WINE, OLIVE, TEAL, ROSE, PURPLE, BROWN = (
     "#7a4b1e",
 )
 
+# filled shapes that matplotlib has no letter for
+BOWTIE = ((-1.0, -0.9), (-1.0, 0.9), (1.0, -0.9), (1.0, 0.9), (-1.0, -0.9))
+HOURGLASS = ((-0.9, 1.0), (0.9, 1.0), (-0.9, -1.0), (0.9, -1.0), (-0.9, 1.0))
+CHEVRON = ((-1.0, -0.9), (0.0, -0.1), (1.0, -0.9), (1.0, 0.2), (0.0, 1.0), (-1.0, 0.2), (-1.0, -0.9))
+LOZENGE = ((-1.3, 0.0), (0.0, 0.7), (1.3, 0.0), (0.0, -0.7), (-1.3, 0.0))
+BAR = ((-0.5, -1.1), (0.5, -1.1), (0.5, 1.1), (-0.5, 1.1), (-0.5, -1.1))
+CORNER = ((-0.9, -0.9), (0.9, -0.9), (-0.9, 0.9), (-0.9, -0.9))
+STAR6, STAR8 = (6, 1, 0), (8, 1, 0)
+
 
 class Look(NamedTuple):
-    """How curves and points of a method look."""
+    """How curves and points of a method look. marker: as matplotlib takes it, or the corners of a filled shape."""
 
     colour: str
-    marker: str
+    marker: str | tuple
     line: str | tuple
 
 
@@ -42,7 +52,7 @@ class Style(NamedTuple):
 
     label: str
     colour: str
-    marker: str
+    marker: str | tuple
     line: str | tuple
 
 
@@ -65,20 +75,20 @@ LOOKS = {
     "di_fa": Look(ORANGE, "$\\triangle$", DASHED),
     "ldrl": Look(WINE, "*", SOLID),
     "pldrl": Look(WINE, "$\\parallel$", DASHED),
-    "dtp": Look(ROSE, "1", SOLID),
-    "tp": Look(ROSE, "2", DASHED),
-    "drl_dtp": Look(ROSE, "3", DOTTED),
-    "dtpdrl": Look(INDIGO, "4", DASHED),
-    "ddtp_linear": Look(INDIGO, "+", DASHDOT),
-    "ddtp_rhl": Look(INDIGO, "$\\dagger$", DOTTED),
-    "ddtp_control": Look(BROWN, "$\\ddagger$", DASHDOT),
+    "dtp": Look(ROSE, STAR6, SOLID),
+    "tp": Look(ROSE, LOZENGE, DASHED),
+    "drl_dtp": Look(ROSE, HOURGLASS, DOTTED),
+    "dtpdrl": Look(ORANGE, CHEVRON, DASHDOT),
+    "ddtp_linear": Look(INDIGO, BAR, DASHED),
+    "ddtp_rhl": Look(SKY, CORNER, LONG),
+    "ddtp_control": Look(BROWN, BOWTIE, DASHDOT),
     "pepita": Look(SKY, "$\\circ$", SOLID),
     "pepita_numpy": Look(SKY, "$\\oplus$", SOLID),
     "pepita_torch": Look(SKY, "$\\otimes$", DASHED),
     "pepita_sign": Look(SKY, "$\\pm$", DOTTED),
     "pepita_conv": Look(SKY, "$\\ominus$", DASHDOT),
     "pepita_conv_corrected": Look(BLUE, "$\\odot$", DASHED),
-    "pc": Look(INDIGO, "x", SOLID),
+    "pc": Look(INDIGO, STAR8, SOLID),
 }
 
 METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.items()}
@@ -92,7 +102,7 @@ VARIANT_LINES = {
     "ddtp_linear-p": DASHED,
     "ddtp_linear-s_held_out": SOLID,
     "ddtp_linear-p_held_out": DASHED,
-    "ddtp_linear-cleared": DOTTED,
+    "ddtp_linear-cleared": DASHDOT,
     "ldrl-random": DOTTED,
     "ldrl-symmetric": DASHED,
     "ldrl-symmetric_add": DASHDOT,
@@ -115,18 +125,24 @@ def method_style(name: str, rule: str | None = None) -> Style:
     """Style of a method, which may be a variant of a learning rule under a name of its own.
 
     A variant (`di-2`, or any name with `rule` given) keeps its learning rule's colour and, mostly, marker, with another
-    line. An unknown one gets a style that depends on its name alone, so that it too looks the same everywhere.
+    line. A learning rule without an entry gets a style that depends on its name alone, so that it too looks the same
+    everywhere, and so do its variants.
     """
     if name in METHOD_STYLES:
         return METHOD_STYLES[name]
-    label, base = method_label(name, rule), family(name, rule)
-    if base in METHOD_STYLES:
-        style = METHOD_STYLES[base]
-        others = [line for line in LINES if line != style.line]
-        line = VARIANT_LINES.get(name, others[_hash(name) % len(others)])
-        return style._replace(label=label, marker=VARIANT_MARKERS.get(name, style.marker), line=line)
-    h, colours, markers = _hash(name), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
-    return Style(label, colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
+    label, base = method_label(name, rule), family(name, rule) or rule or name.partition("-")[0]
+    style = METHOD_STYLES.get(base) or _drawn_by_lot(base)
+    if name == base:
+        return style
+    others = [line for line in LINES if line != style.line]
+    line = VARIANT_LINES.get(name, others[_hash(name) % len(others)])
+    return style._replace(label=label, marker=VARIANT_MARKERS.get(name, style.marker), line=line)
+
+
+def _drawn_by_lot(rule: str) -> Style:
+    """Style of a learning rule without an entry."""
+    h, colours, markers = _hash(rule), (SKY, GREEN, BLUE, PINK, OLIVE, TEAL, ROSE, PURPLE), "osv^DPX<>"
+    return Style(method_label(rule), colours[h % 8], markers[h // 8 % 9], LINES[h // 72 % 4])
 
 
 def method_styles(names: Iterable[str], rules: Mapping[str, str] | None = None) -> dict[str, Style]:
