@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from small_checkout import FIT, Checkout
 
 import credit
-from credit.config import hyperparameters
 from credit.config.fields import plain
 from credit.config.parts import METHODS
+from credit.dag.checks import PartChecker
 from credit.errors import ConfigError
 from tests.conftest import dfc_hyper, small_batch, small_net
 
@@ -177,9 +177,13 @@ def nets():
         yield {"kind": "dense", "hidden_sizes": sizes, "hidden": "tanh", "output": "linear", "keep": keep}
     for output, keep in itertools.product(("linear", "softmax"), (1.0, 0.8)):
         yield {"kind": "conv", "hidden_sizes": (5,), "channels": (3,), "hidden": "relu", "output": output, "keep": keep}
+    for channels, blocks in itertools.product(((3,), (3, 4)), (1, 2)):
+        yield {"kind": "resnet", "channels": channels, "blocks": (blocks,) * len(channels)}
 
 
 def built(net):
+    if net["kind"] == "resnet":
+        return credit.resnet([2, 8, 8], net["channels"], net["blocks"], 4)
     how = {key: net[key] for key in ("hidden", "output", "keep")}
     if net["kind"] == "dense":
         return credit.dense([6, *net["hidden_sizes"], 4], **how)
@@ -188,24 +192,42 @@ def built(net):
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_a_rule_trains_a_net_or_refuses_it_and_the_configuration_agrees(name):
-    module, rule = METHODS.module(name), credit.method(name)
+    rule = credit.method(name)
     for settings_ in nets():
-        net = built(settings_)
-        excluded = hyperparameters.exclusions(module, plain(rule), settings_)
-        planned = settings_["kind"] not in rule.nets or excluded
-        try:
-            rule.check_net(net)
-        except ConfigError:
-            assert planned, settings_
-            continue
-        assert not planned, settings_
+        net, workflow = built(settings_), PartChecker("fit.yaml")
+        workflow.capable({"name": name, **plain(rule)}, settings_, "m")
+        said = [line.replace("fit.yaml: m: ", "method ") for line in workflow.problems]
+        planned = [
+            line.replace("fit.yaml: m.hyper.", f"{name}.").replace("method net.", f"method {name}: net.")
+            for line in said
+        ]
         rand = credit.Rand(SEEDS, dtype=DOUBLE)
         params = net.init(rand)
+        try:
+            rule.check_net(net)
+        except ConfigError as refused:
+            assert str(refused).splitlines() == planned, settings_
+            with pytest.raises(ConfigError, match=f"^{re.escape(str(refused))}$"):
+                rule.init(net, params, rand)
+            continue
+        assert not planned, settings_
         state, batch = rule.init(net, params, rand), small_batch(net, SEEDS, 4)
         opt = rule.optimizer(net, params, state, {"name": "sgd", "lr": 0.01})
         for function in rule.pass_functions:
             getattr(rule, function)(net, params, opt, state, batch, rand)
         assert all(p.isfinite().all() for block in params.values() for p in block.values()), settings_
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize(("drawn", "members"), [([1, 2, 3], [1, 2]), ([1, 2, 3], [1]), ([1], 1), (1, [1, 2])])
+def test_random_streams_of_other_members_are_refused_before_anything_is_drawn(name, drawn, members):
+    rule = credit.method(name)
+    net = small_net(rule.nets[0])
+    params = net.init(credit.Rand(members))
+    with pytest.raises(ConfigError, match=r"^rand draws for (\d members|a single network); the parameters are of "):
+        rule.init(net, params, credit.Rand(drawn))
+    for rand in (credit.Rand(members), 3, None):
+        rule.init(net, params, rand)
 
 
 MOMENTUM = {"optimizer": "adam", "momentum": 0.9}

@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from small_checkout import FIT, Checkout
 
 import credit
+from credit.errors import ConfigError
 from credit.nets.feedback_stage import feedback_of
 from credit.nets.geometry import activities, multiply_adds, parameter_shapes
 from credit.nets.resnet import ResNetConfig
@@ -63,3 +65,22 @@ def test_stages_that_do_not_fit_are_refused(channels, blocks):
         credit.resnet([2, 8, 8], channels, blocks, 4)
     with pytest.raises(ValueError, match=r"takes images \(C, H, W\)"):
         ResNetConfig().build((784,), 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"blocks": [1]}, r"net.blocks = \[1\]; must be one number for each of the 2 stages in channels"),
+        ({"channels": [], "blocks": []}, r"net.channels = \[\]; must hold one number for each stage"),
+        ({"init": [{"name": "zeros"}]}, r"net.init = .*; must be one value, or one for each of 4 layers"),
+    ],
+    ids=str,
+)
+def test_stages_that_do_not_fit_are_refused_when_the_workflow_is_read(tmp_path, wrong, message):
+    body = {key: FIT[key] for key in ("title", "train", "seeds", "seeds_per_job", "tables")}
+    body |= {"task": {"name": "images"}, "datasets": {"cifar10": {}}, "methods": {"bp": {}}}
+    body["net"] = {"kind": "resnet", "channels": [3, 4], "blocks": [1, 1]}
+    Checkout(tmp_path, {"toy/fit": body}).workflow()
+    (tmp_path / "wrong").mkdir()
+    with pytest.raises(ConfigError, match=rf"^\S*fit.yaml: {message}[^\n]*$"):
+        Checkout(tmp_path / "wrong", {"toy/fit": {**body, "net": {**body["net"], **wrong}}}).workflow()

@@ -45,8 +45,8 @@ class PartChecker:
         except ConfigError as error:
             self.problems += str(error).splitlines()
             return dict(settings)
-        if "hidden_sizes" in checked:  # a net, or a task that draws one
-            self._trying(lambda: check_lengths(checked, f"{self.where}: {key}"))
+        if kind == "nets" or "hidden_sizes" in checked:  # a net, or a task that draws one
+            self._trying(lambda: check_lengths({name_key: name, **checked}, f"{self.where}: {key}"))
         constants = hyperparameters.constants(module)
         for field, of_kind in constants.get("uses", {}).items():
             self._trying(lambda: REGISTRIES[of_kind].module(checked[field]), f"{self.where}: {key}.{field}: ")

@@ -7,7 +7,8 @@ Every module of this package that is one ends in `part = ItsClass`; its file nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from credit.errors import ConfigError
 from credit.methods.fast import Fast, Result
 from credit.nets.base import Batch, Net, Trace, check_input
 from credit.numerics.products import multiplied_out
-from credit.numerics.rand import Rand
+from credit.numerics.rand import Rand, Replay
 from credit.numerics.trees import Params
 from credit.optim import optimizer
 from credit.optim.base import OptimizerLike
@@ -76,6 +77,12 @@ class Method:
         """The learning rule's name, which is that of its file."""
         return type(self).__module__.rpartition(".")[2]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """`init` of every rule begins with `check_start`, so that none starts where it is not defined."""
+        super().__init_subclass__(**options)
+        if "init" in vars(cls):
+            cls.init = _checked(cls.init)
+
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         checked = hyperparameters.check(type(self).__module__, given, self.name, stacked=True)
@@ -87,7 +94,11 @@ class Method:
                 object.__setattr__(self, name, value)
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
-        """Feedback weights and whatever else the rule keeps: a nested dict of tensors. Default: nothing."""
+        """Feedback weights and whatever else the rule keeps: a nested dict of tensors. Default: nothing.
+
+        Raises ConfigError as `check_start`, which is called before the `init` of any rule.
+        """
+        self.check_start(net, params, rand)
         return {}
 
     def gradients(self, net: Net, params: Params, state: State, batch: Batch, rand: Rand) -> Step:
@@ -142,6 +153,14 @@ class Method:
         """The stages of a run of `epochs` epochs. Default: one phase with one pass an epoch."""
         return (Phase("train", epochs),)
 
+    def check_start(self, net: Net, params: Params, rand: Rand | int | Replay | None) -> None:
+        """Raise ConfigError as `check_net`, and where random streams are not those of the members of `params`."""
+        self.check_net(net)
+        members = net.members(params)
+        if isinstance(rand, Rand) and rand.members != members:
+            drawn, given = (f"{n} members" if n else "a single network" for n in (rand.members, members))
+            raise ConfigError(f"rand draws for {drawn}; the parameters are of {given}")
+
     def check_net(self, net: Net) -> None:
         """Raise ConfigError (a ValueError) when the rule with its hyperparameters is not defined for this net."""
         if net.kind not in self.nets:
@@ -153,6 +172,17 @@ class Method:
         if found:
             lines = (f"method {self.name}: {p}" if p.startswith("net.") else f"{self.name}.{p}" for p in found)
             raise ConfigError("\n".join(lines))
+
+
+def _checked(init: Callable[..., State]) -> Callable[..., State]:
+    """`Method.init` of a rule, behind its `check_start`."""
+
+    @functools.wraps(init)
+    def checked(self: Method, net: Net, params: Params, rand: Rand) -> State:
+        self.check_start(net, params, rand)
+        return init(self, net, params, rand)
+
+    return checked
 
 
 @dataclass

@@ -116,8 +116,11 @@ def check_lengths(net: Mapping[str, Any], where: str) -> None:
     net: checked settings, of a part of credit.nets or of a task that draws a net. Raises ConfigError naming the key.
     """
     blocks = n_blocks(net)
+    if net.get("kind") == "resnet" and not net["channels"]:
+        raise ConfigError(f"{where}.channels = []; must hold one number for each stage, at least one")
     if net.get("kind") == "resnet" and len(net["blocks"]) != len(net["channels"]):
-        raise ConfigError(f"{where}.blocks = {list(net['blocks'])}; must be one number for each of net.channels")
+        stages = f"{len(net['channels'])} stages in channels"
+        raise ConfigError(f"{where}.blocks = {list(net['blocks'])}; must be one number for each of the {stages}")
     for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks)):
         value = net.get(key)
         if isinstance(value, (list, tuple)) and len(value) != n:

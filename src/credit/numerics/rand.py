@@ -62,6 +62,11 @@ class Rand:
         self._replay = _Replay(replay or {}, only_replay)
         self._there = False
 
+    @property
+    def members(self) -> int:
+        """Size M of the stack, 0 for a single network."""
+        return len(self.seeds) if self.stacked else 0
+
     def with_replay(self, replay: Replay) -> Rand:
         """The same streams, but the named draws are given: a tensor for one draw, a list for successive ones.
 

@@ -194,7 +194,6 @@ class WithFeedback(Inversion):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: B}}. Raises ConfigError when "optimized" finds no stable feedback."""
-        self.check_net(net)
         rand = net.rand(params, rand)
         feedback = {str(i): self.drawn(params[str(i)]["weight"], rand, i) for i in range(1, len(net))}
         return super().init(net, params, rand) | {"feedback": feedback}

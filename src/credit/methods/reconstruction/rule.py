@@ -63,7 +63,6 @@ class DifferenceReconstruction(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {layer: {"weight": Q (M, n, k), "bias": d (M, n)}}}."""
-        self.check_net(net)
         rand, like, state = net.rand(params, rand), net.like(params), {}
         for layer, (shape, bias) in self.maps(net).items():
             shapes = {"weight": shape, "bias": shape[:1]} if bias else {"weight": shape}

@@ -89,7 +89,6 @@ class TargetPropagation(Method):
 
     def init(self, net: Net, params: Params, rand: Rand) -> State:
         """{"feedback": {block: {"weight": ..., "bias": ...}}} of blocks 1 to N - 1, shaped as `feedback_of` says."""
-        self.check_net(net)
         rand, state = net.rand(params, rand), {}
         name, _ = options(self.feedback.init, "feedback.init")
         for i in range(1, len(net)):
