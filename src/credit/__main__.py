@@ -1,6 +1,6 @@
 """What will it cost, is it still true, is it whole, how to keep it, whom to cite: python -m credit COMMAND …
 
-  plan [TARGET]      before a run: jobs, networks, CPU time and disk of a target, and what is still to run
+  plan [TARGET ...]  before a run: jobs, networks, CPU time and disk of targets, and what is still to run
   why RESULT         what differs between a result and the present code and configuration: the module, the
                      setting, the data set or the environment; of a table or figure, also what is below it
   verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
@@ -37,8 +37,8 @@ from credit.dag import commands
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError, one_line
 
-PLAN = """What a target will cost: jobs, networks trained, CPU time, disk; by experiment, in total, and what is still to
-run. Results on disk count as done when they belong to the present code and configuration.
+PLAN = """What targets will cost together: jobs, networks trained, CPU time, disk; by experiment, in total, and what is
+still to run. Results on disk count as done when they belong to the present code and configuration.
 TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
 WHY = """What differs between a result and the present, a line each, or `up to date`.
@@ -81,8 +81,8 @@ def parser() -> argparse.ArgumentParser:
         return sub.add_parser(name, description=text, parents=[shared], formatter_class=form)
 
     plan = command("plan", PLAN)
-    plan.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
-    plan.set_defaults(run=lambda present, args: commands.show_plan(present, args.target))
+    plan.add_argument("targets", nargs="*", default=["all"], metavar="TARGET", help="default: all")
+    plan.set_defaults(run=lambda present, args: commands.show_plan(present, args.targets))
     why = command("why", WHY)
     why.add_argument("result", metavar="RESULT")
     why.set_defaults(run=lambda present, args: commands.show_why(present, args.result))

@@ -122,6 +122,10 @@ def test_it_answers_from_a_shell_without_torch():
         (["plan", "al"], "error: target = 'al' (did you mean 'all'?)"),
         (["cite", "toy/fi"], "error: target = 'toy/fi' (did you mean 'toy/fit'?)"),
         (["cite", "results/runs/toy/fit/near/bq/shard0.jsonl"], "method = 'bq'"),
+        (
+            ["plan", "all", "results/quick/figures/toy/curves.pdf"],
+            "are of the scales paper and quick; plan them one by one",
+        ),
         (["plan", "--config", "methods=bq"], "error: config: methods = 'bq'"),
         (["plan", "--config", "seeds"], "error: --config seeds: must be KEY=VALUE"),
         (["plan", "--configfile", "nowhere.yaml"], "error: nowhere.yaml: cannot be read"),
@@ -163,6 +167,13 @@ def test_a_target_may_be_written_as_a_path_from_anywhere(credit, checkout, comma
 def test_a_plan_knows_the_quick_scale(credit):
     _, lines, _ = credit("plan", "results/quick/figures/toy/curves.pdf")
     assert lines[2].split()[:3] == ["toy/fit", "2", "2"]
+
+
+def test_a_plan_of_several_targets_is_that_of_all_of_them(credit):
+    figure, table = "results/figures/toy/curves.pdf", "results/tables/toy/table1.csv"
+    assert credit("plan", figure, table) == credit("plan", table) == credit("plan", "--config", "seeds=4", "--", table)
+    code, lines, _ = credit("plan", RUN, figure.replace("curves", "curve"))
+    assert (code, lines) == (2, [])
 
 
 def test_a_plan_says_when_nothing_is_left_to_run(credit, checkout):

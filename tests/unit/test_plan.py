@@ -221,6 +221,16 @@ def test_a_plan_adds_up(several):
     assert whole.seconds == pytest.approx(sum(p.seconds for p in parts))
 
 
+def test_what_two_targets_share_is_counted_once(several):
+    first, both = plan.plan(several, "one/fit").whole, plan.plan(several, "one/fit", "results/figures/one/curves.pdf")
+    assert both.whole == plan.plan(several, "results/figures/one/curves.pdf", "one/fit").whole
+    keys = [part.experiment for part in both.parts]
+    assert len(keys) == len({*keys})
+    assert both.whole.jobs == sum(plan.plan(several, key).whole.jobs for key in keys) >= first.jobs
+    runs = [f"results/runs/one/fit/near/bp/shard{shard}.jsonl" for shard in (0, 1)]
+    assert plan.plan(several, *runs, runs[0]).whole.jobs == 2
+
+
 def test_narrowing_and_seeds_change_the_plan(checkout):
     found = plan.plan(checkout.workflow(methods="bp", datasets="near", seeds=6), "all").whole
     assert (found.jobs, found.runs) == (3, 6)

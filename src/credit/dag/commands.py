@@ -112,10 +112,14 @@ def as_target(path: str) -> str:
 # ---- plan
 
 
-def show_plan(present: Present, target: str) -> int:
-    """Print what a target costs, by experiment."""
-    target = as_target(target)
-    costs = plan(present.of(target), target)
+def show_plan(present: Present, targets: Sequence[str]) -> int:
+    """Print what targets cost together, by experiment. Raises ConfigError for targets of two scales."""
+    targets = list(map(as_target, targets))
+    workflows = {workflow.settings.scale: workflow for workflow in map(present.of, targets)}
+    if len(workflows) > 1:
+        raise ConfigError(f"{' '.join(targets)}: are of the scales {' and '.join(workflows)}; plan them one by one")
+    (workflow,) = workflows.values()
+    costs = plan(workflow, *targets)
     rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
     rows += [_row(part.experiment, part.whole, part.missing) for part in costs.parts]
     rows += [

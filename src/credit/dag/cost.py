@@ -79,14 +79,14 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a target costs, by experiment."""
+    """What targets cost, by experiment."""
 
     parts: tuple[Part, ...]
     data: tuple[DataSet, ...]
 
     @property
     def whole(self) -> Cost:
-        """Everything that the target needs, done or not."""
+        """Everything that the targets need, done or not."""
         return sum((p.whole for p in self.parts), Cost())
 
     @property
@@ -263,13 +263,18 @@ def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
     return canonical_json(found) == canonical_json(spec)
 
 
-def plan(workflow: Workflow, target: str) -> Plan:
-    """What a target costs. Only results that belong to the present specs count as done.
+def plan(workflow: Workflow, *targets: str) -> Plan:
+    """What targets cost together. Only results that belong to the present specs count as done.
 
     Raises ConfigError for what is no target.
     """
+    needed: dict[str, dict[str, dict[str, Any]]] = {}
+    for target in targets:
+        for key, jobs in needed_jobs(workflow, target).items():
+            needed.setdefault(key, {}).update(jobs)
     parts, names = [], {}
-    for key, jobs in needed_jobs(workflow, target).items():
+    for key, of_experiment in needed.items():
+        jobs = of_experiment.items()
         costs = [(job_cost(spec), is_done(path, spec)) for path, spec in jobs]
         whole = sum((cost for cost, _ in costs), Cost())
         parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
