@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("result", metavar="RESULT")
     why.set_defaults(run=lambda present, args: commands.show_why(present, args.result))
     verify = command("verify", VERIFY)
-    verify.add_argument("paths", nargs="*", default=["results"], metavar="PATH")
+    verify.add_argument("paths", nargs="*", metavar="PATH")
     verify.set_defaults(run=lambda present, args: commands.show_verify(present, args.paths))
     export = command("export", EXPORT)
     export.add_argument("target", metavar="TARGET")

@@ -13,6 +13,7 @@ from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, 
 
 from credit.__main__ import main
 from credit.dag import commands
+from credit.data.load import state_of
 from credit.errors import ConfigError
 from credit.provenance.files import checksum, write_json, write_text
 from credit.provenance.records import sealed, write_result
@@ -31,15 +32,25 @@ def checkout(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def credit(checkout, capsys):
-    """Runs a command; returns (exit code, lines printed, what is said on stderr)."""
+def credit_of(capsys, monkeypatch):
+    """Of a checkout, what runs a command in it; returns (exit code, lines printed, what is said on stderr)."""
 
-    def run(*arguments: str) -> tuple[int, list[str], str]:
-        code = main(arguments, checkout.root)
-        out, err = capsys.readouterr()
-        return code, out.splitlines(), err
+    def of(checkout: Checkout):
+        def run(*arguments: str) -> tuple[int, list[str], str]:
+            monkeypatch.chdir(checkout.root)
+            code = main(arguments, checkout.root)
+            out, err = capsys.readouterr()
+            return code, out.splitlines(), err
 
-    return run
+        return run
+
+    return of
+
+
+@pytest.fixture
+def credit(checkout, credit_of):
+    """Runs a command in the checkout, see `credit_of`."""
+    return credit_of(checkout)
 
 
 # ---- configuration
@@ -530,3 +541,39 @@ def test_a_prepared_data_set_whose_labels_were_changed_is_damaged(checkout, cred
     (line,) = (line for line in lines if line.startswith("results/data/toy.npz"))
     assert "damaged: damaged" not in line
     assert "train_y: its content was changed after it was prepared" in line
+
+
+def test_a_run_that_saw_other_arrays_than_those_that_are_there_is_stale(tmp_path, credit_of):
+    images = {
+        **FIT,
+        "task": {"name": "images", "validation": 2, "batch_size": 2},
+        "datasets": {"near": {"data": "digits"}},
+    }
+    images |= {"net": {**FIT["net"], "loss": "softmax_cross_entropy"}}
+    checkout = Checkout(tmp_path, {"toy/fit": images})
+    path, run = tmp_path / "results/data/digits.npz", "results/runs/toy/fit/near/bp/shard0.jsonl"
+    path.parent.mkdir(parents=True)
+    x, y = np.zeros((6, 1, 2, 2), np.uint8), np.arange(6, dtype=np.uint8)
+    prepared(path, {"train_x": x, "train_y": y, "test_x": x, "test_y": y}, "digits")
+    header, found = result(checkout.workflow(), run)
+    write_result(tmp_path / run, {**header, "provenance": {**header["provenance"], "data": state_of(path)}}, found)
+    assert credit_of(checkout)("verify")[0] == 0
+    prepared(path, {"train_x": x, "train_y": y[::-1].copy(), "test_x": x, "test_y": y}, "digits")
+    code, lines, _ = credit_of(checkout)("verify")
+    assert code == 1
+    assert f"{run}: stale: data: other arrays than those of results/data/digits.npz" in lines
+
+
+def test_data_that_lies_elsewhere_is_verified_with_everything(tmp_path_factory, checkout, credit):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    put_all(checkout.workflow())
+    x, y = np.zeros((6, 1, 2, 2), np.uint8), np.arange(6, dtype=np.uint8)
+    prepared(elsewhere / "toy.npz", {"train_x": x, "train_y": y, "test_x": x, "test_y": y})
+    (elsewhere / "raw/toy").mkdir(parents=True)
+    (elsewhere / "raw/toy/original.npz").write_bytes(b"not ours")
+    given = ("--config", f"data={{folder: {elsewhere}}}")
+    assert credit("verify", *given)[0] == 0
+    (elsewhere / "toy.npz").rename(elsewhere / "other.npz")
+    code, lines, _ = credit("verify", *given)
+    assert code == 1
+    assert f"{elsewhere}/other.npz: damaged: it holds the data set toy" in lines

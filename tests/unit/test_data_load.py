@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
-from credit.data import catalog
+from credit.data import catalog, seal
 from credit.data.fetch import fetch
-from credit.data.load import load, split
+from credit.data.load import load, split, state_of
 from credit.data.prepare import prepare
 from credit.errors import DataError
 
@@ -73,6 +74,45 @@ def test_an_array_that_was_changed_in_a_whole_file_is_noticed(digits, tmp_path, 
         DataError, match=rf"changed\.npz: damaged.* \({name}: its content was changed after it was prepared\)"
     ):
         load(tmp_path / "changed.npz")
+
+
+@pytest.mark.parametrize("change", ["scale", "classes", "name", "verified", "declared"])
+def test_facts_that_were_changed_are_noticed(digits, tmp_path, change):
+    with np.load(digits) as archive:
+        members = dict(archive)
+    facts = json.loads(str(members["meta"]))
+    members["meta"] = np.array(json.dumps({**facts, change: 255 if change in ("scale", "classes") else "other"}))
+    np.savez(tmp_path / "changed.npz", **members)
+    with pytest.raises(DataError, match=r"changed\.npz: damaged.* \(what it says of itself was changed"):
+        load(tmp_path / "changed.npz")
+
+
+@pytest.mark.parametrize("change", [lambda a: a.view(np.int8), lambda a: a.reshape(len(a), 1), lambda a: a.astype(int)])
+def test_an_array_of_another_type_or_shape_is_noticed(digits, tmp_path, change):
+    with np.load(digits) as archive:
+        members = dict(archive)
+    members["train_y"] = change(members["train_y"])
+    np.savez(tmp_path / "changed.npz", **members)
+    with pytest.raises(DataError, match=r"changed\.npz: damaged"):
+        load(tmp_path / "changed.npz")
+
+
+def test_arrays_that_other_code_prepared_are_refused_with_the_command_that_makes_them(digits, monkeypatch):
+    assert state_of(digits) == state_of(digits)
+    monkeypatch.setattr(seal, "code", lambda format_: "another")
+    for read in (load, state_of):
+        with pytest.raises(DataError, match=r"prepared by other code for the format digits\); rebuild it: snakemake"):
+            read(digits)
+
+
+def test_a_file_of_an_older_version_says_so(digits, tmp_path):
+    with np.load(digits) as archive:
+        members = dict(archive)
+    facts = json.loads(str(members["meta"]))
+    members["meta"] = np.array(json.dumps({k: v for k, v in facts.items() if k != "seal"}))
+    np.savez(tmp_path / "old.npz", **members)
+    with pytest.raises(DataError, match=r"old\.npz: .*\(it was prepared by an older version\)"):
+        load(tmp_path / "old.npz")
 
 
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path):

@@ -112,9 +112,26 @@ def verify_data(path: Path) -> Verdict:
     from credit.data.load import load  # numpy, which planning does without
 
     try:
-        return Verdict("good", (), not load(path).verified)
+        data = load(path)
     except DataError as error:
         return Verdict("damaged", (str(error).removeprefix(f"{path}: damaged, or "),))
+    other = () if data.name == path.stem else (f"it holds the data set {data.name}",)
+    return Verdict("damaged" if other else "good", other, not data.verified)
+
+
+def _data_reasons(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> list[str]:
+    """Whether a run was trained on other arrays than those that are prepared now."""
+    seen, name = provenance.read_header(path)["provenance"].get("data"), (spec.get("data") or {}).get("name")
+    prepared = workflow.root / workflow.data_path(name) if name else None
+    if not seen or prepared is None or not prepared.exists():
+        return []
+    from credit.data.load import state_of
+
+    try:
+        now = state_of(prepared)
+    except DataError:
+        return []  # a fault of that file, whose verdict says it
+    return [] if seen == now else [f"data: other arrays than those of {workflow.data_path(name)}"]
 
 
 def verify(workflow: Workflow, path: Path) -> Verdict:
@@ -143,6 +160,8 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
         return Verdict("unknown", ("nothing asks for this result",), unverified)
     try:
         lines = reasons(workflow, path)
+        if path.suffix == ".jsonl":
+            lines += _data_reasons(workflow, path, header["spec"])
     except DataError as error:  # the choice beside it
         lines = [str(error)]
     lines = [text.partition(": ")[2] for text in short("", lines)]

@@ -172,11 +172,12 @@ def _runs_below(workflow: Workflow, path: str) -> list[str]:
 
 
 def show_verify(present: Present, paths: Sequence[str]) -> int:
-    """Print a line for every problem of the result files at and below `paths`, and a summary.
+    """Print a line for every problem of the result files at and below `paths`, by default all with their data, and a
+    summary.
 
     Raises DataError when there is nothing to verify.
     """
-    files = _result_files(paths)
+    files = _result_files(paths or _everything(present))
     counts = {"good": 0, "stale": 0, "damaged": 0, "unknown": 0}
     unverified = 0
     for file in files:
@@ -195,12 +196,19 @@ def show_verify(present: Present, paths: Sequence[str]) -> int:
     return STALE if counts["stale"] or counts["damaged"] else GOOD
 
 
+def _everything(present: Present) -> list[str]:
+    """results/, and the data folder where it lies elsewhere."""
+    data = Path(present.at(None).settings.data_folder)
+    elsewhere = data.is_dir() and not data.resolve().is_relative_to(Path("results").resolve())
+    return ["results", *([str(data)] if elsewhere else [])]
+
+
 def _result_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             found = (p for p in path.rglob("*") if _is_result(p) and transport.STAGE not in p.parts)
-            files += sorted(p for p in found if p.is_file())
+            files += sorted(p for p in found if p.is_file() and not (p.suffix == DATA and _is_original(p)))
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
         elif not _is_result(path):
@@ -210,6 +218,11 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
     if not files:
         raise DataError(f"{', '.join(paths)}: holds no results; {RESULTS}")
     return list(dict.fromkeys(files))
+
+
+def _is_original(path: Path) -> bool:
+    """Whether a file lies below raw/ of a data folder, where the original files of data sets are."""
+    return "raw" in (parent.name for parent in path.parents[:2])
 
 
 def _is_result(path: Path) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from credit.data.seal import check, opened, state
 from credit.errors import DataError
 
 _SPLIT_SEED = 20240229  # fixed: every run, seed and method validates on the same images
+_DAMAGES = (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, zipfile.BadZipFile)
 _MEMBERS = ("train_x", "train_y", "test_x", "test_y")
 
 
@@ -20,7 +20,8 @@ _MEMBERS = ("train_x", "train_y", "test_x", "test_y")
 class Dataset:
     """Images uint8 (N, C, H, W) with grey levels 0 to `scale`, labels (N,) from 0 to n_classes - 1.
 
-    verified: the original files are the published ones. raw: sha256 of every original file, by name.
+    verified: the original files are the published ones. raw: sha256 of every original file, by name. declared: digest
+    of the entry of the catalogue.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Dataset:
     scale: int
     verified: bool
     raw: dict[str, str]
+    declared: str
     train_x: np.ndarray
     train_y: np.ndarray
     test_x: np.ndarray
@@ -41,15 +43,19 @@ def load(path: str | Path) -> Dataset:
         raise DataError(f"{path}: no such file; expected a prepared data set, {_rebuild(path)}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["meta"]))
+            meta = opened(str(archive["meta"]))
             arrays = {name: archive[name] for name in _MEMBERS}  # checks the CRC of each
         _check(arrays)
-        _check_unchanged(arrays, meta["arrays"])
-        facts = {key: meta[key] for key in ("name", "scale", "verified", "raw")}
+        check(arrays, meta["arrays"])
+        facts = {key: meta[key] for key in ("name", "scale", "verified", "raw", "declared")}
         return Dataset(n_classes=meta["classes"], **facts, **arrays)
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError, zipfile.BadZipFile) as e:
-        reason = " ".join(str(e).split())
-        raise DataError(f"{path}: damaged, or not a prepared data set ({reason}); {_rebuild(path)}") from e
+    except _DAMAGES as e:
+        raise _damaged(path, e) from e
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())
+    return DataError(f"{path}: damaged, or not a prepared data set of this version ({reason}); {_rebuild(path)}")
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:
@@ -61,11 +67,13 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
             )
 
 
-def _check_unchanged(arrays: dict[str, np.ndarray], prepared: dict[str, str]) -> None:
-    """The archive's own checksums are those of whoever wrote it last."""
-    for name, array in arrays.items():
-        if hashlib.sha256(np.ascontiguousarray(array)).hexdigest() != prepared[name]:
-            raise ValueError(f"{name}: its content was changed after it was prepared")
+def state_of(path: Path) -> str:
+    """Digest of the arrays that a prepared data set says it holds. Raises DataError for what is none."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return state(opened(str(archive["meta"])))
+    except _DAMAGES as e:
+        raise _damaged(path, e) from e
 
 
 def _rebuild(path: Path) -> str:

@@ -7,8 +7,6 @@ classes; meta, a JSON string: name, classes, scale (largest grey level), verifie
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import math
 import shutil
 import tempfile
@@ -21,8 +19,10 @@ import numpy as np
 from credit.config.formats import FORMATS
 from credit.data.entry import Entry
 from credit.data.formats._reading import Batches
+from credit.data.seal import hash_of, sealed
 from credit.errors import DataError
 from credit.provenance.files import alone, checksum, whole_file, writing
+from credit.provenance.spec import digest
 
 
 def prepare(entry: Entry, folder: Path, manifest: dict, out: Path) -> None:
@@ -61,17 +61,18 @@ def _check_manifest(entry: Entry, folder: Path, manifest: dict) -> None:
 
 
 def _meta(entry: Entry, manifest: dict, arrays: dict[str, str]) -> str:
-    """What `credit.data.load` reads of the data set. arrays: sha256 of every array, by name."""
-    return json.dumps(
+    """What `credit.data.load` reads of the data set. arrays: fingerprint of every array, by name."""
+    return sealed(
         {
             "arrays": arrays,
             "name": entry.name,
             "classes": entry.classes,
             "scale": getattr(FORMATS.load(entry.format), "SCALE", 255),
             "verified": manifest["verified"],
-            "raw": {file["name"]: _checksum(entry, file) for file in manifest["files"]},
-        },
-        sort_keys=True,
+            "format": entry.format,
+            "declared": digest(entry.spec(urls=False)),
+            "raw": {f["name"]: _checksum(entry, f) for f in manifest["files"]},
+        }
     )
 
 
@@ -95,8 +96,8 @@ def _write(path: Path, entry: Entry, batches: dict[str, Batches], manifest: dict
 
 
 def _member(archive: zipfile.ZipFile, name: str, shape: tuple, dtype: np.dtype, pieces: Iterable[np.ndarray]) -> str:
-    """Write an array piece by piece; the sha256 of its numbers."""
-    sha256 = hashlib.sha256()
+    """Write an array piece by piece; its fingerprint."""
+    sha256 = hash_of(dtype, shape)
     info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01: no clock in the bytes
     with archive.open(info, "w", force_zip64=True) as file:
         header = {"descr": dtype.str, "fortran_order": False, "shape": shape}

@@ -74,7 +74,8 @@ class Images:
             raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
         data = load(context.data)
         declared = context.declared or {}
-        for key, found in (("name", data.name), ("verified", data.verified)):
+        for key in ("name", "verified", "declared"):
+            found = getattr(data, key)
             if declared.get(key, found) != found:
                 raise DataError(f"{context.data}: {key} = {found!r}; the spec was made for {declared[key]!r}")
         if not 0 <= self.validation < len(data.train_x):
