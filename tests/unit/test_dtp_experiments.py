@@ -151,6 +151,14 @@ def test_imagenet_has_settings_of_its_own_and_counts_the_five_largest_outputs(pa
     assert (steps["milestones"], steps["factor"]) == ([30, 60], 0.1)
 
 
+def test_the_page_lists_the_methods_of_every_experiment_and_those_that_run_where_they_are_named(paper):
+    page = (REPOSITORY / "docs" / "dtp.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(dtp/\w+)` \| `([^`|]+)` \| (?:`([^`|]+)` )?\|$", page, re.MULTILINE)
+    found = {key: (set(used.split()), set(named.split())) for key, used, named in listed}
+    mine = [e for key, e in paper.experiments.items() if key.startswith("dtp/")]
+    assert found == {e.key: ({*e.methods}, {*e.body["methods"]} - {*e.methods}) for e in mine}
+
+
 # ---- bad input
 
 
