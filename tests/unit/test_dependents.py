@@ -45,8 +45,19 @@ NUMERICS = {  # of the numerics, those that not all rules need
     "seen_noise": (DFC, {"controller_course"}),
     "threads": (DFC | {"di", "sdi"}, {"controller_course"}),
     "vectors": (INVERSION, {"inversion_angles"}),
+    "winograd": ({"bp", "ldrl"}, set()),
+    "winograd_loops": ({"bp", "ldrl"}, set()),
 }
-FOR_ALL = {"compiled", "memory", "products", "rand", "rand_loops", "stack", "trees"}  # bp and shallow do without stack
+FOR_ALL = {
+    "compiled",
+    "devices",
+    "memory",
+    "products",
+    "rand",
+    "rand_loops",
+    "stack",
+    "trees",
+}  # bp and shallow do without stack
 
 
 @cache

@@ -22,7 +22,7 @@ def hash_of(dtype: np.dtype, shape: tuple[int, ...]) -> Any:
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """sha256 of an array: of its type, shape and numbers."""
+    """sha256 of an array of any shape: of its type, shape and numbers."""
     sha256 = hash_of(array.dtype, array.shape)
     sha256.update(np.ascontiguousarray(array))
     return sha256.hexdigest()
@@ -52,7 +52,10 @@ def opened(text: str) -> dict[str, Any]:
 
 
 def check(arrays: Mapping[str, np.ndarray], fingerprints: Mapping[str, str]) -> None:
-    """Raise ValueError for an array that is not what was prepared; an archive's own checksums are its last writer's."""
+    """Raise ValueError for an array, of any shape, that is not what was prepared.
+
+    An archive's own checksums are those of whoever wrote it last.
+    """
     for name, array in arrays.items():
         if fingerprint(array) != fingerprints[name]:
             raise ValueError(f"{name}: its content was changed after it was prepared")
