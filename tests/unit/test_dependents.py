@@ -57,7 +57,7 @@ FOR_ALL = {
     "rand_loops",
     "stack",
     "trees",
-}  # bp and shallow do without stack
+}  # mostly
 
 
 @cache
