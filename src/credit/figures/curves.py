@@ -19,7 +19,7 @@ FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 class Curve(NamedTuple):
     """Middle line and band over runs, each (n,) for n epochs, and what became of the runs.
 
-    epoch: where they were measured; steps, if they were asked for.
+    epoch: where they were measured; steps, if they were asked for. band: what a legend may call it.
     """
 
     epoch: np.ndarray
@@ -28,6 +28,7 @@ class Curve(NamedTuple):
     high: np.ndarray
     runs: pd.DataFrame  # (epochs, runs that reached the end)
     diverged: pd.DataFrame  # (epochs, runs that did not)
+    band: str = ""
 
 
 def runs_over_epochs(
@@ -63,11 +64,12 @@ def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch:
     wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric, over=over))
     middle, n = wide.mean(axis=1), wide.notna().sum(axis=1)
     if wide.shape[1] < FEW:
-        low, high = wide.min(axis=1), wide.max(axis=1)
+        band, low, high = "range of runs", wide.min(axis=1), wide.max(axis=1)
     else:
+        band = f"{100 * CONFIDENCE:g} % interval"
         half = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * wide.std(axis=1, ddof=1) / np.sqrt(n)
         low, high = middle - half, middle + half
-    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in (middle, low, high)), wide, gone)
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in (middle, low, high)), wide, gone, band)
 
 
 def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1, over: str = "epoch") -> Curve:
@@ -75,11 +77,11 @@ def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int =
     wide, gone = (smooth(w, window, over) for w in runs_over_epochs(rows, metric, layer, over))
     # pandas knows no quantile of no runs
     quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
-    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone)
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone, "quartiles")
 
 
 def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: float = 3.0) -> None:
-    """One method: line, band, sparse markers; runs that diverged as thin lines that end in a cross.
+    """One method: line, band, sparse markers; runs that diverged as thin lines that end in a cross. They are labelled.
 
     place, of: this curve's number among the `of` curves of the axes. Markers of different curves sit at
     different epochs, so that curves which coincide can still be told apart.
@@ -96,11 +98,14 @@ def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: fl
             markevery=(int(gap * (place + 0.5) / of), gap),
             markeredgewidth=0.8,
             zorder=zorder,
+            label=style.label,
         )
-        axes.fill_between(curve.epoch, curve.low, curve.high, color=style.colour, alpha=0.18, lw=0, zorder=2)
+        if (curve.high > curve.low).any():
+            look = {"color": style.colour, "alpha": 0.18, "lw": 0, "zorder": 2}
+            axes.fill_between(curve.epoch, curve.low, curve.high, **look, label=curve.band)
     for _, run in curve.diverged.items():
         run = run.dropna()
-        axes.plot(run.index, run, color=style.colour, linewidth=0.6, alpha=0.7, zorder=zorder)
+        axes.plot(run.index, run, color=style.colour, linewidth=0.6, alpha=0.7, zorder=zorder, label=style.label)
         axes.plot(run.index[-1:], run.iloc[-1:], color=style.colour, marker="x", linestyle="none", zorder=4)
 
 

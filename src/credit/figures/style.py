@@ -9,12 +9,15 @@ import contextlib
 import functools
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.collections import Collection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -147,12 +150,42 @@ def method_handles(styles: Iterable[Style]) -> list[Line2D]:
     return [Line2D([], [], color=s.colour, linestyle=s.line, marker=s.marker, label=s.label) for s in styles]
 
 
-def legend_below(figure: Figure, handles: list[Line2D], rows: pd.DataFrame) -> None:
-    """One legend for the whole figure, below all axes; it says so where some of the data is unverified."""
-    widest = 0.55 + 0.065 * max(len(handle.get_label()) for handle in handles)  # inches, of a handle and its text
-    columns = min(len(handles), max(1, int(figure.get_figwidth() / max(widest, 1.15))))
-    note = None if rows[VERIFIED].all() else FOOTNOTE
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
+def legend_below(figure: Figure, handles: Sequence[Artist], rows: pd.DataFrame) -> None:
+    """One legend for the whole figure, below all axes; it says so where some of the data is unverified.
+
+    handles: all that there could be; those are listed whose label something drawn has, see `labels_drawn`.
+    """
+    shown, note = labels_drawn(figure), None if rows[VERIFIED].all() else FOOTNOTE
+    listed = [handle for handle in handles if handle.get_label() in shown]
+    if listed or note:
+        columns = _columns([handle.get_label() for handle in listed], figure.get_figwidth())
+        figure.legend(handles=listed, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
+
+
+def labels_drawn(figure: Figure) -> set[str]:
+    """Labels of the lines, points, bands and bars that hold anything.
+
+    What belongs to two entries of a legend, such as a method and a layer, has both labels, one a line.
+    """
+    found = [a for axes in figure.axes for a in (*axes.lines, *axes.collections, *axes.patches) if _holds_anything(a)]
+    return {part for artist in found for part in (artist.get_label(), *artist.get_label().split("\n"))}
+
+
+def _holds_anything(artist: Artist) -> bool:
+    if isinstance(artist, Line2D):
+        return bool(np.isfinite(np.asarray(artist.get_xydata(), float)).all(axis=1).any())
+    if isinstance(artist, PathCollection):
+        return len(artist.get_offsets()) > 0
+    if isinstance(artist, Collection):
+        return any(np.isfinite(path.vertices).all(axis=1).any() for path in artist.get_paths())
+    return True
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """The most columns of a legend that find room in `width` [inches]."""
+    needed = [max(0.55 + 0.065 * len(label), 1.15) for label in labels]  # of a handle and its text
+    fitting = (n for n in range(len(needed), 1, -1) if sum(max(part) for part in np.array_split(needed, n)) <= width)
+    return next(fitting, 1)
 
 
 def log_axis(axis) -> None:

@@ -19,6 +19,8 @@ from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
 
 LOG_RATIO = 8.0
+NEAR = 0.2  # 0 is near where it is no further from the points than this part of their range
+MEAN, RUN, ALONE, BEYOND = "mean and 95 % interval", "one run", "the only run", "interval goes on"  # in the legend
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,21 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             _bars(axes, rows[rows["dataset"] == dataset], methods, o["beside"])
     panels[0].set_yticks(range(len(methods)), [look.label for look in methods.values()])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
-    mean = Line2D([], [], color="k", marker="o", linestyle="-", label="mean and 95 % interval")
-    single = Line2D([], [], color="k", marker=".", linestyle="none", alpha=0.35, label="one run")
-    style.legend_below(figure, [mean, single], rows)
+    style.legend_below(figure, _handles(), rows)
     return figure
 
 
+def _handles() -> list[Line2D]:
+    """Legend entries of all that may be drawn in a panel."""
+    marks = {MEAN: ("o", "-", 1.0), ALONE: ("o", "none", 1.0), RUN: (".", "none", 0.35), BEYOND: (">", "none", 1.0)}
+    return [
+        Line2D([], [], color="k", marker=marker, linestyle=line, alpha=alpha, label=label)
+        for label, (marker, line, alpha) in marks.items()
+    ]
+
+
 def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
-    means, ends, notes = [], [], []
+    means, ends, notes, intervals = [], [], [], []
     for place, (method, look) in enumerate(methods.items()):
         mine = runs[runs["method"] == method]
         values = mine["value"].dropna().to_numpy()
@@ -83,14 +92,18 @@ def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
             continue
         means.append(m.mean)
         ends += list(values)
-        axes.plot(m.mean, place, marker=look.marker, color=look.colour, markersize=5.5, zorder=4)
+        mark = {"marker": look.marker, "markersize": 5.5, "label": MEAN if m.n > 1 else ALONE}
+        axes.plot(m.mean, place, **mark, color=look.colour, zorder=4)
         if m.n > 1:
             axes.plot([m.low, m.high], [place, place], color=look.colour, linewidth=1.6)
-            axes.plot(values, _beside(place, m.n), ".", color=look.colour, alpha=0.35, markeredgewidth=0)
+            axes.plot(values, _beside(place, m.n), ".", color=look.colour, alpha=0.35, markeredgewidth=0, label=RUN)
+            intervals.append((place, m.low, m.high, look.colour))
             # of two runs the interval may be huge: the axis cuts it then, so that the points stay apart
             ends += [max(m.low, values.min() / 2), min(m.high, values.max() * 2)]
     if means:
         _scale(axes, means, min(ends), max(ends))
+    for place, low, high, colour in intervals:
+        _arrows(axes, place, low, high, colour)
     for place, mean, text in notes:
         _note(axes, place, mean, text)
 
@@ -122,14 +135,24 @@ def _beside(place: int, n: int) -> np.ndarray:
     return place + 0.26 * np.where(np.arange(n) % 2, 1, -1)
 
 
+def _arrows(axes, place: int, low: float, high: float, colour: str) -> None:
+    """At the ends of the axis arrows where an interval goes on."""
+    left, right = axes.get_xlim()
+    for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
+        if beyond:
+            mark = {"marker": marker, "linestyle": "none", "clip_on": False, "zorder": 4, "label": BEYOND}
+            axes.plot(end, place, **mark, color=colour)
+
+
 def _scale(axes, means: list[float], low: float, high: float) -> None:
-    """Logarithmic where some methods are far away from the others."""
+    """Logarithmic where some methods are far away from the others; else from 0 where this is near."""
     if low > 0 and max(means) / min(means) > LOG_RATIO:
         axes.set_xlim(low / 1.15, high * 1.15)
         style.log_axis(axes.xaxis)
     else:
         margin = 0.06 * (high - low) or 0.05 * high or 1.0
-        axes.set_xlim(low - margin, high + margin)
+        near = 0 < low < margin + NEAR * (high - low)
+        axes.set_xlim(0 if near else low - margin, high + margin)
 
 
 def _note(axes, place: int, mean: float, text: str) -> None:

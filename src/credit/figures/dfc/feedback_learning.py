@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from credit.analysis.names import dataset_order, metric_label
 from credit.analysis.tables import where
@@ -71,10 +72,16 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.text(0.5, 1.03, title, transform=axes.transAxes, ha="center", va="bottom")
     for axes in grid[-1]:
         axes.set_xlabel("updates of the feedback weights")
-    handles = max((line[0].get_legend_handles_labels() for line in grid), key=lambda found: len(found[0]))
+    handles = max((_entries(line[0]) for line in grid), key=len)
     name = f"{SYMBOLS.get(o['by'], o['by'])} of the controller" if o["by"] else "damping γ"
-    figure.legend(*handles, loc="outside right center", title=name)
+    figure.legend(handles=handles, loc="outside right center", title=name)
     return figure
+
+
+def _entries(axes) -> list[Line2D]:
+    """The first line of every label."""
+    named = [line for line in axes.lines if not line.get_label().startswith("_")]
+    return list({line.get_label(): line for line in reversed(named)}.values())[::-1]
 
 
 def _panels(rows: pd.DataFrame, o: dict[str, Any]) -> Iterator[list[Line]]:
@@ -99,6 +106,4 @@ def _draw_lines(axes, lines: list[Line], window: int) -> None:
         colour = "#404040" if len(lines) == 1 else matplotlib.colormaps["viridis"](0.92 * place / (len(lines) - 1))
         curve = median_curve(line.rows, line.metric, window=window, over="step")
         draw_curve(axes, curve, Style(line.label, colour, "osv^DPX<>"[place % 9], SOLID), place, len(lines))
-        for drawn in axes.lines[-1:]:
-            drawn.set_label(line.label)
     style.say_if_blank(axes)

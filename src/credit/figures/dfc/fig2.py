@@ -50,10 +50,9 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     for axes, scale in ((whole, 1.0), (near, 3.0)):
         axes.scatter(random["pc1"], random["pc2"], s=3 * scale, color="#0b2a5b", lw=0, zorder=2, label="random")
         for name, (label, colour, marker) in MARKED.items():
-            mine = points[kind == name]
-            axes.scatter(
-                mine["pc1"], mine["pc2"], s=12 * scale, color=colour, marker=marker, lw=1.0, zorder=3, label=label
-            )
+            mine, look = points[kind == name], {"color": colour, "marker": marker, "lw": 1.0, "zorder": 3}
+            if len(mine):
+                axes.scatter(mine["pc1"], mine["pc2"], s=12 * scale, **look, label=label)
         axes.set(xlabel="PC 1", ylabel="PC 2", aspect="equal")
     whole.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
     _zoom(near, points[kind != "random"])

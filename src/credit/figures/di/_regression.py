@@ -14,6 +14,7 @@ from credit.figures.curves import Curve, draw_curve, median_curve
 from credit.figures.looks import Style
 
 ERROR = "nse"  # made of log10_nse
+ONE, RECORDED = "one run", "official runs"  # in the legend
 SINGLE = {"linewidth": 0.5, "alpha": 0.8, "zorder": 2.5}
 OFFICIAL = {"marker": ".", "markersize": 3.0, "markeredgewidth": 0, "linestyle": "none", "alpha": 0.75}
 
@@ -47,7 +48,7 @@ def draw_models(
             continue
         draw_curve(axes, curve, look, place, len(styles))
         if curve.runs.shape[1]:
-            axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE)
+            axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE, label=ONE)
         if official is not None:
             theirs = official[
                 (official["method"] == method)
@@ -55,7 +56,7 @@ def draw_models(
                 & (official["layer"] == layer)
                 & (official["step"] <= curve.epoch.max())
             ]
-            axes.plot(theirs["step"], theirs["value"], color=look.colour, **OFFICIAL, zorder=2.6)
+            axes.plot(theirs["step"], theirs["value"], color=look.colour, **OFFICIAL, zorder=2.6, label=RECORDED)
     return curves
 
 
@@ -70,15 +71,14 @@ def of_dataset(official: pd.DataFrame | None, dataset: str) -> pd.DataFrame | No
     )
 
 
-def explanations(official: pd.DataFrame | None) -> list:
-    """Legend entries of what is drawn beside the medians."""
+def explanations() -> list:
+    """Legend entries of what may be drawn beside the medians."""
     grey = "#444444"
-    entries = [Patch(color=grey, alpha=0.25, lw=0, label="quartiles"), Line2D([], [], color=grey, lw=0.5)]
-    entries[1].set_label("one run")
-    if official is not None:
-        shown = {**OFFICIAL, "markersize": 5}
-        entries.append(Line2D([], [], color=grey, label="official runs", **shown))
-    return entries
+    return [
+        Patch(color=grey, alpha=0.25, lw=0, label="quartiles"),
+        Line2D([], [], color=grey, lw=0.5, label=ONE),
+        Line2D([], [], color=grey, **{**OFFICIAL, "markersize": 5}, label=RECORDED),
+    ]
 
 
 def degrees(axes, curves: Iterable[Curve]) -> None:

@@ -65,6 +65,6 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
         else:
             regression.degrees(axes, curves)
-    handles = style.method_handles(styles.values()) + regression.explanations(o["references"])
+    handles = style.method_handles(styles.values()) + regression.explanations()
     style.legend_below(figure, handles, rows)
     return figure

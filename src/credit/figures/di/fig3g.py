@@ -18,7 +18,7 @@ from credit.figures.di._models import model_styles
 from credit.figures.looks import DASHED, SOLID, Style
 from credit.figures.options import FigureOptions
 
-LAYERS = {"1": SOLID, "2": DASHED}
+LAYERS, NAME = {"1": SOLID, "2": DASHED}, "layer {}"
 PANELS = (  # metric, rule, label
     ("decay_rate", "di", "−largest Re λ"),
     ("angle_feedback", "di", "∠(B, −Wᵀ) [°]"),
@@ -61,8 +61,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes = figure.add_subplot(grid[k // 2, 1 + k % 2])
         _panel(axes, rows, {m: s for m, s in styles.items() if m.partition("-")[0] == rule}, metric, official)
         axes.set(title="hijk"[k], xlabel="samples", ylabel=label)
-    lines = [Line2D([], [], color="#444444", linestyle=line, label=f"layer {i}") for i, line in LAYERS.items()]
-    handles = [*style.method_handles(styles.values()), *lines, *regression.explanations(o["references"])]
+    lines = [Line2D([], [], color="#444444", linestyle=line, label=NAME.format(i)) for i, line in LAYERS.items()]
+    handles = [*style.method_handles(styles.values()), *lines, *regression.explanations()]
     style.legend_below(figure, handles, rows)
     return figure
 
@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 def _panel(axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, official: pd.DataFrame | None) -> None:
     curves = []
     for layer, line in LAYERS.items():
-        looks = {m: look._replace(line=line) for m, look in styles.items()}
+        looks = {m: look._replace(line=line, label=f"{look.label}\n{NAME.format(layer)}") for m, look in styles.items()}
         curves += regression.draw_models(axes, rows, looks, metric, layer, official)
     if metric == "decay_rate":
         fit_y(axes, curves)

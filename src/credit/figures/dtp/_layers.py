@@ -12,7 +12,8 @@ from credit.analysis.tables import IDENTITY, RECORD
 from credit.errors import ConfigError
 from credit.figures.looks import SOLID, Style
 
-MARKERS = "osD^vPX<>"
+MARKERS = "os^vPX<>ph"  # no diamonds, which are published values
+READ_OFF = "published, read off the figure"
 PUBLISHED = {"marker": "d", "linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.0}
 
 
@@ -35,8 +36,8 @@ def published(references: pd.DataFrame | None, **of: str) -> pd.DataFrame:
     return references
 
 
-def published_handle(label: str) -> Line2D:
-    """Legend entry of published values."""
+def published_handle(label: str = READ_OFF) -> Line2D:
+    """Legend entry of published values; what they are drawn as has the same label."""
     return Line2D([], [], **PUBLISHED, color="#444444", label=label)
 
 

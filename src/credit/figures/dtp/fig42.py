@@ -15,11 +15,12 @@ from credit.analysis.names import metric_label
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import Curve, draw_curve, runs_over_epochs
-from credit.figures.dtp._layers import PUBLISHED, only_dataset, published, published_handle
+from credit.figures.dtp._layers import PUBLISHED, READ_OFF, only_dataset, published, published_handle
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
 
 DEVIATIONS = 3  # half the width of a band, in standard deviations
+BAND = f"± {DEVIATIONS} standard deviations"
 PANELS = (("angle_weights", "°"), ("distance_weights", ""))
 
 
@@ -50,21 +51,20 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         raise NothingLeft(f"fig42: no angle_weights of layer {o['layer']} was recorded; nothing to draw")
     dataset, looks = only_dataset(rows, "fig42"), method_styles(measured["method"], o["rules"])
     figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.08)  # the right label must not touch the left panel
     panels = figure.subplots(1, 2)
     for axes, (metric, unit) in zip(panels, PANELS, strict=True):
         _panel(axes, rows, looks, metric, o)
         known = published(o["references"], dataset=dataset, metric=metric, layer=o["layer"])
         for method, mine in known[known["method"].isin(looks)].groupby("method"):
-            axes.plot(mine["step"], mine["value"], **PUBLISHED, color=looks[method].colour, zorder=4)
+            axes.plot(mine["step"], mine["value"], **PUBLISHED, color=looks[method].colour, zorder=4, label=READ_OFF)
         axes.set(xlabel="iterations of the feedback weights", ylabel=metric_label(metric, unit))
         axes.set_ylim(bottom=-0.025 * axes.get_ylim()[1])  # what lies at 0 is whole
         axes.locator_params(axis="x", nbins=5)
     panels[0].set(yticks=range(0, 91, 15), ylim=(-2, max(93, panels[0].get_ylim()[1])))
     panels[0].set_title(style.panel_title(rows, dataset), loc="left")
-    band = Patch(color="#444444", alpha=0.25, lw=0, label=f"{DEVIATIONS} standard deviations")
-    known = published(o["references"], dataset=dataset)
-    handles = [*style.method_handles(looks.values()), band]
-    style.legend_below(figure, handles + ([] if known.empty else [published_handle("published")]), rows)
+    band = Patch(color="#444444", alpha=0.25, lw=0, label=BAND)
+    style.legend_below(figure, [*style.method_handles(looks.values()), band, published_handle()], rows)
     return figure
 
 
@@ -73,6 +73,6 @@ def _panel(axes, rows: pd.DataFrame, looks: Mapping[str, Style], metric: str, o:
         wide, gone = runs_over_epochs(rows[rows["method"] == method], metric, o["layer"])
         middle, half = wide.mean(axis=1), DEVIATIONS * wide.std(axis=1, ddof=1)
         numbers = (np.asarray(v, float) for v in (middle, middle - half, middle + half))
-        curve = Curve(o["iterations"] * wide.index.to_numpy(), *numbers, wide, gone)
+        curve = Curve(o["iterations"] * wide.index.to_numpy(), *numbers, wide, gone, BAND)
         draw_curve(axes, curve, look, place, len(looks))
     style.say_if_blank(axes)

@@ -18,6 +18,7 @@ from credit.figures.curves import draw_curve, mean_curve
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
 
+FITTED = "fit A k / (s + k)"
 FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
 
 
@@ -63,7 +64,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         line[0].set_ylabel("test accuracy [%]")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    fit = Line2D([], [], **FIT, label="fit A k / (s + k)")
+    fit = Line2D([], [], **FIT, label=FITTED)
     style.legend_below(figure, [*style.method_handles(methods.values()), fit], rows)
     return figure
 
@@ -80,7 +81,7 @@ def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, cha
         if len(fitted):
             fit = fit_slowness(fitted, 100 * chance, points)
             epochs = np.linspace(1, len(fitted), 200)
-            axes.plot(epochs, fit.curve(epochs), **FIT, zorder=5)
+            axes.plot(epochs, fit.curve(epochs), **FIT, zorder=5, label=FITTED)
     values = np.concatenate(shown) if shown else np.array([])
     values = values[np.isfinite(values)]
     if not len(values):
