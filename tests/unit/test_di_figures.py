@@ -20,7 +20,7 @@ from credit.figures.di import fig3a, fig3g, fig4a, fig4b
 from credit.figures.di._models import model_styles
 from credit.figures.looks import METHOD_STYLES
 from tests.conftest import REPOSITORY
-from tests.unit.test_figures import points, texts
+from tests.unit.test_figures import legend, points, texts
 
 CURVES = REPOSITORY / "config" / "published" / "curves"
 LINEAR = ("bp", "fa-2", "pbp", "ndi", "di", "di-2", "di-3")
@@ -103,6 +103,11 @@ def test_official_runs_are_points_as_far_as_ours_go(figure, datasets, methods, l
     assert np.allclose(marks[0].get_ydata(), 10**-0.5)
     assert "official runs" in texts(figure.draw(table, {"rules": RULES, "references": theirs}))
     assert "official runs" not in texts(figure.draw(table, {"rules": RULES}))
+    assert "official runs" not in legend(figure.draw(table, {"rules": RULES, "references": theirs.assign(dataset="x")}))
+    assert {"quartiles", "one run"} <= set(legend(figure.draw(table, {"rules": RULES})))
+    one = legend(figure.draw(table[table["seed"] == table["seed"].min()], {"rules": RULES}))
+    assert "quartiles" not in one
+    assert ({"layer 1", "layer 2"} <= set(one)) == (figure is fig3g)
 
 
 def test_stability_has_its_sign_turned_and_unstable_models_have_no_point():

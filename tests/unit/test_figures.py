@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from credit.analysis import names
@@ -79,6 +81,11 @@ def diverging(table, method, seeds, epoch):
 def texts(figure):
     figure.draw_without_rendering()
     return " | ".join(t.get_text() for t in figure.findobj(match=lambda a: hasattr(a, "get_text")))
+
+
+def legend(figure):
+    """Entries of the legend below the axes."""
+    return [text.get_text() for found in figure.legends for text in found.get_texts()]
 
 
 def points(axes):
@@ -201,6 +208,53 @@ def test_a_window_counts_epochs_and_not_points():
     assert np.isnan(smooth(wide, 30)[0].iloc[3])
 
 
+# ---- legends
+
+
+def test_a_legend_lists_what_is_drawn_and_nothing_else():
+    figure = Figure()
+    axes, other = figure.subplots(1, 2)
+    axes.plot([1, 2], [np.nan, np.nan], label="undefined")
+    axes.plot([], [], label="empty")
+    axes.plot([1, 2], [np.nan, 3.0], label="method\nlayer")
+    axes.fill_between([1, 2], [np.nan, np.nan], [np.nan, np.nan], label="no band")
+    other.fill_between([1, 2], [1, 1], [2, 2], label="band")
+    other.scatter([], [], label="no points")
+    other.scatter([1], [1], label="points")
+    other.bar([1], [2], label=["bar"])
+    names = ("undefined", "empty", "layer", "no band", "bar", "band", "no points", "points", "method", "unknown")
+    style.legend_below(figure, [Line2D([], [], label=name) for name in names], images())
+    assert legend(figure) == ["layer", "bar", "band", "points", "method"]
+
+
+def test_a_legend_of_nothing_is_none_but_still_says_what_is_unverified():
+    figure = Figure()
+    style.legend_below(figure, [Line2D([], [], label="empty")], images(seeds=1))
+    assert figure.legends == []
+    style.legend_below(figure, [], images(seeds=1, verified=False))
+    assert style.FOOTNOTE in texts(figure)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(20, 6), (6, 3), (4, 2), (2.6, 1)])
+def test_lines_of_a_legend_fit_into_the_figure_and_are_about_as_long(width, columns):
+    figure = Figure(figsize=(width, 3), layout="constrained")
+    names = ["conv 1", "conv 2", "dense 1", "output", "standard deviation", "published, read off the figure"]
+    for name in names:
+        figure.gca().plot([1], [1], label=name)
+    style.legend_below(figure, [Line2D([], [], label=name) for name in names], images(seeds=1))
+    texts(figure)
+    assert figure.legends[0]._ncols == columns
+    assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+
+
+def test_methods_without_a_curve_are_not_in_the_legend():
+    table = teacher(("bp", "fa"))
+    table = table[(table["method"] == "bp") | (table["metric"] == "angle_mn")]
+    angles = {"loss": "test_loss", "angles": ["angle_bp"]}
+    assert legend(fig3.draw(table, angles)) == ["BP"]
+    assert legend(fig2.draw(images(("mnist",), ("bp", "dfa")), {})) == ["BP", "DFA"]
+
+
 # ---- figure 1
 
 
@@ -224,6 +278,27 @@ def test_figure_1_says_what_was_not_run_and_what_diverged():
     assert "not run" in text
     everything = diverging(images(("mnist",), ("bp",), seeds=2), "bp", [0, 1], epoch=2)
     assert "2 of 2 diverged" in texts(fig1.draw(everything, {}))
+
+
+def test_figure_1_names_intervals_and_runs_where_there_are_any():
+    assert legend(fig1.draw(images(seeds=3), {})) == ["mean and 95 % interval", "one run"]
+    assert legend(fig1.draw(images(seeds=1), {})) == ["the only run"]
+    lost = diverging(images(("mnist",), ("bp",), seeds=2), "bp", [0, 1], epoch=2)
+    assert legend(fig1.draw(lost, {})) == []
+
+
+def test_figure_1_has_arrows_where_an_interval_leaves_the_axis():
+    table = tidy([("mnist", m, s, 1, "test_error", "", e) for m, errors in
+                  (("bp", (0.2, 0.3)), ("fa", (0.2501, 0.2502))) for s, e in enumerate(errors)])  # fmt: skip
+    figure = fig1.draw(table, {})
+    (axes,) = figure.axes
+    arrows = [(ln.get_marker(), ln.get_xdata()[0], ln.get_ydata()[0]) for ln in axes.lines if ln.get_marker() in "<>"]
+    left, right = axes.get_xlim()
+    assert arrows == [("<", left, 0), (">", right, 0)]
+    assert left == 0, "which is near"
+    assert legend(figure)[-1] == "interval goes on"
+    far = table.assign(value=0.9 + 0.01 * table["value"])
+    assert fig1.draw(far, {}).axes[0].get_xlim()[0] > 80
 
 
 @pytest.mark.parametrize(("factor", "scale"), [(1.0, "linear"), (9.0, "log")])

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
 from credit.figures.looks import METHOD_STYLES
-from tests.unit.test_figures import points, texts, tidy
+from tests.unit.test_figures import legend, points, texts, tidy
 
 CURVES = ("dfc", "dfc-fixed", "dfa")
 RULES = {"dfc-fixed": "dfc"}
@@ -111,6 +111,7 @@ def test_feedback_learning_has_a_curve_for_every_value_of_the_setting():
     np.testing.assert_allclose(line.get_ydata(), mine.groupby("step")["value"].median())
     assert line.get_label() == "0.5"
     assert "α of the controller" in texts(figure)
+    assert legend(figure) == ["0", "0.5", "1"]
 
 
 def test_without_a_setting_feedback_learning_has_a_curve_for_every_damping():
@@ -148,7 +149,10 @@ def test_every_point_of_the_plane_is_drawn():
     for name in [f"random.{k}" for k in range(30)] + [f"damped.{k}" for k in range(4)] + ["pseudoinverse", "transpose"]:
         rows += [("teacher", "mn", 0, 0, f"pc{c}", name, rng.normal()) for c in (1, 2)]
     table = tidy(rows)
-    axes = fig2.draw(table, {}).axes[0]
+    figure = fig2.draw(table, {})
+    assert legend(figure) == ["random", "damped pseudoinverses", "pseudoinverse", "transpose"]
+    assert legend(fig2.draw(table[table["layer"] != "transpose"], {})) == legend(figure)[:3]
+    axes = figure.axes[0]
     clouds = [
         c for c in axes.collections if len(c.get_offsets()) > 1 or c.get_label() in ("pseudoinverse", "transpose")
     ]

@@ -12,8 +12,9 @@ from matplotlib.colors import to_rgb
 from credit.analysis.tables import VERIFIED
 from credit.errors import ConfigError
 from credit.figures.dtp import fig42, fig43, theorem
+from credit.figures.dtp._layers import PUBLISHED, layer_looks
 from credit.figures.looks import METHOD_STYLES
-from tests.unit.test_figures import texts, tidy
+from tests.unit.test_figures import legend, texts, tidy
 
 RULES = {"ldrl-committed": "ldrl", "ldrl-random": "ldrl", "ldrl-symmetric": "ldrl"}
 
@@ -52,9 +53,17 @@ def test_figure_4_2_has_means_with_three_standard_deviations_against_iterations(
         top = runs.mean(axis=1) + 3 * runs.std(axis=1, ddof=1)
         assert any(np.isclose(band.get_paths()[0].vertices[:, 1].max(), top.max()) for band in axes.collections)
     assert list(figure.axes[0].get_yticks()) == list(range(0, 91, 15))
-    assert {"∠(W, Qᵀ) [°]", "iterations of the feedback weights", "3 standard deviations"} <= {
-        *texts(figure).split(" | ")
-    }
+    assert {"∠(W, Qᵀ) [°]", "iterations of the feedback weights"} <= {*texts(figure).split(" | ")}
+    assert legend(figure) == ["L-DRL", "L-DRL (committed)", "DDTP-linear", "± 3 standard deviations"]
+
+
+def test_one_seed_of_one_method_has_neither_band_nor_published_points_in_its_legend():
+    known = references([("cifar10", "ldrl", 1000, "angle_weights", "4", 49.0)])
+    table = learning(seeds=1)
+    alone = table[table["method"] == "ldrl-committed"]
+    options = {"iterations": 20, "rules": RULES, "references": known}
+    assert legend(fig42.draw(alone, options)) == ["L-DRL (committed)"]
+    assert legend(fig42.draw(table, options))[-1] == "published, read off the figure"
 
 
 def test_published_points_are_drawn_at_their_iterations_in_the_colour_of_their_rule():
@@ -109,7 +118,9 @@ def test_figure_4_3_has_a_bar_for_every_scheme_and_layer_after_the_last_epoch():
     last = table[table["epoch"] == 2]
     for axes, metric in zip(figure.axes, ("angle_bp", "distance_bp"), strict=True):
         bars = {round(bar.get_x() + bar.get_width() / 2, 3): bar.get_height() for bar in axes.patches}
-        assert len(bars) == 8, "what was not run has none"
+        dots = {round(float(ln.get_xdata()[0]), 3): ln.get_ydata()[0] for ln in axes.lines if ln.get_marker() in "os^v"}
+        assert (len(bars), len(dots)) == ((8, 0) if metric == "angle_bp" else (0, 8)), "what was not run has none"
+        bars = bars or dots
         for place, method in enumerate(("ldrl-random", "ldrl")):
             for k, layer in enumerate("1234"):
                 mine = last[(last["method"] == method) & (last["metric"] == metric) & (last["layer"] == layer)]
@@ -120,6 +131,30 @@ def test_figure_4_3_has_a_bar_for_every_scheme_and_layer_after_the_last_epoch():
     assert figure.axes[1].get_yscale() == "log"
     assert {"conv 1", "output", "angle to BP [°]", "L-DRL\nrandom"} <= {*texts(figure).split(" | ")}
     assert "ours" not in texts(figure)
+    assert legend(figure) == ["conv 1", "conv 2", "dense 1", "output", "standard deviation"]
+    one = fig43.draw(updates(seeds=1), {**options, "rules": RULES})
+    assert legend(one) == ["conv 1", "conv 2", "dense 1", "output"]
+
+
+def test_the_axis_of_distances_says_what_they_are_relative_to():
+    ours, theirs = SCHEMES[:2], [{**SCHEMES[0], "label": "DRL\nrandom", "relative_to": "update"}]
+    labels = [
+        fig43.draw(updates(), {"schemes": schemes, "rules": RULES}).axes[1].get_ylabel()
+        for schemes in (ours, theirs, ours + theirs)
+    ]
+    assert labels == [
+        "relative distance to BP",
+        "distance to BP,\nrelative to the update",
+        "distance to BP, relative to BP\n(DRL: to the update)",
+    ]
+    with pytest.raises(ConfigError, match="relative_to"):
+        fig43.draw(updates(), {"schemes": [{**ours[0], "relative_to": "loss"}]})
+
+
+def test_published_values_look_like_no_layer():
+    markers = [look.marker for look in layer_looks("abcdefghij")]
+    assert len(set(markers)) == 10
+    assert not {PUBLISHED["marker"], "D"} & set(markers)
 
 
 def test_a_scheme_may_show_one_of_several_betas():
@@ -179,14 +214,35 @@ def test_every_net_and_feedback_has_curves_of_its_layers_against_beta():
                 np.testing.assert_allclose(drawn.get_xdata(), BETAS)
                 np.testing.assert_allclose(drawn.get_ydata(), expected.clip(lower=theorem.LIMITS[metric][0]))
     assert {"β", "layer 2"} <= {*texts(figure).split(" | ")}
+    assert legend(figure) == ["layer 1", "layer 2"]
+    labels = [axes.get_ylabel().split("\n") for axes in panels[:, ::2].flat]
+    assert labels == [[rule, quantity] for rule in ("L-DRL", "L-DRL (symmetric)") for quantity in (
+        "angle to BP [°]", "relative distance to BP")]  # fmt: skip
+
+
+def test_axes_of_the_theorem_end_where_rounding_begins_and_say_so():
+    table = sweep()
+    table.loc[table["layer"] == "2", "value"] = 1e-13
+    panels = theorem.draw(table, {"nets": NETS, "rules": RULES}).axes
+    for axes, metric in zip(panels[:4:2], theorem.LIMITS, strict=True):
+        low = theorem.LIMITS[metric][0]
+        assert set(axes.lines[1].get_ydata()) == {low}
+        assert axes.get_ylim()[0] > 0.1 * low
+        ticks = dict(zip(axes.get_yticks(), (t.get_text() for t in axes.get_yticklabels()), strict=True))
+        assert [value for value, text in ticks.items() if "leq" in text] == [low]
 
 
 def test_recordings_are_drawn_in_the_panel_of_their_net_and_feedback():
     known = references([("vgg", "ldrl-symmetric", 0, "angle_bp_0.1", "1", 0.27)])
-    panels = np.reshape(theorem.draw(sweep(), {"nets": NETS, "rules": RULES, "references": known}).axes, (2, 4))
+    figure = theorem.draw(sweep(), {"nets": NETS, "rules": RULES, "references": known})
+    panels = np.reshape(figure.axes, (2, 4))
     points = {(i, j): [ln for ln in panels[i, j].lines if ln.get_marker() == "d"] for i in range(2) for j in range(4)}
     assert [place for place, found in points.items() if found] == [(1, 1)]
     np.testing.assert_allclose(points[1, 1][0].get_xydata(), [[0.1, 0.27]])
+    assert legend(figure) == ["layer 1", "layer 2", "recorded from the official code"]
+    known["dataset"] = "lenet"
+    other = theorem.draw(sweep(), {"nets": NETS, "rules": RULES, "references": known})
+    assert legend(other) == ["layer 1", "layer 2"], "of a net that was not run"
 
 
 def test_nets_from_an_unverified_copy_are_marked_and_what_is_missing_is_said():

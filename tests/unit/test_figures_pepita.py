@@ -10,7 +10,7 @@ from credit.analysis.slowness import fit_slowness
 from credit.analysis.tables import VERIFIED
 from credit.errors import ConfigError
 from credit.figures.pepita import alignment, curves
-from tests.unit.test_figures import diverging, images, points, texts, tidy
+from tests.unit.test_figures import diverging, images, legend, points, texts, tidy
 
 METHODS = ("bp", "pepita")
 
@@ -43,6 +43,10 @@ def test_accuracies_are_drawn_and_fitted_over_the_points_of_their_experiment():
     assert "test accuracy [%]" in texts(figure)
     assert "fit A k / (s + k)" in texts(figure)
     assert "not run" in texts(figure)  # conv on CIFAR-10
+    lost = curves.draw(diverging(images(("mnist",), METHODS, seeds=2), "bp", [0, 1], 1), {"points": 4})
+    assert [name for name in legend(lost) if name.startswith("fit")] == ["fit A k / (s + k)"]
+    none = diverging(diverging(images(("mnist",), METHODS, seeds=1), "bp", [0], 3), "pepita", [0], 3)
+    assert legend(curves.draw(none, {"points": 4})) == ["BP", "PEPITA"], "nothing was fitted"
 
 
 def test_titles_mark_an_unverified_copy_of_the_data():

@@ -182,10 +182,11 @@ def _holds_anything(artist: Artist) -> bool:
 
 
 def _columns(labels: Sequence[str], width: float) -> int:
-    """The most columns of a legend that find room in `width` [inches]."""
+    """Columns of a legend that find room in `width` [inches], for the fewest lines, all about as long."""
     needed = [max(0.55 + 0.065 * len(label), 1.15) for label in labels]  # of a handle and its text
     fitting = (n for n in range(len(needed), 1, -1) if sum(max(part) for part in np.array_split(needed, n)) <= width)
-    return next(fitting, 1)
+    lines = -(-len(needed) // next(fitting, 1))
+    return -(-len(needed) // max(lines, 1)) or 1
 
 
 def log_axis(axis) -> None:

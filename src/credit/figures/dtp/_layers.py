@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import pandas as pd
@@ -25,6 +25,11 @@ def layer_looks(labels: Sequence[str]) -> list[Style]:
         Style(label, matplotlib.colors.to_hex(shades(0.9 * k / last)), MARKERS[k % len(MARKERS)], SOLID)
         for k, label in enumerate(labels)
     ]
+
+
+def layer_handles(looks: Iterable[Style]) -> list[Line2D]:
+    """Legend entries of layers that are drawn as bars or points."""
+    return [Line2D([], [], color=s.colour, marker=s.marker, ls="none", ms=6, label=s.label) for s in looks]
 
 
 def published(references: pd.DataFrame | None, **of: str) -> pd.DataFrame:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from credit.analysis.names import metric_label
 from credit.analysis.selection import member_values
@@ -18,18 +17,28 @@ from credit.analysis.tables import mean_ci
 from credit.analysis.values import Value
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.dtp._layers import PUBLISHED, layer_looks, only_dataset, published, published_handle
+from credit.figures.dtp._layers import (
+    PUBLISHED,
+    READ_OFF,
+    layer_handles,
+    layer_looks,
+    only_dataset,
+    published,
+    published_handle,
+)
 from credit.figures.looks import Style
 from credit.figures.options import FigureOptions
 
 WIDTH = 0.8  # of all bars of a scheme
-PANELS = (("angle_bp", "°"), ("distance_bp", ""))
+PANELS = ("angle_bp", "distance_bp")
+SPREAD = "standard deviation"
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """A group of bars. method: whose; label: below it, in a few lines; ours: not in the paper. beta: of the probe's
-    `betas`, the one whose measurement is drawn, without published values.
+    """A group of bars. method: whose; label: below it, in a few lines, the rule's name first; ours: not in the paper.
+    beta: of the probe's `betas`, the one whose measurement is drawn, without published values. relative_to: what the
+    probe divides its distances by.
     """
 
     method_options: ClassVar[tuple[str, ...]] = ("method",)
@@ -39,6 +48,7 @@ class Scheme:
     label: str
     ours: bool = False
     beta: Annotated[float, "> 0"] | None = None
+    relative_to: Literal["bp", "update"] = "bp"
 
     def metric(self, name: str) -> str:
         """What the probe calls a quantity of these bars."""
@@ -60,15 +70,16 @@ class Options(FigureOptions):
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
-    """Above: angle [degrees] of the updates to backpropagation; below: relative distance, logarithmic. A group of bars
-    for each scheme, one bar for each layer, after the last epoch.
+    """Above: angle [degrees] of the updates to backpropagation, as bars; below: relative distance, as points, since
+    bars have no foot on a logarithmic axis. A group for each scheme, one bar or point for each layer, after the last
+    epoch.
 
     table: tidy, one data set, with angle_bp and distance_bp by layer, of the probe update_distance. options: see
-    `Options`; references: published values. Bars: mean over runs; error bars: standard deviation.
+    `Options`; references: published values. Mean over runs; error bars: standard deviation.
     """
     o = style.chosen(options, Options)
     rows = style.selection(table, o, "fig43")
-    measured = rows[rows["metric"].isin([metric for metric, _ in PANELS])]
+    measured = rows[rows["metric"].isin(PANELS)]
     schemes = [Scheme(**s) for s in o["schemes"] if s["method"] in set(measured["method"])]
     if not schemes:
         raise NothingLeft("fig43: no scheme of options.schemes recorded angle_bp; nothing to draw")
@@ -77,32 +88,39 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         o["layers"] or {k: f"layer {k}" for k in sorted(measured["layer"].unique())},
     )
     looks = dict(zip(names, layer_looks(list(names.values())), strict=True))
-    figure = Figure(figsize=(1.2 + 0.85 * len(schemes), 4.8), layout="constrained")
+    figure = Figure(figsize=(max(1.2 + 0.85 * len(schemes), 4.6), 4.8), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
-    for axes, (metric, unit) in zip(panels, PANELS, strict=True):
+    for axes, metric in zip(panels, PANELS, strict=True):
         known = published(o["references"], dataset=dataset, metric=metric)
-        _bars(axes, rows, schemes, looks, metric, known)
-        axes.set_ylabel(metric_label(metric, unit))
+        _values(axes, rows, schemes, looks, metric, known)
         axes.grid(visible=False, axis="x")
-    panels[0].set_ylim(0, max(95, panels[0].get_ylim()[1]))
+    panels[0].set(ylim=(0, max(95, panels[0].get_ylim()[1])), ylabel=metric_label("angle_bp", "°"))
+    panels[1].set(xlim=(-0.6, len(schemes) - 0.4), ylabel=_distance_label(schemes))
     panels[0].set_yticks(range(0, 91, 15))
     panels[0].set_title(style.panel_title(rows, dataset), loc="left")
-    panels[1].set_yscale("log")
-    panels[1].yaxis.set_major_locator(LogLocator(numticks=8))
+    style.log_axis(panels[1].yaxis)
     panels[1].yaxis.set_minor_locator(NullLocator())
     panels[1].set_xticks(range(len(schemes)), [s.label + ("\n(ours)" if s.ours else "") for s in schemes])
     figure.align_ylabels(panels)
-    handles: list = [Patch(color=look.colour, label=look.label) for look in looks.values()]
-    if not published(o["references"], dataset=dataset).empty:
-        handles.append(published_handle("published, off the figure"))
-    style.legend_below(figure, handles, rows)
+    spread = Line2D([], [], color="k", marker="|", ls="none", ms=9, label=SPREAD)
+    style.legend_below(figure, [*layer_handles(looks.values()), spread, published_handle()], rows)
     return figure
 
 
-def _bars(
+def _distance_label(schemes: Sequence[Scheme]) -> str:
+    """What distances are relative to, which need not be the same for all schemes."""
+    others = {scheme.label.partition("\n")[0]: None for scheme in schemes if scheme.relative_to == "update"}
+    if not others:
+        return metric_label("distance_bp")
+    if all(scheme.relative_to == "update" for scheme in schemes):
+        return "distance to BP,\nrelative to the update"
+    return f"distance to BP, relative to BP\n({', '.join(others)}: to the update)"
+
+
+def _values(
     axes, rows: pd.DataFrame, schemes: Sequence[Scheme], looks: Mapping[str, Style], metric: str, known: pd.DataFrame
 ) -> None:
-    """The bars of one panel. known: published values of its metric."""
+    """One panel: bars of angles, points of distances. known: published values of its metric."""
     width = WIDTH / len(looks)
     for place, scheme in enumerate(schemes):
         mine = rows[rows["method"] == scheme.method]
@@ -110,11 +128,14 @@ def _bars(
             x = place + (k - (len(looks) - 1) / 2) * width
             values = member_values(mine, Value(scheme.metric(metric), layer=layer))["value"]
             runs = mean_ci(values.dropna())
-            if runs.n:
-                error = None if np.isnan(runs.sd) else runs.sd
-                axes.bar(
-                    x, runs.mean, 0.92 * width, yerr=error, color=look.colour, error_kw={"lw": 0.8, "capsize": 1.5}
-                )
+            if runs.n and metric == "angle_bp":
+                axes.bar(x, runs.mean, 0.92 * width, color=look.colour, label=[look.label])
+            elif runs.n:
+                axes.plot(x, runs.mean, color=look.colour, marker=look.marker, ms=5, ls="none", label=look.label)
+            if runs.n > 1:
+                bars = axes.errorbar(x, runs.mean, runs.sd, fmt="none", ecolor="k", elinewidth=0.8, capsize=1.5)
+                bars.lines[2][0].set_label(SPREAD)
             theirs = known[(known["method"] == scheme.method) & (known["layer"] == layer)]
             if scheme.beta is None and len(theirs):
-                axes.plot([x] * len(theirs), theirs["value"], **PUBLISHED, color="#444444", zorder=4, clip_on=False)
+                mark = {**PUBLISHED, "color": "#444444", "zorder": 4, "clip_on": False, "label": READ_OFF}
+                axes.plot([x] * len(theirs), theirs["value"], **mark)

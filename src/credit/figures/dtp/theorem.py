@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -18,7 +20,9 @@ from credit.figures.dtp._layers import PUBLISHED, layer_looks, published, publis
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
 
-LIMITS = {"angle_bp": (1e-14, 100.0), "distance_bp": (1e-16, 10.0)}  # what is smaller is drawn at the lower one
+# what is smaller, which may be rounding, is drawn at the lower one
+LIMITS = {"angle_bp": (1e-4, 100.0), "distance_bp": (1e-6, 10.0)}
+RECORDED = "recorded from the official code"
 PANELS = (("angle_bp", "°"), ("distance_bp", ""))
 
 
@@ -48,7 +52,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     feedback, one column of either for each net, one curve for each layer, after the last epoch.
 
     table: tidy, with angle_bp_BETA and distance_bp_BETA by layer, of the probe update_distance; data sets are nets.
-    options: see `Options`; references: recordings of the official code. Lines: median over runs.
+    options: see `Options`; references: recordings of the official code. Lines: median over runs; values below `LIMITS`
+    are drawn there, where the axis says so.
     """
     o = style.chosen(options, Options)
     rows = by_beta(style.selection(table, o, "theorem"))
@@ -69,9 +74,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             of = {"method": method, "metric": metric, "dataset": net}
             _panel(axes, published(rows, **of), looks, metric, published(known, **of))
     _label(grid, rows, methods, nets)
-    handles = style.method_handles(looks.values())
-    handles += [] if known.empty else [published_handle("recorded from the official code")]
-    style.legend_below(figure, handles, rows)
+    style.legend_below(figure, [*style.method_handles(looks.values()), published_handle(RECORDED)], rows)
     return figure
 
 
@@ -87,7 +90,7 @@ def _label(grid, rows: pd.DataFrame, methods: Mapping[str, Style], nets: Mapping
     for line, look in zip(grid, methods.values(), strict=True):
         for place, (metric, unit) in enumerate(PANELS):
             first, *others = line[place * len(nets) : (place + 1) * len(nets)]
-            first.set_ylabel((f"{look.label}\n" if place == 0 else "") + metric_label(metric, unit))
+            first.set_ylabel(f"{look.label}\n{metric_label(metric, unit)}")
             for axes in others:
                 axes.tick_params(labelleft=False)
     for axes, (net, title) in zip(grid[0], [*nets.items()] * 2, strict=True):
@@ -100,16 +103,21 @@ def _panel(axes, rows: pd.DataFrame, looks: Mapping[str, Style], metric: str, kn
     """One net with one kind of feedback. known: recorded values."""
     low, high = LIMITS[metric]
     axes.set(xscale="log", yscale="log", ylim=(low / 3, high * 3))
-    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    powers = range(round(math.log10(low)), round(math.log10(high)) + 1, 2)
+    lowest, *others = (f"10^{{{p}}}" for p in powers)
+    axes.set_yticks([10.0**p for p in powers], [rf"$\leq {lowest}$", *(f"${label}$" for label in others)])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(LogLocator(numticks=4))
     axes.xaxis.set_minor_locator(NullLocator())
-    for layer, look in looks.items():
+    sizes = np.linspace(5.5, 2.5, len(looks))  # layers that coincide lie within each other
+    for (layer, look), size in zip(looks.items(), sizes, strict=True):
         values = at_the_end(rows[(rows["metric"] == metric) & (rows["layer"] == layer)])
-        axes.plot(values.index, values.clip(lower=low), color=look.colour, marker=look.marker, ms=3, lw=1.0)
+        mark = {"marker": look.marker, "ms": size, "lw": 1.0, "label": look.label}
+        axes.plot(values.index, values.clip(lower=low), color=look.colour, **mark)
         theirs = known[known["layer"] == layer]
         if len(theirs):
-            axes.plot(theirs["beta"], theirs["value"].clip(lower=low), **PUBLISHED, color=look.colour, ms=5, zorder=1.5)
+            mark = {**PUBLISHED, "ms": 7, "zorder": 1.5, "label": RECORDED}
+            axes.plot(theirs["beta"], theirs["value"].clip(lower=low), color=look.colour, **mark)
     style.say_if_blank(axes)
 
 
