@@ -6,8 +6,10 @@ import errno
 import gzip
 import hashlib
 import http.server
+import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,8 @@ import data_originals as originals
 import pytest
 import yaml
 
-from credit.data import _published, _torchvision, catalog
+from credit.config.formats import FORMATS
+from credit.data import _published, _torchvision, catalog, content
 from credit.data._sources import Patience
 from credit.data.fetch import fetch
 from credit.data.prepare import prepare
@@ -281,6 +284,136 @@ def test_a_page_in_place_of_a_file_is_named_and_the_next_source_is_tried(tmp_pat
     monkeypatch.setattr(source, "resources", list(md5.items()))
     monkeypatch.setattr(source, "mirrors", [serve() + "/mnist/"])
     assert fetch(entry, tmp_path / "raw", str(tmp_path / "login"), patience=AT_ONCE)["verified"]
+
+
+def tar(mode: str, **members: bytes) -> bytes:
+    """A tar archive of these files. mode: of `tarfile`, which says how it is packed."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode=mode) as archive:
+        for name, body in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return raw.getvalue()
+
+
+PAGE, HEADER = PAGES[0], b"\0\0\x08\3" + bytes([0, 0, 0, 20, 0, 0, 0, 4, 0, 0, 0, 4])
+NO_IDX = {  # what an idx file of 20 x 4 x 4 bytes is not
+    "page packed twice": (gzip.compress(gzip.compress(PAGE)), "packed twice"),
+    "page in a tar": (tar("w", index=PAGE), "no idx file of unsigned bytes: it begins with 'index'"),
+    "page in a tar.gz": (tar("w:gz", index=PAGE), "no idx file of unsigned bytes: it begins with 'index'"),
+    "blanks and a page": (gzip.compress(b"\n" * 2000 + PAGE), "no idx file of unsigned bytes: it begins with blanks"),
+    "text": (gzip.compress(b"404: Not Found"), "no idx file of unsigned bytes: it begins with '404: Not Found'"),
+    "bare text": (b"404: Not Found", "cannot be unpacked, 14 bytes.*it begins with '404: Not Found'"),
+    "page before": (gzip.compress(b"  " + PAGE) + gzip.compress(HEADER + bytes(320)), "no idx file .*<!DOCTYPE html>"),
+    "text before": (gzip.compress(b"x") + gzip.compress(HEADER + bytes(320)), "no idx file of unsigned bytes"),
+    "page behind": (gzip.compress(HEADER + bytes(320)) + gzip.compress(PAGE), "336 bytes expected, found more"),
+    "too short": (gzip.compress(HEADER + bytes(319)), "336 bytes expected, found 335 bytes"),
+    "zeros": (bytes(4542), "it begins with the bytes 00 00 00 00 00 00 00 00"),
+    "packed zeros": (gzip.compress(bytes(4542)), "it begins with the bytes 00 00 00 00 00 00 00 00"),
+    "half a header": (gzip.compress(HEADER[:9]), "no idx file of unsigned bytes: it begins with the bytes 00 00 08 03"),
+    "no dimensions": (gzip.compress(b"\0\0\x08\0" + bytes(20)), "no idx file of unsigned bytes"),
+    "other numbers": (gzip.compress(b"\0\0\x08\x0b" + bytes(20)), "no idx file of unsigned bytes"),
+    "labels": (originals.idx(originals.labels(20, 10)), "this is train-labels-idx1-ubyte.gz, another file of mnist"),
+    "other labels": (originals.idx(originals.labels(20, 9)), "an idx file of 20 bytes, where 20 x 4 x 4 are expected"),
+    "other images": (
+        originals.idx(originals.images(5, 19, (1, 4, 4))[:, 0]),
+        "an idx file of 19 x 4 x 4 bytes, where 20 x 4 x 4 are expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_IDX)
+def test_what_is_no_idx_file_is_named_and_no_permission_makes_it_one(tmp_path, case):
+    entry = originals.mnist(tmp_path / "mirror")
+    body, reason = NO_IDX[case]
+    (tmp_path / "mirror/mnist" / IMAGES).write_bytes(body)
+    allowed = replace(entry, allowed={IMAGES: hashlib.sha256(body).hexdigest()})
+    for accepting in (entry, allowed):
+        message = refused(accepting, tmp_path / "raw", str(tmp_path / "mirror"), f"mirror/mnist/{IMAGES}: .*{reason}")
+        assert "allow_unverified" not in message
+    (tmp_path / "raw/MNIST/raw").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "raw/MNIST/raw" / IMAGES).write_bytes(body)
+    originals.mnist(tmp_path / "mirror")
+    assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))["verified"]
+
+
+NOISE = originals.images(0, 999, (1, 32, 32)).tobytes()  # 1 MB
+
+
+def broken(body: bytes) -> bytes:
+    """With zeros in the middle."""
+    half = len(body) // 2
+    return body[:half] + bytes(99) + body[half + 99 :]
+
+
+NO_CIFAR = {
+    "page in a tar": (tar("w", index=PAGE), "found index"),
+    "page in a tar.gz": (tar("w:gz", index=PAGE), "found index"),
+    "empty archive": (tar("w:gz"), "found no file"),
+    "zeros": (bytes(20480), "found no file"),
+    "packed zeros": (gzip.compress(bytes(20480)), "found no file"),
+    "text": (b"404: Not Found", "cannot be unpacked, 14 bytes of 170000000, .*; it begins with '404: Not Found'"),
+    "packed text": (gzip.compress(b"404: Not Found"), "cannot be unpacked"),
+    "page packed twice": (gzip.compress(gzip.compress(PAGE)), "cannot be unpacked"),
+    "damaged bz2": (broken(tar("w:bz2", index=NOISE)), "cannot be unpacked"),
+    "damaged xz": (broken(tar("w:xz", index=NOISE)), "cannot be unpacked"),
+    "cut off at its end": (tar("w:gz", index=NOISE)[:-6], "cannot be unpacked"),
+    "damaged gz": (broken(tar("w:gz", index=NOISE)), "cannot be unpacked"),
+}
+
+
+@pytest.mark.parametrize("case", NO_CIFAR)
+def test_what_is_no_archive_of_cifar_is_named_and_no_permission_makes_it_one(tmp_path, case):
+    body, reason = NO_CIFAR[case]
+    entry = originals.cifar(tmp_path / "mirror")
+    path = tmp_path / "mirror/cifar10/cifar-10-python.tar.gz"
+    path.write_bytes(body)
+    for allowed in ({}, {path.name: hashlib.sha256(body).hexdigest()}):
+        message = refused(
+            replace(entry, allowed=allowed), tmp_path / "raw", str(tmp_path / "mirror"), f"{path}: .*({reason})"
+        )
+        assert "allow_unverified" not in message
+
+
+def test_what_is_no_pickle_of_the_user_is_named_and_the_next_source_is_tried(tmp_path):
+    entry = originals.imagenet32(tmp_path / "mirror")
+    shutil.copytree(tmp_path / "mirror", tmp_path / "own")
+    for body in (b"404: Not Found", b"\n" * 2000 + PAGE, gzip.compress(b"\x80\x02}."), bytes(99)):
+        (tmp_path / "own/imagenet32/val_data").write_bytes(body)
+        with pytest.raises(DataError, match="own/imagenet32/val_data: no pickled batch of images: it begins with"):
+            fetch(entry, tmp_path / "raw", user_files=str(tmp_path / "own"))
+        fetch(entry, tmp_path / "good", str(tmp_path / "mirror"), str(tmp_path / "own"))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for batch in ({}, {"data": [1], "labels": [2]}):
+            (tmp_path / "own/imagenet32/val_data").write_bytes(pickle.dumps(batch, protocol))
+            fetch(entry, tmp_path / "good", str(tmp_path / "mirror"), str(tmp_path / "own"))
+
+
+def test_every_format_that_is_downloaded_says_what_could_be_one_of_its_files():
+    downloaded = {name for name, served in catalog.SERVED.items() if served.source == "torchvision"}
+    assert downloaded <= set(content.SIGNATURES.names()) <= set(FORMATS.names())
+
+
+def test_files_with_each_others_names_are_told_by_their_own_packed_again_or_not(tmp_path):
+    entry = originals.mnist(tmp_path / "mirror")
+    folder, (one, other) = tmp_path / "mirror/mnist", (entry.files[1], entry.files[3])
+    bodies = {f.name: (folder / f.name).read_bytes() for f in (one, other)}
+    for again in (lambda body: body, lambda body: gzip.compress(gzip.decompress(body), 1, mtime=7)):
+        (folder / one.name).write_bytes(again(bodies[other.name]))
+        (folder / other.name).write_bytes(again(bodies[one.name]))
+        message = refused(entry, tmp_path / "raw", str(tmp_path / "mirror"), f"{one.name}: this is {other.name}, ")
+        assert "allow_unverified" not in message
+
+
+def test_a_published_file_that_was_packed_again_needs_no_permission(tmp_path):
+    entry = originals.mnist(tmp_path / "mirror")
+    repack(tmp_path / "mirror/mnist", "packed again", IMAGES)
+    sha256 = hashlib.sha256((tmp_path / "mirror/mnist" / IMAGES).read_bytes()).hexdigest()
+    assert fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))["verified"]
+    for key in (IMAGES, "*"):
+        with pytest.raises(DataError, match=f"{sha256}.* is the published data set; remove mnist from"):
+            fetch(replace(entry, allowed={key: sha256}), tmp_path / key[:1], str(tmp_path / "mirror"))
 
 
 def test_an_official_place_that_shows_a_page_is_named_with_its_address(tmp_path, serve, monkeypatch):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tarfile
+import lzma
 from pathlib import Path
 
-from credit.data import _published
+from credit.config.registry import Registry
 from credit.data.archives import DAMAGED, unpacked
 from credit.data.entry import Entry, File
+from credit.data.foreign import Foreign, beginning, check_page
 from credit.provenance.files import checksum
 
-
-class Foreign(Exception):
-    """No such file at all, whoever vouches for it: a web page, or cut off. Another source may have the right one."""
+SIGNATURES = Registry("credit.data.signatures", "format")  # formats that are not there go by checksums alone
+_BROKEN = (*DAMAGED, lzma.LZMAError, ValueError, OSError)  # what archives of all kinds raise when they are damaged
 
 
 class Differs(Exception):
@@ -30,47 +30,50 @@ def facts(entry: Entry, file: File, path: Path, label: str) -> dict:
 
     label: where it comes from, for messages. Raises Foreign, and Differs for a copy that a user might allow.
     """
-    size = path.stat().st_size
-    with path.open("rb") as opened:
-        _check_beginning(opened.read(1024))
-    with contextlib.suppress(*DAMAGED), unpacked(path) as content:  # a server may pack its pages
-        _check_beginning(content.read(1024))
-    sha256 = checksum(path)
+    size, sha256 = path.stat().st_size, checksum(path)
     found = {"bytes": size, "sha256": sha256}
-    if file.bytes in (None, size) and _named(file, path, sha256):
+    known = _identified(entry, file, path, sha256)
+    if known == file:
         return {**found, "verified": True}
+    if known:
+        raise Foreign(f"this is {known.name}, another file of {entry.name}")
     if entry.source == "user" or entry.allows(file, sha256):
         return {**found, "verified": False}
-    if _same_content(entry, file, path):
-        return {**found, "verified": True}
     raise Differs(label, size, sha256)
 
 
+def _identified(entry: Entry, file: File, path: Path, sha256: str) -> File | None:
+    """The published file that this is or holds, None for what could be a copy of it. Raises Foreign for all else."""
+    named = next((other for other in (file, *entry.files) if _named(other, path, sha256)), None)
+    if named:
+        return named
+    with path.open("rb") as opened:
+        begin = opened.read(1024)
+    check_page(begin)
+    with contextlib.suppress(*_BROKEN), unpacked(path) as content:  # a server may pack its pages
+        check_page(content.read(1024))
+    try:
+        if entry.format in SIGNATURES.names():
+            return SIGNATURES.load(entry.format).identify(entry, file, path)
+        if entry.source == "user":
+            return None
+        with unpacked(path) as content:
+            packed = hashlib.file_digest(content, "sha256").hexdigest()
+            return next((other for other in entry.files if other.unpacked == packed), None)
+    except _BROKEN as e:
+        if isinstance(e, OSError) and e.errno is not None:  # the disk's, not the content's
+            raise
+        why = f"{path.stat().st_size} bytes{_short(file, path)}: {_line(e)}; {beginning(begin)}"
+        raise Foreign(f"cannot be unpacked, {why}") from e
+
+
 def _named(file: File, path: Path, sha256: str) -> bool:
+    """Whether a file is the published one, byte by byte."""
+    if file.bytes not in (None, path.stat().st_size):
+        return False
     if file.sha256:
         return sha256 == file.sha256
     return file.md5 is not None and checksum(path, "md5") == file.md5
-
-
-def _check_beginning(begin: bytes) -> None:
-    if not begin:
-        raise Foreign("an empty file")
-    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:1] in (b"<", b"{") and b"\0" not in begin:
-        line = " ".join(text[:80].decode("utf-8", "replace").split())
-        raise Foreign(f"a web page or a message of a server, no data: it begins with {line!r}")
-
-
-def _same_content(entry: Entry, file: File, path: Path) -> bool:
-    """Whether the file holds what the published one holds. Raises Foreign for what cannot be unpacked."""
-    try:
-        if entry.format == "cifar":
-            return _members(path, _published.members(entry))
-        with unpacked(path) as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    except DAMAGED as e:
-        raise Foreign(f"cannot be unpacked, {path.stat().st_size} bytes{_short(file, path)}: {e}") from e
-    return sha256 == file.unpacked
 
 
 def _short(file: File, path: Path) -> str:
@@ -78,20 +81,6 @@ def _short(file: File, path: Path) -> str:
     return f" of {file.bytes}, it may be truncated" if less else f" where {file.bytes} are expected"
 
 
-def _members(path: Path, md5: dict[str, str]) -> bool:
-    """Whether an archive holds these files. Reads it to its end."""
-    found = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.isfile():
-                content = hashlib.file_digest(archive.extractfile(member), "md5").hexdigest()
-                found[member.name.removeprefix("./")] = content
-    _to_its_end(path)
-    return all(found.get(name) == value for name, value in md5.items())
-
-
-def _to_its_end(path: Path) -> None:
-    """Raise as gzip does for an archive that is cut off behind its last member."""
-    with unpacked(path) as content:
-        while content.read(1 << 20):
-            pass
+def _line(error: Exception) -> str:
+    """The first line of a message; those that follow in tarfile's say what each method thought of the file."""
+    return (str(error).splitlines() or [""])[0].strip(" :") or type(error).__name__

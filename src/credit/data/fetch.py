@@ -14,8 +14,9 @@ from pathlib import Path
 from credit.config.paths import MIRROR_VARIABLE, expanded, mirror_of_environment
 from credit.data import _published, _sources, _torchvision, content
 from credit.data._sources import Patience, Unavailable
-from credit.data.content import Differs, Foreign
+from credit.data.content import Differs
 from credit.data.entry import Entry, File
+from credit.data.foreign import Foreign
 from credit.errors import DataError
 from credit.provenance.files import alone, whole_file, writing
 
