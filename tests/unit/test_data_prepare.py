@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import pickle
 import resource
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,14 +152,58 @@ def test_other_numbers_shapes_or_labels_than_declared_are_refused(tmp_path, chan
             originals.idx(np.zeros((20, 4, 4), np.uint8))[:-9],
             "train-images-idx3-ubyte.gz: cannot be unpacked",
         ),
-        (gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\1" * 3, mtime=0), "not mnist in its original format"),
-        (gzip.compress(b"not IDX", mtime=0), "not mnist in its original format"),
+        (
+            gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\1" * 3, mtime=0),
+            "train-images-idx3-ubyte.gz: cannot be unpacked: not as long as it says",
+        ),
+        (
+            gzip.compress(b"not IDX", mtime=0),
+            "train-images-idx3-ubyte.gz: no idx file of unsigned bytes: it begins with the bytes 6e 6f 74 20",
+        ),
     ],
 )
 def test_a_malformed_idx_file_is_refused(tmp_path, body, match):
     entry = originals.mnist(tmp_path / "mirror")
     changed = originals.write_mirror(tmp_path / "mirror", "mnist", {entry.files[0].name: body})
     refused(replace(entry, files=(*changed, *entry.files[1:])), tmp_path, match)
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "edit", "match"),
+    [
+        (originals.mnist, "t10k-labels-idx1-ubyte.gz", gzip.compress, "t10k-labels-idx1-ubyte.gz: no idx file of"),
+        (originals.cifar, "cifar-10-python.tar.gz", lambda b: b[:-4000], "python.tar.gz: cannot be unpacked"),
+        (originals.cifar, "cifar-10-python.tar.gz", lambda b: b"404: Not Found", "python.tar.gz: cannot be unpacked"),
+        (
+            originals.cifar,
+            "cifar-10-python.tar.gz",
+            lambda b: originals.archive({"index.html": b"<html>"}),
+            "python.tar.gz: expected a file cifar-10-batches-py/data_batch_1 in it; found index.html",
+        ),
+        (originals.imagenet32, "val_data", lambda b: b"<html>", "val_data: not a pickled batch of images"),
+        (originals.imagenet32, "val_data", lambda b: b"PK\5\6" + bytes(18), "val_data: an archive .* of a pickle"),
+    ],
+)
+def test_a_malformed_file_that_the_manifest_names_is_named_with_the_reason(tmp_path, build, name, edit, match):
+    entry = build(tmp_path / "mirror")
+    manifest = fetch(entry, tmp_path / "raw", str(tmp_path / "mirror"))
+    (file,) = (f for f in manifest["files"] if f["name"] == name)
+    path = tmp_path / "raw" / file["path"]
+    path.write_bytes(edit(path.read_bytes()))
+    file["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(DataError, match=match) as e:
+        prepare(entry, tmp_path / "raw", manifest, tmp_path / "out.npz")
+    assert str(path) in str(e.value) and "\n" not in str(e.value) and not (tmp_path / "out.npz").exists()
+
+
+def test_an_archive_whose_members_begin_with_a_dot_is_read(tmp_path):
+    entry = originals.cifar(tmp_path / "mirror")
+    path = tmp_path / "mirror/cifar10/cifar-10-python.tar.gz"
+    with tarfile.open(path) as archive:
+        members = {f"./{m.name}": archive.extractfile(m).read() for m in archive}
+    path.write_bytes(originals.archive(members))
+    dotted = replace(entry, allowed={path.name: hashlib.sha256(path.read_bytes()).hexdigest()})
+    assert len(load(prepared(dotted, tmp_path)).train_y) == originals.TRAIN
 
 
 class Evil:

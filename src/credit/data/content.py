@@ -77,7 +77,9 @@ def _named(file: File, path: Path, sha256: str) -> bool:
 
 
 def _short(file: File, path: Path) -> str:
-    less = file.bytes and path.stat().st_size < file.bytes
+    if not file.bytes:
+        return ""
+    less = path.stat().st_size < file.bytes
     return f" of {file.bytes}, it may be truncated" if less else f" where {file.bytes} are expected"
 
 

@@ -38,4 +38,5 @@ def damage(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as e:
-        raise DataError(f"{path}: cannot be unpacked: {e}; expected the original file, fetch it again") from e
+        reason = (str(e).splitlines() or [""])[0].strip(" :") or type(e).__name__  # tarfile's first line says it all
+        raise DataError(f"{path}: cannot be unpacked: {reason}; expected the original file, fetch it again") from e

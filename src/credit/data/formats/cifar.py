@@ -28,11 +28,13 @@ def _unpacked(entry: Entry, raw: Path, scratch: Path) -> type:
     (scratch / source.base_folder).mkdir()
     members = [name for name, _ in source.train_list + source.test_list] + [source.meta["filename"]]
     with damage(path), tarfile.open(path) as archive:
+        found = {member.name.removeprefix("./"): member for member in archive if member.isfile()}
         for name in (f"{source.base_folder}/{member}" for member in members):
-            packed = archive.extractfile(name) if name in archive.getnames() else None
-            if packed is None:
-                raise DataError(f"{path}: expected a file {name} in it; found {', '.join(archive.getnames()[:8])}")
-            with packed, (scratch / name).open("wb") as out:
+            if name not in found:
+                raise DataError(
+                    f"{path}: expected a file {name} in it; found {', '.join(list(found)[:8]) or 'no file'}"
+                )
+            with archive.extractfile(found[name]) as packed, (scratch / name).open("wb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
     for member in members:  # torchvision unpickles without restriction
         _pickles.load(scratch / source.base_folder / member)
