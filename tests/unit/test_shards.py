@@ -70,7 +70,54 @@ def test_what_is_missing_or_shorter_is_made_under_its_own_name(checkout):
     assert served(checkout.workflow(seeds=1, epochs=2)) == own
     put(checkout.workflow(seeds=1, epochs=2), RUN)
     assert served(checkout.workflow(seeds=1, epochs=2)) == own
-    assert "fa/shard0.short.jsonl" in served(checkout.workflow(seeds=1, epochs=1))  # neither complete nor shorter
+    longer = checkout.workflow(seeds=1, epochs=1)
+    assert served(longer) == {"bp/shard0.jsonl": (1, 1), "fa/shard0.jsonl": (1, 2)}
+    assert longer.collect_spec("toy/fit")["select"] == {"seeds": 1, "epochs": 1}
+    checkout.change(train={"optimizer": {"lr": 0.3}})
+    assert "fa/shard0.short.jsonl" in served(checkout.workflow(seeds=1, epochs=1))  # it is not what would be made now
+
+
+@pytest.mark.parametrize("size", [2, "all"])
+@pytest.mark.parametrize("settings", [{"seeds": 7}, {"seeds": 4}, {"seeds": 7, "epochs": 9}])
+def test_a_run_of_more_seeds_from_another_command_line_serves_the_plain_call(checkout, settings, size):
+    checkout.change(seeds=3, seeds_per_job=size)
+    runs = everything(checkout.workflow(**settings))
+    before = {path: Path(path).read_bytes() for path in runs}
+    plain = checkout.workflow()
+    most = 2 if size == 2 else settings["seeds"]
+    held = {f"{m}/shard{i}.jsonl": (most, 4) for m in ("bp", "fa") for i in range(2 if size == 2 else 1)}
+    assert served(plain) == held
+    assert plain.collect_spec("toy/fit")["select"] == {"seeds": 3}
+    assert cost.plan(plain, "all").missing.jobs == 0
+    last = f"results/runs/toy/fit/near/fa/shard{len(held) // 2 - 1}.jsonl"
+    assert audit.verify(plain, Path(last)).kind == "good"
+    assert served(checkout.workflow(seeds=1, epochs=1))["fa/shard0.jsonl"] == (most, 4)
+    checkout.change(seeds=3, seeds_per_job=size, train={"optimizer": {"lr": 0.3}})
+    assert served(checkout.workflow())[last.partition("near/")[2]] == (3 if size == "all" else 1, 4)
+    assert before == {path: Path(path).read_bytes() for path in runs}
+
+
+def test_a_run_of_more_seeds_and_fewer_epochs_stays_beside_the_plain_one(checkout):
+    checkout.change(seeds=1)
+    everything(checkout.workflow(seeds=2, epochs=2))
+    assert served(checkout.workflow()) == {"bp/shard0.short.jsonl": (1, 4), "fa/shard0.short.jsonl": (1, 4)}
+
+
+def test_a_current_run_of_other_seeds_stays_where_shards_have_another_size(checkout):
+    everything(checkout.workflow(seeds=3, seeds_per_job=2))
+    narrow = checkout.workflow(seeds=2, seeds_per_job=1)
+    assert {n for n in served(narrow) if n.startswith("fa")} == {"fa/shard0.short.jsonl", "fa/shard1.short.jsonl"}
+    with pytest.raises(ConfigError, match=r"shard1: holds other seeds, and is not replaced by .* shard1\.short$"):
+        narrow.run_spec(RUN.replace("shard0", "shard1"))
+    checkout.change(seeds_per_job=1)
+    assert "fa/shard0.short.jsonl" in served(checkout.workflow())
+
+
+def test_a_plain_call_works_out_no_spec_to_find_the_files_of_its_runs(checkout, monkeypatch):
+    everything(checkout.workflow())
+    workflow = checkout.workflow()
+    monkeypatch.setattr(type(workflow), "own_spec", None)
+    assert len(workflow.runs("toy/fit")) == 8
 
 
 def test_an_edited_experiment_replaces_its_runs_whatever_their_length(checkout):
@@ -119,6 +166,20 @@ def test_runs_that_others_start_from_serve_all_or_none(tmp_path, monkeypatch):
     assert [Path(p).name for p in narrow.start_paths(("toy/fit", "near", "fa"), "0.short")] == [
         "shard0.short.safetensors", "shard1.safetensors",
     ]  # fmt: skip
+
+
+def test_a_run_of_more_seeds_serves_with_what_it_started_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    project = starting(tmp_path, seeds_per_job="all")
+    everything(project.workflow(seeds=7))
+    plain, place = project.workflow(), ("toy/fit", "near", "fa")
+    assert served(plain)["fa/shard0.jsonl"] == (7, 4)
+    upstream = [f"results/runs/toy/pre/near/bp/shard{i}" for i in range(4)]
+    assert plain.start_paths(place, "0") == [f"{path}.safetensors" for path in upstream]
+    assert plain.run_spec(f"{upstream[3]}.jsonl")["seeds"] == [6]  # beyond the seeds that are asked for
+    assert plain.present.stale(as_param(plain.run_spec(RUN)), RUN) == []
+    Path(f"{upstream[3]}.jsonl").unlink()
+    assert served(project.workflow())["fa/shard0.short.jsonl"] == (4, 4)  # nothing makes what it started from
 
 
 def test_a_table_takes_the_chosen_seeds_and_epochs_of_a_longer_run():

@@ -6,6 +6,7 @@ a result always says it. Headers are read once: what they say is remembered by t
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +21,16 @@ KEPT = 10_000
 
 
 class Header(NamedTuple):
-    """What a result was made from. spec, choice: digests; choice is what a search found, or a run was trained with."""
+    """What a result was made from. spec, choice: digests; choice is what a search found, or a run was trained with.
+
+    seeds: their number. first: the first of them.
+    """
 
     spec: str
     choice: str
     seeds: int
     epochs: int
+    first: int
 
 
 class Present:
@@ -38,7 +43,7 @@ class Present:
     def __getitem__(self, path: str) -> Header | None:
         """The header of a result; None where no file is, or none that says what it was made from."""
         try:
-            found = Path(path).stat()
+            found = os.stat(path)  # noqa: PTH116  (a Path takes three times as long)
         except OSError:
             return None
         self._remembered = self._remembered or Remembered(self._memory, Path(__file__).read_bytes(), KEPT)
@@ -68,6 +73,6 @@ def _header(path: str) -> Header | None:
         content = read_header(path)
         spec, choice = content["spec"], content.get("choice", content.get("chosen", {}))
         made_from = [digest(canonical_json(value)) for value in (spec, choice)]
-        return Header(*made_from, len(spec["seeds"]), spec["train"]["epochs"])
-    except (DataError, ValueError, KeyError, TypeError):
+        return Header(*made_from, len(spec["seeds"]), spec["train"]["epochs"], spec["seeds"][0])
+    except (DataError, ValueError, LookupError, TypeError):
         return None  # whoever reads it says so

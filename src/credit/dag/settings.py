@@ -36,9 +36,14 @@ class Settings:
         return "results" if self.scale == "paper" else f"results/{self.scale}"
 
     @property
+    def limits(self) -> tuple[int | None, int | None, int | str | None]:
+        """What decides how many seeds and epochs runs have, beside their experiments."""
+        return self.seeds, self.epochs, self.seeds_per_job
+
+    @property
     def cuts(self) -> bool:
         """Whether runs may have fewer seeds or epochs than their experiments say."""
-        return (self.seeds, self.epochs, self.seeds_per_job) != (None, None, None)
+        return self.limits != (None, None, None)
 
 
 def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> Settings:

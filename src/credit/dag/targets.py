@@ -59,6 +59,7 @@ class Workflow:
         self._trained: dict[Place, dict[str, str]] = {}
         self._collected: dict[str, dict[str, Any]] = {}
         self.present, self.shards = Present(), Shards(self)
+        self._others: dict[tuple, Workflow] = {self.settings.limits: self}
         self.defined = self._known = everything  # whatever the settings leave of it
         check_sources(everything, self.cell)
         check_seeds(self.experiments, everything, self.cell)
@@ -89,14 +90,20 @@ class Workflow:
         """Result of the shard of this name."""
         return f"{self.results}/runs/{'/'.join(place)}/shard{name}.jsonl"
 
-    @cached_property
+    @property
     def whole(self) -> Workflow:
         """The same without limits on seeds and epochs; it knows runs and searches only."""
-        other = copy(self)
-        other.settings = replace(self.settings, seeds=None, epochs=None)
-        other._known = {key: experiment.under(other.settings) for key, experiment in self._known.items()}
-        other._trained, other._collected, other.shards = {}, {}, Shards(other)
-        return other
+        return self.under(seeds=None, epochs=None)
+
+    def under(self, **limits: Any) -> Workflow:
+        """The same with other `seeds`, `epochs` or `seeds_per_job`; it knows runs and searches only."""
+        changed = replace(self.settings, **limits)
+        if changed.limits not in self._others:
+            other = self._others[changed.limits] = copy(self)
+            other.settings = changed
+            other._known = {key: experiment.under(changed) for key, experiment in self._known.items()}
+            other._trained, other._collected, other.shards = {}, {}, Shards(other)
+        return self._others[changed.limits]
 
     def runs(self, key: str) -> list[str]:
         """Results of all training jobs of an experiment."""
