@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+import torch
 
 import credit
 from credit.errors import ConfigError
@@ -75,5 +78,24 @@ def test_whole_numbers_of_every_kind_are_sizes():
     [lambda name: credit.dense([5, 3], hidden=name), lambda name: credit.conv([1, 6, 6], [], [], 3, hidden=name)],
 )
 def test_a_name_that_no_layer_has_is_checked_too(make):
-    with pytest.raises(ConfigError, match=r"activation = 'tanhh' \(did you mean 'tanh'\?\)"):
+    with pytest.raises(ConfigError, match=r"hidden = 'tanhh' \(did you mean 'tanh'\?\)"):
         make("tanhh")
+    with pytest.raises(ConfigError, match=r"^output = 'tanhh' \(did you mean 'tanh'\?\)"):
+        credit.dense([5, 3], output="tanhh")
+
+
+@pytest.mark.parametrize("pool", [(2, 2, 2), (3, 1, 2), [1, 1, 1]])
+def test_pooling_windows_that_hold_nothing_of_the_image_are_refused(pool):
+    with pytest.raises(ConfigError, match=rf"^pool = {re.escape(repr(pool))}; must be .* at most half the size$"):
+        credit.conv([1, 8, 8], [2], [], 3, kernel=3, pool=pool)
+    fits = credit.conv([1, 8, 8], [2], [], 3, kernel=3, pool=(3, 2, 1))
+    assert fits.predict(fits.init(0), torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_a_convolution_that_does_not_fit_names_the_image():
+    with pytest.raises(
+        ValueError, match=r"^conv block 0 \(kernel 9, pool 2\) does not fit images of shape \(1, 8, 8\)$"
+    ):
+        credit.conv([1, 8, 8], [2], [], 3, kernel=9)
+    with pytest.raises(ValueError, match=r"conv block 1 .* of shape \(1, 8, 8\), \(2, 3, 3\) before that block$"):
+        credit.conv([1, 8, 8], [2, 2], [], 3, kernel=3, pool=2)

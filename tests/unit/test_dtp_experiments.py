@@ -208,7 +208,7 @@ def test_a_net_without_the_blocks_that_a_rule_needs_is_refused(tmp_path):
 
 def test_images_that_pooling_leaves_nothing_of_are_refused(tmp_path):
     said = refusal(tmp_path, {"net": {"channels": [2, 3, 4, 5], "pool": [2, 2, 0]}})
-    assert "conv block 3 does not fit images of 1 x 1 pixels" in said
+    assert "conv block 3 does not fit images of 8 x 8 pixels, 1 x 1 before that block" in said
 
 
 @pytest.mark.parametrize("side", range(4, 14))

@@ -501,7 +501,7 @@ def test_settings_that_exclude_each_other_or_the_net_are_refused_before_any_job(
             {"task": {"target": "input", "flip": 0.5}, "net": {"loss": "mse"}},
             r"task.target = 'input'; needs flip 0 and crop 0",
         ),
-        ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 3 x 3 pixels"),
+        ({"net": {"channels": [2, 2, 2]}}, r"conv block 1 does not fit images of 8 x 8 pixels, 3 x 3 before"),
         ({"net": {"kernel": []}}, r"net.kernel = \[\]; must be one integer > 0 or \[size, stride, padding\]"),
         ({"net": {"kernel": [3, 0]}}, r"net.kernel = \[3, 0\]; must be one integer"),
         ({"net": {"kernel": [9, 1, 0]}}, r"net.kernel = .*; conv block 0 does not fit images of 8 x 8 pixels"),

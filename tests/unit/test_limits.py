@@ -250,6 +250,24 @@ EXCLUDED = [
     ("dtp", {}, {"keep": 0.8}, "net.keep = 0.8; needs 1"),
     ("tp", {"feedback": {"iterations": [1, 2, 3]}}, {}, r"feedback.iterations = \[1, 2, 3\]; needs one value"),
     ("ddtp_linear", {"feedback": MOMENTUM}, {}, "feedback.momentum = 0.9; needs feedback.optimizer 'sgd'"),
+    (
+        "ldrl",
+        {"feedback": {**MOMENTUM, "momentum": 0.5}},
+        {},
+        "feedback.momentum = 0.5; needs feedback.optimizer 'sgd'",
+    ),
+    ("pldrl", {"feedback": {"momentum": 0.5}}, {}, "feedback.momentum = 0.5; needs feedback.optimizer 'sgd'"),
+    ("ldrl", {"feedback": {"tied": True}}, {}, "feedback.tied = True; needs feedback.init 'symmetric'"),
+    ("dtp", {"feedback": {"tied": True, "init": {"name": "normal", "std": 1.0}}}, {}, "feedback.tied = True; needs"),
+    (
+        "ddtp_rhl",
+        {"feedback": {"optimizer": "sgd", "eps": 0.1}},
+        {},
+        "feedback.eps = 0.1; needs feedback.optimizer 'adam'",
+    ),
+    ("dtpdrl", {"feedback": {"optimizer": "sgd", "betas": [0.5, 0.6]}}, {}, r"feedback.betas = \[0.5, 0.6\]; needs"),
+    ("dfc", {"feedback": {"betas": [0.5, 0.6]}}, {}, r"feedback.betas = \[0.5, 0.6\]; needs feedback.optimizer 'adam'"),
+    ("dfc_ss", {"feedback": {"optimizer": "rmsprop", "eps": 0.1}}, {}, "feedback.eps = 0.1; needs feedback.optimizer"),
     ("dtpdrl", {"feedback": {"iterations": [1, 2]}}, {}, r"feedback.iterations = \[1, 2\]; needs one value"),
 ]
 
@@ -262,6 +280,39 @@ def test_what_excludes_each_other_is_refused_when_the_workflow_is_read(tmp_path,
         Checkout(tmp_path, {"toy/fit": body}).workflow()
     (line,) = set(str(refused.value).splitlines())
     assert re.match(rf".*config/experiments/toy/fit.yaml: methods.m.*{message}", line), line
+
+
+@pytest.mark.parametrize(
+    ("rule", "feedback"),
+    [
+        ("ldrl", {"tied": True, "init": "symmetric"}),
+        ("ldrl", {"tied": True, "init": {"name": "symmetric"}}),
+        ("ldrl", {"optimizer": "adam"}),
+        ("ldrl", {"optimizer": "adam", "momentum": 0.0}),
+        ("pldrl", {"optimizer": "sgd", "momentum": [0.5, 0.6]}),
+        ("dtpdrl", {"optimizer": "sgd", "momentum": 0.5}),
+        ("ddtp_linear", {"betas": [0.5, 0.6], "eps": 0.1}),
+        ("dfc", {"optimizer": "adam", "betas": [0.5, 0.6], "eps": 0.1}),
+    ],
+)
+def test_options_of_feedback_that_have_an_effect_are_taken(rule, feedback):
+    made = credit.method(rule, feedback=feedback)
+    assert credit.method(rule, **plain(made)) == made  # as a resolved specification gives them, with all defaults
+
+
+@pytest.mark.parametrize(
+    ("rule", "feedback", "message"),
+    [
+        ("ldrl", {"lr": -1.0}, "must be a finite number > 0 or a list of finite numbers > 0"),
+        ("dtp", {"sigma": [[0.1], [0.2]]}, "must be a finite number > 0 or a list of finite numbers > 0"),
+        ("ldrl", {"momentum": 2.0}, r"must be a finite number in \[0, 1\), or a list with one for each member"),
+        ("dfc", {"betas": [2.0, 0.5]}, r"must be a list of finite numbers in \[0, 1\)"),
+        ("ddtp_linear", {"betas": 0.5}, r"must be a list of finite numbers in \[0, 1\)"),
+    ],
+)
+def test_a_message_promises_values_by_member_only_where_a_list_has_no_other_meaning(rule, feedback, message):
+    with pytest.raises(ConfigError, match=rf"^{rule}.feedback.\w+ = .*; {message}$"):
+        credit.method(rule, feedback=feedback)
 
 
 def test_what_is_varied_must_not_exclude_each_other_either(tmp_path):

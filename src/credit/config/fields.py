@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, NamedTuple
@@ -44,11 +44,21 @@ def parse_bounds(text: str) -> Bounds:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Hyperparameters of a nested dataclass. main: the one that a bare value stands for, if any does."""
+    """Hyperparameters of a nested dataclass. main: the one that a bare value stands for, if any does. only_for: {KEY:
+    (OTHER, VALUE)}, what has an effect only where another one has a value; elsewhere it is 0, or the default."""
 
     name: str
     fields: Mapping[str, Field]
     main: str | None = None
+    only_for: Mapping[str, tuple[str, Any]] | None = None
+
+    def idle(self, values: Mapping[str, Any], place: str) -> Iterator[str]:
+        """What has been set in complete `values` without effect. place: name of the group."""
+        for key, (other, needed) in (self.only_for or {}).items():
+            value = tuple(values[key]) if isinstance(values[key], list) else values[key]
+            if values[other] != needed and value and value != self.fields[key].default:
+                written = list(value) if isinstance(value, tuple) else value
+                yield f"{place}.{key} = {written}; needs {place}.{other} {needed!r}"
 
     def spelled(self, value: Any) -> Any:
         """The value as a mapping: a bare one becomes that of `main`, an instance its fields; else `value` itself."""
@@ -195,7 +205,7 @@ class Field:
     def describe(self, stacked: bool = False) -> str:
         """What is allowed, as the end of 'must be ...'."""
         words = [t.describe() for t in self.types] + ["null"] * self.optional
-        member = stacked and any(t.kind == "float" for t in self.types)
+        member = stacked and any(t.kind == "float" for t in self.types) and not any(t.repeated for t in self.types)
         return " or ".join(words) + (", or a list with one for each member" if member else "")
 
     def convert(self, value: Any, stacked: bool = False) -> Any:

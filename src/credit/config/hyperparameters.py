@@ -84,13 +84,16 @@ def exclusions(
     """Which of the complete hyperparameters `values` of a part exclude each other, or the settings `net` of a net.
 
     A part names the function that knows as `excludes: ClassVar[str] = "credit.PACKAGE.MODULE.FUNCTION"`, free of torch:
-    f(values, net), net None where only the values are to be checked, yields "KEY = VALUE; needs ...".
+    f(values, net), net None where only the values are to be checked, yields "KEY = VALUE; needs ...". Groups have
+    `only_for: ClassVar[dict]`, see `Group`.
     """
+    groups = {key: field.group for key, field in fields(module, package_root).items() if field.group}
+    found = [problem for key, group in groups.items() for problem in group.idle(values[key], key)]
     name = constants(module, package_root).get("excludes")
     if name is None:
-        return []
+        return found
     owner, _, function = name.rpartition(".")
-    return list(getattr(importlib.import_module(owner), function)(values, net))
+    return found + list(getattr(importlib.import_module(owner), function)(values, net))
 
 
 def _check(
@@ -261,7 +264,7 @@ class Part:
             raise ConfigError(
                 f"{part.path}, line {part.node.lineno}: main = {main!r} is none of the fields of {node.id}"
             )
-        return Group(node.id, MappingProxyType(known), main)
+        return Group(node.id, MappingProxyType(known), main, part.constants.get("only_for"))
 
     def _with_default(self, field: Field, default: Any, node: ast.AST) -> Field:
         if field.group:

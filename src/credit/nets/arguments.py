@@ -52,8 +52,9 @@ def layer_activations(hidden: Any, output: Any, n: int, of: str) -> list[str]:
     Raises ConfigError as `each`, and for a name that is no activation's, also where n is 0.
     """
     found = [*each(hidden, n, str, "hidden", of), output]
-    for name in [*found, *([hidden] if isinstance(hidden, str) else [])]:
-        activation(name, "activation")
+    for name in [*found[:-1], *([hidden] if isinstance(hidden, str) else [])]:
+        activation(name, "hidden")
+    activation(output, "output")
     return found
 
 
@@ -64,6 +65,14 @@ def window(value: Any, where: str) -> tuple[int, ...]:
     if not 1 <= len(value) <= 3:
         raise ConfigError(f"{where} = {value!r}; must be one integer > 0 or (size, stride, padding)")
     return tuple(count(one, where, least) for one, least in zip(value, (1, 1, 0)))
+
+
+def pooling(value: Any) -> tuple[int, ...]:
+    """As `window`, of pooling, of which every window holds a part of the image. Raises ConfigError for others."""
+    found = window(value, "pool")
+    if len(found) == 3 and 2 * found[2] > found[0]:
+        raise ConfigError(f"pool = {value!r}; must be (size, stride, padding) with padding at most half the size")
+    return found
 
 
 def image_shape(value: Any) -> tuple[int, int, int]:

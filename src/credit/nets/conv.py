@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from credit.nets import activations
-from credit.nets.arguments import count, counts, each, image_shape, layer_activations, window
+from credit.nets.arguments import count, counts, each, image_shape, layer_activations, pooling, window
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.nets.dense import Dense
 from credit.nets.geometry import kernel_window, pool_window, sides
@@ -159,7 +159,8 @@ def conv(
     """A convolutional net: one block per entry of `channels`, then dense layers of `hidden_sizes` and `n_out`.
 
     shape_in: (C, H, W). kernel: size of the filters, (size, stride), or (size, stride, padding). pool: the same of the
-    max-pooling, whose stride is its size unless given, or None. Numbers are one for both axes of an image.
+    max-pooling, whose stride is its size unless given and whose padding is at most half of it, or None. Numbers are one
+    for both axes of an image.
     hidden: activation of all hidden blocks, or one name for each. bias: for all blocks, or one value for each.
     Raises ConfigError for what is no size, name or truth value, or not as many as there are blocks, and ValueError when
     an image becomes smaller than a window.
@@ -170,14 +171,14 @@ def conv(
     names = layer_activations(hidden, output, n_blocks - 1, "hidden blocks")
     biases = each(bias, n_blocks, bool, "bias", "blocks")
     size, stride, padding = kernel_window(window(kernel, "kernel"))
-    pooling = None if pool is None else Pool(*pool_window(window(pool, "pool")))
+    windows = None if pool is None else Pool(*pool_window(pooling(pool)))
     shape, blocks = shape_in, []
     for i, c in enumerate(channels):
-        block = Conv(shape, c, size, names[i], stride, padding, pooling, biases[i])
+        block = Conv(shape, c, size, names[i], stride, padding, windows, biases[i])
         if min(block.shape_pre) < 1 or min(block.shape_out) < 1:
-            raise ValueError(
-                f"conv block {len(blocks)} (kernel {kernel}, pool {pool}) does not fit images of shape {shape}"
-            )
+            inner = f", {shape} before that block" if i else ""
+            windows = f"kernel {kernel}, pool {pool}"
+            raise ValueError(f"conv block {i} ({windows}) does not fit images of shape {shape_in}{inner}")
         blocks.append(block)
         shape = block.shape_out
     sizes = [shape[0] * shape[1] * shape[2], *hidden_sizes, n_out]

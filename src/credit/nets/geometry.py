@@ -100,6 +100,11 @@ def _residual(net: Mapping[str, Any], shape_in: tuple[int, ...], n_out: int) -> 
     yield Layer(str(len(net["channels"]) + 1), (n_out, channels), net.get("bias", True), 1, n_out)
 
 
+def by(lengths: Sequence[int]) -> str:
+    """Sides of an image as text."""
+    return " x ".join(map(str, lengths))
+
+
 def image_problems(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[str]:
     """A conv net's windows must fit the images (channels, height, width) of its data set."""
     if net["kind"] != "conv":
@@ -109,7 +114,7 @@ def image_problems(net: Mapping[str, Any], image: Sequence[int]) -> Iterator[str
         if min(*inner, *after) < 1:
             yield (
                 f"net.kernel = {net['kernel']}, net.pool = {net['pool']}; conv block {i} does not fit images of "
-                f"{' x '.join(map(str, before))} pixels"
+                f"{by(image[1:])} pixels{f', {by(before)} before that block' if i else ''}"
             )
             return
         before = after

@@ -191,8 +191,7 @@ def resnet(
     """A residual net: a 3 x 3 convolution of channels[0], a stage for each number of channels, the readout.
 
     shape_in: (C, H, W). blocks: of each stage; all stages but the first halve the images. bias: of the readout, the
-    only one. Raises ValueError for lists of different lengths, for what is no size, and where images become smaller
-    than a position.
+    only one. Raises ValueError for lists of different lengths and for what is no size; images of any size fit.
     """
     channels, blocks = counts(channels, "channels", at_least=1), counts(blocks, "blocks", at_least=1)
     if len(channels) != len(blocks):
@@ -201,8 +200,6 @@ def resnet(
     made: list = [Conv(shape, channels[0], 3, "relu", 1, 1, None, bias=False)]
     for i, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
         made.append(Stage(made[-1].shape_out, width, depth, 1 if i == 0 else 2))
-        if min(made[-1].shape_out) < 1:
-            raise ValueError(f"stage {i} does not fit images of shape {shape}")
     last = made[-1].shape_out
     made.append(Readout(last[0], n_out, "linear", bias, shape_in=last))
     return Net("resnet", tuple(made), loss_named(loss), shape)

@@ -45,7 +45,8 @@ def lists(group: Mapping[str, Any], place: str, keys: Sequence[str], net: Mappin
     for key in keys if blocks else ():
         value = group[key]
         if isinstance(value, (list, tuple)) and len(value) != blocks:
-            yield f"{place}.{key} = {list(value)}; needs one value, or one for each of {blocks} layers with feedback"
+            allowed = f"one value, or one for each of {blocks} layers with feedback, for all members"
+            yield f"{place}.{key} = {list(value)}; needs {allowed}"
 
 
 def layer_masks(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:

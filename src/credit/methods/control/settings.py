@@ -52,11 +52,12 @@ class Feedback:
     only where it acts, equal in distribution, see `control.noise`. alpha, ... instant_system: constants of its
     dynamics, see `Controller`. sigma, sigma_output: noise in hidden layers and in the output; None: the same.
 
-    optimizer, lr, betas, eps, decay (L2, after clipping), clip_norm (joint): its optimiser. homeostatic: decay towards
-    a norm of Q, decay (||Q||^2 - c) Q, with c = homeostatic_norm, by default that of the initial Q.
+    optimizer, lr, betas and eps (adam), decay (L2, after clipping), clip_norm (joint): its optimiser. homeostatic:
+    decay towards a norm of Q, decay (||Q||^2 - c) Q, with c = homeostatic_norm, by default that of the initial Q.
     """
 
     main: ClassVar[str] = "init"
+    only_for: ClassVar[dict[str, tuple[str, str]]] = {"betas": ("optimizer", "adam"), "eps": ("optimizer", "adam")}
 
     init: Annotated[str | dict, "credit.methods.control.names.options"] = "weight_product"
     rule: Literal["controller", "forward", "steady"] = "controller"
@@ -73,7 +74,7 @@ class Feedback:
     sigma_output: Annotated[float, ">= 0"] | None = None
     optimizer: Literal["sgd", "adam", "rmsprop"] = "sgd"
     lr: Annotated[float, "> 0"] = 0.002
-    betas: tuple[float, ...] = (0.99, 0.99)
+    betas: tuple[Annotated[float, "[0, 1)"], ...] = (0.99, 0.99)
     eps: Annotated[float, "> 0"] = 1e-8
     decay: Annotated[float, ">= 0"] = 0.025
     clip_norm: Annotated[float, "> 0"] | None = 1.0

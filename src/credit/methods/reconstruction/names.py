@@ -13,8 +13,6 @@ def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Itera
     yield from suited.no_dropout(net)
     yield from suited.hidden(net)
     learns = values["feedback"]
-    if learns["optimizer"] == "adam" and learns["momentum"]:
-        yield f"feedback.momentum = {learns['momentum']}; needs feedback.optimizer 'sgd'"
     if len(learns["betas"]) != 2:
         yield f"feedback.betas = {list(learns['betas'])}; needs two values"
     yield from suited.lists(values["feedback"], "feedback", ("iterations",), net)

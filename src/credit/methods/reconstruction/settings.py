@@ -15,13 +15,19 @@ class Feedback:
 
     init: a scheme of `credit.nets.init`; biases start at 0 unless it is torch_default. activation: of every map.
     sigma: standard deviation of the noise. iterations: steps for every mini-batch, one value for all layers or one for
-    each feedback map, from the lowest upwards. optimizer, lr, betas, eps, momentum (sgd), decay (L2): of the steps.
+    each feedback map, from the lowest upwards. optimizer, lr, betas and eps (adam), momentum (sgd), decay (L2): of the
+    steps.
     stale_gradients: the layers learn one after the other, from the lowest upwards, and with every step those that have
     had their turn in this mini-batch are moved on by the last gradient that they had, as in the code released with
     Ernoult et al. (2022); else all learn together, each by its own gradient.
     """
 
     main: ClassVar[str] = "init"
+    only_for: ClassVar[dict[str, tuple[str, str]]] = {
+        "momentum": ("optimizer", "sgd"),
+        "betas": ("optimizer", "adam"),
+        "eps": ("optimizer", "adam"),
+    }
 
     init: Annotated[str | dict, "credit.nets.names.options"] = "xavier_normal"
     activation: Annotated[str, "credit.nets.names.activation"] = "linear"
@@ -29,7 +35,7 @@ class Feedback:
     iterations: Annotated[int, ">= 0"] | tuple[Annotated[int, ">= 0"], ...] = 1
     optimizer: Literal["sgd", "adam"] = "adam"
     lr: Annotated[float, "> 0"] = 1e-4
-    betas: tuple[float, ...] = (0.9, 0.999)
+    betas: tuple[Annotated[float, "[0, 1)"], ...] = (0.9, 0.999)
     eps: Annotated[float, "> 0"] = 1e-8
     momentum: Annotated[float, "[0, 1)"] = 0.0
     decay: Annotated[float, ">= 0"] = 0.0

@@ -19,7 +19,10 @@ def exclusive(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Itera
     """Settings that do not fit the net."""
     yield from suited.no_dropout(net)
     yield from suited.hidden(net)
-    yield from suited.lists(values["feedback"], "feedback", ("iterations", "sigma", "lr"), net)
+    learns = values["feedback"]
+    if learns["tied"] and options(learns["init"], "feedback.init")[0] != SYMMETRIC:
+        yield f"feedback.tied = True; needs feedback.init {SYMMETRIC!r}, the weights are copies"
+    yield from suited.lists(learns, "feedback", ("iterations", "sigma", "lr"), net)
 
 
 def with_products(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
