@@ -318,7 +318,9 @@ OPTIONS = [
 ]
 
 
-WITH = {"momentum": {"optimizer": "sgd"}, "homeostatic_norm": {"homeostatic": True}}  # what an option needs beside it
+WITH = {  # what an option needs beside it
+    "momentum": {"optimizer": "sgd"}, "eps": {"optimizer": "adam"}, "homeostatic_norm": {"homeostatic": True},
+}  # fmt: skip
 
 
 def with_option(name, path, value):
