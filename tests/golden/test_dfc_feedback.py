@@ -91,9 +91,11 @@ def test_a_step_of_the_feedback_weights(data, phase, frozen, optimizer, place):
     published option combines: here it is given to the optimiser."""
     needs(data, f"fb_{phase}_dQ_0")
     optimiser = {
-        "optimizer": optimizer.lower(), "lr": data["opt_lr_fb"].item(), "eps": data["opt_epsilon_fb"].item(),
-        "betas": (data["opt_beta1_fb"].item(), data["opt_beta2_fb"].item()), "clip_norm": data["opt_clip"].item(),
+        "optimizer": optimizer.lower(), "lr": data["opt_lr_fb"].item(), "clip_norm": data["opt_clip"].item(),
     }  # fmt: skip
+    if optimizer == "Adam":
+        betas = (data["opt_beta1_fb"].item(), data["opt_beta2_fb"].item())
+        optimiser |= {"betas": betas, "eps": data["opt_epsilon_fb"].item()}
     rule, state, net, params, depth, noise = learner_of(
         data, phase, False, place, feedback=optimiser, train_output_feedback=not frozen
     )

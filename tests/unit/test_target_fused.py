@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import credit
+from credit.config.fields import plain
+from credit.dag.checks import PartChecker
 from credit.errors import ConfigError
 from credit.methods.targets import fused
 from credit.methods.targets.chain import Link
@@ -206,7 +208,13 @@ def test_updates_with_bfloat16_are_the_same_in_every_form():
     ids=str,
 )
 def test_products_of_low_precision_are_refused_without_a_fused_form(net, seeds, hyper, message):
-    net = credit.conv((2, 13, 11), [3, 4], [5], 4, **{"kernel": (3, 1, 1), "hidden": "elu"} | net)
+    settings = {"channels": (3, 4), "hidden_sizes": (5,), "kernel": (3, 1, 1), "hidden": "elu", **net}
+    values = {"name": "ldrl", **plain(credit.method("ldrl", **hyper)), "products": "bfloat16"}
+    workflow = PartChecker("tiny.yaml")
+    workflow.capable(values, {"kind": "conv", "keep": 1.0, "pool": (2, 2, 0), **settings}, "ldrl")
+    said = [line for line in workflow.problems if message in line]
+    assert len(said) == (len(seeds) == 1)  # how many are trained side by side, the machine knows
+    net = credit.conv((2, 13, 11), n_out=4, **settings)
     rand = credit.Rand(seeds)
     with pytest.raises(ConfigError, match=message):
         credit.method("ldrl", products="bfloat16", **hyper).init(net, net.init(rand), rand)

@@ -14,6 +14,7 @@ from credit.methods.fast import Fast, has_last_word
 from credit.methods.targets.chain import Link
 from credit.methods.targets.fused import fused, possible
 from credit.methods.targets.losses import FeedbackStep, difference_reconstruction
+from credit.methods.targets.names import LACKS
 from credit.methods.targets.rule import TargetPropagation, noise_stream
 from credit.nets.base import Net
 from credit.nets.pooled import compiled
@@ -22,8 +23,6 @@ from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 from credit.optim.base import OptimizerLike
 from credit.optim.group import OptimizerGroup
-
-LACKS = "has no fused form; needs pooling, elu and, where windows overlap, collisions = 'overwrite'"
 
 
 @dataclass(frozen=True)

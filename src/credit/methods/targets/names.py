@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from credit.nets import names, suited
+from credit.nets.geometry import pool_window
 
+LACKS = "has no fused form; needs pooling, elu and, where windows overlap, collisions = 'overwrite'"
 SYMMETRIC = "symmetric"  # a copy of the forward weights, transposed; biases 0
 
 
@@ -32,8 +34,23 @@ def with_products(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> I
         return
     if net is not None and net["kind"] != "conv":
         yield f"products = {values['products']!r}; needs a conv net"
+    elif net is not None:
+        for i in _without_fused_form(values["feedback"]["collisions"], net):
+            yield f"products = {values['products']!r}; block {i} {LACKS}"
     if values["feedback"]["samples"] != 1:
         yield f"products = {values['products']!r}; needs feedback.samples = 1, see `credit.methods.targets.fused`"
+
+
+def _without_fused_form(collisions: str, net: Mapping[str, Any]) -> Iterator[int]:
+    """Convolutions with feedback that `credit.methods.targets.fused.possible` says no to. net: of a configuration; one
+    that has been built says nothing of its pooling, and is looked at block by block."""
+    if "pool" not in net:
+        return
+    hidden, (size, stride, _) = net["hidden"], pool_window(net["pool"])
+    for i in range(1, len(net["channels"])):
+        elu = (hidden if isinstance(hidden, str) else hidden[i]) == "elu"
+        if net["pool"] is None or not elu or (stride < size and collisions != "overwrite"):
+            yield i
 
 
 def parallel(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
