@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 
@@ -15,6 +16,7 @@ from credit.errors import CheckpointError, ConfigError
 from credit.methods.control import linearised as reduced
 from credit.methods.control.controller import Controller, converged, simulate
 from credit.methods.control.frame import Absolute, Deviation
+from credit.methods.control.rule import too_long
 from credit.methods.control.steady import linear_control, newton, spread_control
 from credit.nets import activations
 from credit.nets.activations import difference
@@ -419,6 +421,28 @@ def test_feedback_of_the_wrong_sign_is_no_fault_of_the_time_step(dt, dtype):
     batch = credit.Batch(batch.x.to(dtype), batch.y)
     found = rule.inspect(net, params, state, batch, credit.Rand(SEEDS, dtype=dtype), "update", epoch=0)
     assert (found["spectral_radius"] > 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_time_step_is_too_long_where_most_samples_grow_by_it_alone(dtype):
+    controller, fine = (Controller(0.0, 1.5, dt, 100, 0.2) for dt in (0.3, 3e-4))
+    stable, wrong = torch.eye(3, dtype=dtype), torch.diag(torch.tensor([1.0, 1.0, -1e-2], dtype=dtype))
+    samples = torch.stack([stable, stable, wrong, stable])[None]
+    assert ((reduced.spectral_radius([samples.double()], fine) > 1 + 1e-6).tolist()) == [[False, False, True, False]]
+    assert (reduced.spectral_radius([samples], controller) > 1.1).all()
+    assert too_long([samples], controller).tolist() == [True]
+    members = torch.cat([samples, -samples, samples])
+    steps = dataclasses.replace(controller, dt=[0.3, 0.3, 1e-3])
+    assert too_long([members], steps).tolist() == [True, False, False]
+    nothing = torch.full_like(samples, torch.nan)
+    assert too_long([nothing], controller).tolist() == [False]
+
+
+def test_a_member_that_is_unstable_by_its_step_is_named_where_no_other_is_stable():
+    net, rule, params, state, batch = start("dfc", dt=[0.005, 2.0], k_p=5.0, tau=1.0)
+    state["feedback"] = {k: torch.stack([-q[0], q[1]]) for k, q in state["feedback"].items()}
+    with pytest.raises(ConfigError, match=r"dfc.controller.dt = 2.0 with tau = 1.0, k_p = 5.0: .* shorter time step"):
+        rule.inspect(net, params, state, batch, credit.Rand(SEEDS), "update", epoch=0)
 
 
 def test_one_unstable_member_does_not_stop_the_others():
