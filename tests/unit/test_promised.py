@@ -71,8 +71,26 @@ REFUSED = {
         updates({"method": "dfa", "label": "", "beta": 0.5}), r"schemes\[0\]: metric = 'angle_bp_0.5'"
     ),
     "layer": (updates({"method": "ldrl", "label": ""}, layers={"1": "a", "3": "b"}), r"layers = '3'; no net has more"),
-    "layer of a panel": (panels({"metric": "test_loss", "layer": "9"}), r"panels\[0\]\.layer = '9'; no net has"),
-    "layer of a table": (table(layer="9"), r"options\.layer = '9'; no net has more than 2 layers"),
+    "layer of a panel": (
+        overlay(panels({"metric": "angle_bp", "layer": "9"}), {"probes": ANGLES}),
+        r"panels\[0\]\.layer = '9'; no net has more than 2 layers",
+    ),
+    "layer of a condition": (table(where={"layer": "7"}), r"where\.layer = '7'; no net has more than 2 layers"),
+    "layer of a condition in a figure": (figure(where={"layer": "7"}), r"where\.layer = '7'; no net has more than 2"),
+    "layer of a metric of the whole net": (table(layer="out"), r"options\.layer = 'out'; test_loss is recorded for"),
+    "layer in a value's condition": (
+        table(values=[{"where": {"layer": ["1", "2"]}}]), r"values\[0\]\.where\.layer = '1'; test_loss is recorded for"
+    ),
+    "layer of a panel's metric of the whole net": (
+        panels({"metric": "test_loss", "layer": "1"}), r"panels\[0\]\.layer = '1'; test_loss is recorded for the whole"
+    ),
+    "epoch of a condition": (table(where={"epoch": 77}), r"where\.epoch = 77; no run has more than 4 epochs"),
+    "window": (table(window=500), r"options\.window = 500; no run records test_loss more than 5 times"),
+    "no metric": (figure(metrics=[]), r"options\.metrics = .*; must name at least one metric"),
+    "layer of a table": (
+        overlay(table(metric="angle_bp", layer="9"), {"probes": ANGLES}),
+        r"options\.layer = '9'; no net has more than 2 layers",
+    ),
     "unknown data set of an entry": (
         figure("credit.figures.dtp.theorem", nets=[{"dataset": "nea", "title": ""}]), r"nets\[0\]\.dataset = 'nea'"
     ),
@@ -125,6 +143,8 @@ ACCEPTED = {
     "entries": updates({"method": "ldrl", "label": "", "beta": 0.5}, {"method": "dfa", "label": ""}, layers={"2": "a"}),
     "whole floats": panels({"metric": "test_loss", "window": 3.0}, window=5.0, columns=2.0),
     "one of the defaults": figure(),
+    "layers with the whole net": table(where={"layer": ["", "1"]}, window=5),
+    "layer of a probe": overlay(table(metric="angle_bp", layer="2", window=500), {"probes": ANGLES}),
     "one value of a grid": grid(table(where={"feedback_scale": 2})),
     "a value for each method": table(values=[{"where": {"method": "bp"}}, {"where": {"method": "fa"}}]),
     "a list with a name of the quick scale": overlay(

@@ -5,6 +5,7 @@ Held against the experiments as they are configured, whatever a command line lea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from credit.analysis.values import Value, values
 from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
-from credit.dag.recorded import fields_of, filled, recorded, recorded_some
+from credit.dag.recorded import fields_of, filled, of_the_whole_net, recorded, recorded_some
 from credit.errors import ConfigError, one_of
 from credit.figures import options as figure_options
 from credit.nets.names import n_blocks
@@ -108,6 +109,9 @@ def _figure(
             yield from _shown(one, figure_options.declared(module, kind), here, chosen)
             yield from _layers(one, figure_options.declared(module, kind), here, chosen)
     yield from _layers(options, says, place, chosen)
+    named = [option for option in says["metric_options"] if options[option] not in (None, "", (), [])]
+    for option in says["metric_options"] if not (named or says["shows"]) else ():
+        yield f"{place}.{option} = {options[option]!r}; must name at least one metric"
     columns = {name for row in chosen for name in row.vary}
     for option in says["column_options"]:
         if options[option] is not None and options[option] not in columns:
@@ -180,12 +184,17 @@ def _shown(entry: Mapping, says: Mapping, place: str, chosen: list[Row]) -> Iter
 
 def _layers(options: Mapping, says: Mapping, place: str, rows: list[Row]) -> Iterator[str]:
     """Numbers of layers, also as keys of a mapping, which the nets must have."""
+    metrics = [m for option in says.get("metric_options", ()) for m in _flat(options[option])]
     for option in says.get("layer_options", ()):
         for layer in options[option] if isinstance(options[option], Mapping) else _flat(options[option]):
-            yield from _layer(str(layer), rows, f"{place}.{option}")
+            yield from _layer(str(layer), rows, f"{place}.{option}", metrics)
 
 
-def _layer(layer: str, rows: list[Row], place: str) -> Iterator[str]:
+def _layer(layer: str, rows: list[Row], place: str, metrics: Sequence[str] = ()) -> Iterator[str]:
+    """A layer that no net has, or of which the metrics, if any are given, are recorded by none."""
+    if layer and metrics and all(of_the_whole_net(m, row.cell.run) for m in metrics for row in rows):
+        yield f"{place} = {layer!r}; {', '.join(metrics)} is recorded for the whole net alone, must be ''"
+        return
     blocks = [n_blocks(row.cell.run["net"]) for row in rows if row.cell.run.get("net")]
     if blocks and layer.isdigit() and int(layer) > max(blocks):
         yield f"{place} = {layer!r}; no net has more than {max(blocks)} layers"
@@ -233,11 +242,35 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
         if known is not None and not recorded(metric, known):
             yield one_of(f"{place}.{key}", metric, known)
             return
-    yield from _layer(value.layer, mine, f"{place}.layer")
-    epochs = [row.cell.run["train"]["epochs"] for row in mine]
-    settings = mine[0].experiment.settings
-    if value.epoch is not None and settings.scale == "paper" and settings.epochs is None and value.epoch > max(epochs):
-        yield f"{place}.epoch = {value.epoch}; no run has more than {max(epochs)} epochs"
+    given = {**where, **value.where}
+    for key, layers in (("layer", [value.layer]), ("where.layer", _flat(given.get("layer", "")))):
+        if "" not in layers:
+            yield from _layer(layers[0], mine, f"{place}.{key}", [value.metric])
+    if value.epoch is not None:
+        yield from _epoch(value.epoch, mine, f"{place}.epoch")
+    most = max(_most(value.metric, row.cell.run) for row in mine)
+    if value.window > most and _full_length(mine):
+        yield f"{place}.window = {value.window}; no run records {value.metric} more than {most:g} times"
+
+
+def _most(metric: str, run: Mapping[str, Any]) -> float:
+    """How often a run may record a metric; no limit where probes do, or evaluations within an epoch."""
+    evaluate = run["train"]["evaluate"]
+    if not of_the_whole_net(metric, run) or evaluate.get("unit", "epoch") != "epoch":
+        return math.inf
+    return run["train"]["epochs"] + 1  # before the first epoch too
+
+
+def _full_length(rows: list[Row]) -> bool:
+    """Whether runs have all their epochs: what is asked of them is written for these."""
+    settings = rows[0].experiment.settings
+    return settings.scale == "paper" and settings.epochs is None
+
+
+def _epoch(epoch: float, rows: list[Row], place: str) -> Iterator[str]:
+    longest = max(row.cell.run["train"]["epochs"] for row in rows)
+    if epoch > longest and _full_length(rows):
+        yield f"{place} = {epoch}; no run has more than {longest} epochs"
 
 
 # ---- both
@@ -274,6 +307,10 @@ def _unknown(rows: list[Row], name: str, wanted: Sequence[Any], place: str) -> I
                 yield one_of(place, one, known)
         elif not any(row.has(name, [one]) for row in rows):
             yield f"{place} = {one!r}; no run has this value"
+        elif name == "epoch" and isinstance(one, (int, float)):
+            yield from _epoch(one, rows, place)
+        elif name == "layer":
+            yield from _layer(one, rows, place)
 
 
 def _grids(rows: list[Row], where: Mapping[str, Any], place: str) -> Iterator[str]:

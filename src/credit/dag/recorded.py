@@ -36,6 +36,12 @@ def metrics(run: Mapping[str, Any]) -> frozenset[str] | None:
     return frozenset(found.union(ALWAYS))
 
 
+def of_the_whole_net(metric: str, run: Mapping[str, Any]) -> bool:
+    """Whether the runs of a cell record a metric for the whole net alone: no probe does, which may do so by layer."""
+    probes = [_declared(PROBES.module(probe["probe"]), probe) for probe in run["probes"]]
+    return None not in probes and not any(recorded(metric, names) for names in probes)
+
+
 def recorded(name: str, names: Collection[str]) -> bool:
     """Whether a metric is among names with `*`."""
     return name in names or any("*" in known and fnmatch.fnmatchcase(name, known) for known in names)
