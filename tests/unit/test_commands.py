@@ -451,6 +451,20 @@ def test_tables_and_figures_are_verified_with_the_runs(credit, made):
     assert credit("verify", FIGURE.replace("curves", "other"))[1][-1] == summary(unknown=1)
 
 
+def test_tables_and_figures_that_are_missing_are_named_by_their_records(credit, made):
+    lost = [FIGURE.replace(".pdf", ".png"), TABLE.replace(".csv", ".md")]
+    for path in lost:
+        Path(path).unlink()
+    code, lines, _ = credit("verify")
+    said = "stale: missing, though its record is there; make it again by naming it as a target"
+    assert (code, sorted(lines[:-1])) == (1, sorted(f"{path}: {said}" for path in lost))
+    assert lines[-1] == summary(good=len(made.workflow().runs("toy/fit")) + 3, stale=2)
+    assert credit("verify", "results/figures")[1][-1] == summary(good=1, stale=1)
+    assert credit("verify", "results/runs")[0] == 0
+    Path("results/records/figures/toy/curves.json").write_text("damaged")
+    assert any(line.startswith(f"{FIGURE}: stale: ") for line in credit("verify", "results/figures")[1])
+
+
 def test_a_seed_without_records_is_damage(credit, checkout):
     header, records = result(checkout.workflow(), RUN)
     write_result(RUN, header, [r for r in records if r["seed"] == 0])

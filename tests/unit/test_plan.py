@@ -290,6 +290,14 @@ def test_sizes_are_short(count, text):
     assert plan.size(count) == text
 
 
+def test_a_training_is_told_by_its_results_whatever_its_rule_is_called():
+    place = "results/quick/runs/toy/fit/near/fa"
+    for name in ("shard0.jsonl", "shard12.short.jsonl", "shard0.safetensors", "choice.json"):
+        assert plan.trains(["elsewhere.txt", f"{place}/{name}"])
+    others = ["results/tables/toy/fit.csv", "results/data/mnist.npz", "results/figures/toy/a.pdf", f"{place}/notes.txt"]
+    assert not plan.trains(others)
+
+
 def test_a_run_announces_what_takes_longer_than_an_hour(checkout):
     def banner(workflow, mode, count=8):
         specs = [spec for _, spec in plan.experiment_jobs(workflow, "toy/fit")]

@@ -16,7 +16,7 @@ gc.set_threshold(10_000_000)
 atexit.register(gc.freeze)
 
 from credit.config.files import overlay, read_yaml
-from credit.dag.cost import banner
+from credit.dag.cost import banner, trains
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
@@ -43,7 +43,6 @@ DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(CHECKOUT / "workflow" / "scripts"))
-TRAINING = ("search_settings", "train", "train_keeping_weights")
 WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
 # keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job. `exec`, so
@@ -80,7 +79,7 @@ def collect_garbage_again():
 
 def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    ahead = [job for job in workflow.dag.needrun_jobs() if job.rule.name in TRAINING]
+    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output)]
     print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
 
 
@@ -89,7 +88,7 @@ def last_words():
     # decide without a record; everything else counts as incomplete.
     failed = [each for job in workflow.scheduler.failed for each in (job if job.is_group() else [job])]
     for job in failed:
-        if job.rule.name in TRAINING:
+        if trains(job.output):
             workflow.persistence.cleanup(job)
         else:
             workflow.persistence.started(job)

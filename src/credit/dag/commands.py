@@ -209,6 +209,7 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
         if path.is_dir():
             found = (p for p in path.rglob("*") if _is_result(p) and transport.STAGE not in p.parts)
             files += sorted(p for p in found if p.is_file() and not (p.suffix == DATA and _is_original(p)))
+            files += made.lost(path)
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
         elif not _is_result(path):

@@ -307,6 +307,12 @@ def size(count: float) -> str:
     return f"{math.ceil(count / 1e3)} kB"
 
 
+def trains(outputs: Iterable[str]) -> bool:
+    """Whether a job with these outputs is a training or a search; rules have other names where another workflow uses
+    them as a module's."""
+    return any(SHARD.search(str(path)) for path in outputs)
+
+
 def banner(workflow: Workflow, mode: str, specs: Iterable[Mapping[str, Any]]) -> str:
     """What is said before a run starts. specs: of the trainings and searches that it is about to do."""
     s = workflow.settings

@@ -119,9 +119,27 @@ def why(workflow: Workflow, path: str, runs: list[str]) -> list[str]:
     return lines + runs
 
 
+def lost(folder: Path) -> list[Path]:
+    """Tables and figures below a folder of results, or in its `tables` or `figures`, that are missing though the record
+    of a job that made them is there."""
+    found = [*folder.rglob("records/*/**/*.json"), *Path(folder.parent, "records", folder.name).rglob("*.json")]
+    missing = []
+    for record in sorted(found):
+        results = Path(*record.parts[: len(record.parts) - 1 - record.parts[::-1].index("records")])
+        try:
+            outputs = provenance.read_header(record)["outputs"]
+            missing += [path for name in outputs if split(path := results / name) and not path.exists()]
+        except (DataError, LookupError, TypeError):
+            continue  # whoever reads it for a file that is there says so
+    return missing
+
+
 def verify(workflow: Workflow, path: str | Path) -> Verdict:
     """Judge a table or figure by its record."""
     planned = recipe(workflow, path) is not None
+    if not Path(path).exists():
+        said = "missing, though its record is there; make it again by naming it as a target"
+        return Verdict("stale" if planned else "unknown", (said,))
     try:
         wrong, _ = content_problems(workflow, path)
         lines = reasons(workflow, path) if planned and not wrong else []
