@@ -74,6 +74,7 @@ def test_the_checks_pass_on_the_cpu(case):
 FAST = [
     Case("pepita", "dense", net={"keep": 0.7, "hidden": "relu", "bias": False}),
     Case("ldrl", "conv", net={"hidden": "elu"}),
+    Case("bp", "conv", net={"hidden": "elu"}),
     *(Case(name, "dense") for name in ONLINE),
 ]
 
@@ -96,14 +97,14 @@ def wide(case: Case, seeds: list[int], device: str):
 @pytest.mark.parametrize("case", FAST, ids=str)
 def test_fast_forms_that_need_the_cpu_are_not_used_elsewhere(place, case):
     """On the device a rule has none, or one that runs there: compiled loops would refuse its tensors."""
-    seeds = [3] if case.rule == "ldrl" else [3, 8]
+    seeds = [3] if case.kind == "conv" else [3, 8]
     trained = []
     for device in ("cpu", "cuda"):
         *where, batch, size, rand = wide(case, seeds, device)
         fast = ask(*where, batch, size)
         if device == "cpu":
             assert fast is not None
-        elif case.rule == "pepita":
+        elif case.rule in ("bp", "pepita"):
             assert fast is None
         if fast is not None and fast.at_once > 1:  # two samples at once
             parts = (torch.cat([t, t], 1) for t in (batch.x, batch.y))
