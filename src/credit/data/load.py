@@ -21,7 +21,7 @@ class Dataset:
     """Images uint8 (N, C, H, W) with grey levels 0 to `scale`, labels (N,) from 0 to n_classes - 1.
 
     verified: the original files are the published ones. raw: sha256 of every original file, by name. declared: digest
-    of the entry of the catalogue.
+    of the entry of the catalogue. state: digest of all arrays.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Dataset:
     verified: bool
     raw: dict[str, str]
     declared: str
+    state: str
     train_x: np.ndarray
     train_y: np.ndarray
     test_x: np.ndarray
@@ -48,7 +49,7 @@ def load(path: str | Path) -> Dataset:
         _check(arrays)
         check(arrays, meta["arrays"])
         facts = {key: meta[key] for key in ("name", "scale", "verified", "raw", "declared")}
-        return Dataset(n_classes=meta["classes"], **facts, **arrays)
+        return Dataset(n_classes=meta["classes"], state=state(meta), **facts, **arrays)
     except _DAMAGES as e:
         raise _damaged(path, e) from e
 

@@ -61,7 +61,12 @@ class Learner(Protocol):
 
 
 class Task:
-    """What the training loop needs of a task, besides `shape_in` and `n_out`."""
+    """What the training loop needs of a task, besides `shape_in` and `n_out`.
+
+    prepared: digest of the arrays of the prepared data set that it reads, None where it reads none.
+    """
+
+    prepared: str | None = None
 
     def epoch(self, learner: Learner, rand: Rand) -> None:
         """Hand the learner one epoch of experience."""

@@ -94,8 +94,11 @@ class Images:
         changes = Augmentation(self.flip, self.crop) if self.flip or self.crop else None
         loop = (context.members, self.batch_size, self.drop_last, self.partial, self.ties, changes)
         if self.target == "input":
-            return Reconstruction(splits, shape, int(np.prod(shape)), *loop)
-        return Supervised(splits, shape, data.n_classes, *loop, self.top)
+            task: Supervised = Reconstruction(splits, shape, int(np.prod(shape)), *loop)
+        else:
+            task = Supervised(splits, shape, data.n_classes, *loop, self.top)
+        task.prepared = data.state
+        return task
 
     def _training(self, order: np.ndarray, context: Context) -> np.ndarray:
         """Indices of the training images, (n,) or, where every member has its own, (M, n)."""

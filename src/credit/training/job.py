@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from credit.config.parts import code_roots
-from credit.data.load import state_of
 from credit.errors import ConfigError
 from credit.provenance import records
 from credit.provenance import snapshot as provenance
@@ -139,7 +138,7 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         return training, training.finished
     name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
     more = {"start": {"modules": records.read_metadata(run.start[0])["provenance"]["modules"]}} if run.start else {}
-    more |= {"data": state_of(run.data)} if run.data else {}
+    more |= {"data": training.task.prepared} if training.task.prepared else {}
     found = provenance.record(
         snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - begun, 3), **more,
         **mark(),
