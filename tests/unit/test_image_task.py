@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import credit
+from credit.data.load import state_of
 from credit.errors import ConfigError
 from credit.tasks.base import Context
 from credit.tasks.images import Images
@@ -63,3 +64,8 @@ def test_how_many_are_drawn_must_be_said(tmp_path):
     with pytest.raises(ConfigError, match=r"task.train_drawn = true; needs task.train"):
         task(tmp_path, train_drawn=True)
     assert grey(task(tmp_path, train=10).splits["train"]).shape == (10,), "else all have the first"
+
+
+@pytest.mark.parametrize("target", ["class", "input"])
+def test_a_task_says_which_arrays_it_read(tmp_path, target):
+    assert task(tmp_path, target=target).prepared == state_of(tmp_path / "toy.npz")
