@@ -64,6 +64,8 @@ def test_what_a_job_computed_does_not_depend_on_when_and_where_it_ran(finished: 
         header, before = json.loads(new[0]), json.loads(old[0])
         assert header["spec"] == before["spec"]
         assert header["provenance"]["modules"] == before["provenance"]["modules"]
+        assert header["provenance"].get("data") == before["provenance"].get("data")
+        assert ("data" in before["provenance"]) == ("images" in name)  # which arrays it saw
 
 
 def records(path: Path) -> list[dict]:
