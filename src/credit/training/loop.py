@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,6 @@ class Training:
         start: Sequence[Path] = (),
     ):  # fmt: skip
         self.spec, self.log = spec, log
-        # A checkpoint belongs to a spec, to the very samples that it was trained on, and to where it started.
-        begun = {"start": sorted(map(checksum, start))} if start else {}
-        self.identity = spec_hash({"spec": spec, "data": content_id(data), **begun})
         self.settings = {"evaluate": {}, **spec["train"]}
         self.stack = members(spec)
         torch.set_num_threads(int(self.settings.get("threads", 1)))
@@ -77,6 +73,9 @@ class Training:
         self.rand = Rand([m["seed"] for m in self.stack], device=self.device, dtype=dtype)
         context = Context(self.rand, len(self.stack), self.device, dtype, data, spec.get("data"))
         self.task = build_part(TASKS, spec["task"], "task").build(context)
+        # A checkpoint belongs to a spec, to the very samples that it was trained on, and to where it started.
+        begun = {"start": sorted(map(checksum, start))} if start else {}
+        self.identity = spec_hash({"spec": spec, "data": self.task.prepared, **begun})
         self.learner = self._learner(dtype, start)
         self.alive = [True] * len(self.stack)
         self.records: list[dict[str, Any]] = []
@@ -270,11 +269,3 @@ class Training:
 def _sound(x: Tensor) -> Tensor:
     """Whether numbers are finite and not beyond `DIVERGED`, elementwise."""
     return x.abs() <= DIVERGED  # not of NaN
-
-
-def content_id(data: Path | None) -> list | None:
-    """What tells two prepared data sets apart: names, sizes and CRCs of their arrays."""
-    if data is None or not zipfile.is_zipfile(data):
-        return None  # the task says what is wrong with it
-    with zipfile.ZipFile(data) as archive:
-        return [[m.filename, m.file_size, m.CRC] for m in archive.infolist()]
