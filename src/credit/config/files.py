@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from credit.config.schema import Check, Unsupported, compiled, typed
+from credit.config.schema import Check, Unsupported, compiled, copied, typed
 from credit.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -111,16 +110,6 @@ def merge(base: Any, over: Any) -> Any:
     for key, value in over.items():
         result[key] = merge(base.get(key), value)
     return result
-
-
-def copied(value: Any) -> Any:
-    """What `copy.deepcopy` gives for settings, in a fraction of its time."""
-    kind = type(value)
-    if kind is dict:
-        return {key: copied(below) for key, below in value.items()}
-    if kind in (list, tuple):
-        return kind([copied(below) for below in value])
-    return value if value is None or kind in (str, int, float, bool) else copy.deepcopy(value)
 
 
 def overlay(*layers: Mapping[str, Any] | None) -> dict[str, Any]:

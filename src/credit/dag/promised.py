@@ -14,7 +14,7 @@ from credit.analysis.values import Value, values
 from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
-from credit.dag.recorded import fields_of, filled, of_the_whole_net, recorded, recorded_some
+from credit.dag.recorded import fields_of, filled, recorded, recorded_some
 from credit.errors import ConfigError, one_of
 from credit.figures import options as figure_options
 from credit.nets.names import n_blocks
@@ -190,9 +190,14 @@ def _layers(options: Mapping, says: Mapping, place: str, rows: list[Row]) -> Ite
             yield from _layer(str(layer), rows, f"{place}.{option}", metrics)
 
 
+def _of_the_whole_net(metric: str, cell: Cell) -> bool:
+    """Whether the runs of a cell record a metric for the whole net alone: no probe does, which may do so by layer."""
+    return cell.of_probes is not None and not recorded(metric, cell.of_probes)
+
+
 def _layer(layer: str, rows: list[Row], place: str, metrics: Sequence[str] = ()) -> Iterator[str]:
     """A layer that no net has, or of which the metrics, if any are given, are recorded by none."""
-    if layer and metrics and all(of_the_whole_net(m, row.cell.run) for m in metrics for row in rows):
+    if layer and metrics and all(_of_the_whole_net(m, row.cell) for m in metrics for row in rows):
         yield f"{place} = {layer!r}; {', '.join(metrics)} is recorded for the whole net alone, must be ''"
         return
     blocks = [n_blocks(row.cell.run["net"]) for row in rows if row.cell.run.get("net")]
@@ -248,15 +253,15 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
             yield from _layer(layers[0], mine, f"{place}.{key}", [value.metric])
     if value.epoch is not None:
         yield from _epoch(value.epoch, mine, f"{place}.epoch")
-    most = max(_most(value.metric, row.cell.run) for row in mine)
+    most = max(_most(value.metric, row.cell) for row in mine) if value.window > 1 else math.inf
     if value.window > most and _full_length(mine):
         yield f"{place}.window = {value.window}; no run records {value.metric} more than {most:g} times"
 
 
-def _most(metric: str, run: Mapping[str, Any]) -> float:
+def _most(metric: str, cell: Cell) -> float:
     """How often a run may record a metric; no limit where probes do, or evaluations within an epoch."""
-    evaluate = run["train"]["evaluate"]
-    if not of_the_whole_net(metric, run) or evaluate.get("unit", "epoch") != "epoch":
+    run, evaluate = cell.run, cell.run["train"]["evaluate"]
+    if not _of_the_whole_net(metric, cell) or evaluate.get("unit", "epoch") != "epoch":
         return math.inf
     return run["train"]["epochs"] + 1  # before the first epoch too
 

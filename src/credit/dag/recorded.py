@@ -36,10 +36,10 @@ def metrics(run: Mapping[str, Any]) -> frozenset[str] | None:
     return frozenset(found.union(ALWAYS))
 
 
-def of_the_whole_net(metric: str, run: Mapping[str, Any]) -> bool:
-    """Whether the runs of a cell record a metric for the whole net alone: no probe does, which may do so by layer."""
-    probes = [_declared(PROBES.module(probe["probe"]), probe) for probe in run["probes"]]
-    return None not in probes and not any(recorded(metric, names) for names in probes)
+def of_probes(run: Mapping[str, Any]) -> frozenset[str] | None:
+    """Names that the probes of a cell record, as nothing else does maybe by layer; None where one declares none."""
+    names = [_declared(PROBES.module(probe["probe"]), probe) for probe in run["probes"]]
+    return None if None in names else frozenset().union(*names)
 
 
 def recorded(name: str, names: Collection[str]) -> bool:
