@@ -120,7 +120,8 @@ def test_a_search_scores_settings_of_groups():
 @pytest.mark.parametrize("method", ["bp", "fa"])
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_resuming_gives_the_same_bits(tmp_path, method, stop_after, monkeypatch):
-    spec = make_spec(method, lr=0.01, momentum=0.9, probes=[{"probe": "angles", "reference": "bp"}])
+    probes = [{"probe": "angles", "reference": "bp"}, {"probe": "path_length", "every": 1}]
+    spec = make_spec(method, lr=0.01, momentum=0.9, probes=probes)
     whole = trained(spec).records
     path = tmp_path / "run.ckpt"
     first, count = Training(spec, log=io.StringIO()), 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -18,6 +18,8 @@ class Moment:
     """A step. params, state: copies from before it; after, state_after: from after it; info: what it returned.
 
     At an evaluation nothing lies in between: before is after, batch is None and info empty.
+    memory: what the probe keeps between the moments of a run, a nested dict of tensors and plain values, its own to
+    change; it goes into checkpoints.
     """
 
     net: Net
@@ -29,6 +31,7 @@ class Moment:
     after: Params
     state_after: State
     rand: Rand
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class Probe(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,16 +27,22 @@ Rows = list[tuple[str, str, Tensor]]  # (metric, layer, values (M,))
 class ProbeSlot:
     """A probe with its cadence: mini-batches 0, every, 2 every, ... of each pass named `on`; 0 is the first alone.
 
-    `on` may also be "evaluate": then it measures at every evaluation, also at the one before training.
+    `on` may also be "evaluate": then it measures at every evaluation, also at the one before training. memory: what
+    the probe keeps between measurements.
     """
 
     probe: Probe
     every: int = 0
     on: str = "update"
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def due(self, function: str, batch: int) -> bool:
         """Whether the probe measures mini-batch number `batch` of a pass."""
         return function == self.on and (batch == 0 if self.every == 0 else batch % self.every == 0)
+
+    def measure(self, moment: Moment) -> Rows:
+        """What the probe measures with what it remembers."""
+        return self.probe.measure(replace(moment, memory=self.memory))
 
 
 @dataclass
@@ -140,7 +146,7 @@ class Learner:
 
     def _one(self, batch: Batch, fast: Fast | None) -> None:
         """A single mini-batch; a fast form takes it where it takes one at a time and nothing looks."""
-        due = [slot.probe for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
+        due = [slot for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
         before = (clone(self.params), clone(self.state)) if due else None
         if before is None and fast is not None and fast.at_once == 1:
             self.params, self.opt, self.state, info = fast(self.params, self.opt, self.state, batch, self.rand)
@@ -151,7 +157,7 @@ class Learner:
             )
         if before is not None:
             moment = Moment(self.net, self.method, *before, batch, info, self.params, self.state, self.rand)
-            self.note([row for probe in due for row in probe.measure(moment)])
+            self.note([row for slot in due for row in slot.measure(moment)])
         self._count(info, 1)
 
     def _together(self, fast: Fast, batch: Batch, count: int) -> None:
@@ -160,11 +166,11 @@ class Learner:
 
     def at_evaluation(self) -> Rows:
         """What the probes on "evaluate" measure: of the net as it is, without a mini-batch."""
-        due = [slot.probe for slot in self.probes if slot.on == "evaluate"]
+        due = [slot for slot in self.probes if slot.on == "evaluate"]
         moment = Moment(
             self.net, self.method, self.params, self.state, None, {}, self.params, self.state, self.rand
         )  # fmt: skip
-        return [row for probe in due for row in probe.measure(moment)]
+        return [row for slot in due for row in slot.measure(moment)]
 
     def note(self, rows: Rows) -> None:
         """Record measurements at the present step."""

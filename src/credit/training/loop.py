@@ -239,6 +239,7 @@ class Training:
             "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
             "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
             "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
+            "probes": [slot.memory for slot in learner.probes],
         }  # fmt: skip
         self._at(path).save(content)
 
@@ -262,6 +263,8 @@ class Training:
             learner.opt.load_state_dict(content["opt"])
             self.rand.load_state_dict(content["rand"])
             self.task.load_state_dict(content["task"])
+            for slot, memory in zip(learner.probes, content["probes"], strict=True):
+                slot.memory.update(to_device(memory, self.device))
         print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
         self.log.flush()
 
