@@ -35,6 +35,7 @@ TARGETS = (
     "tests/unit/test_target_propagation.py",
     "tests/unit/test_target_fused.py",
 )
+ENERGY = ("tests/golden/test_pc.py", "tests/unit/test_pc.py")
 FILES = {
     **dict.fromkeys(("bp", "fa"), (*BASELINES, "tests/unit/test_online.py", "tests/golden/test_pepita.py")),
     **dict.fromkeys(("dfa", "drtp", "shallow"), (*BASELINES, "tests/golden/test_dfc.py")),
@@ -45,6 +46,7 @@ FILES = {
     **dict.fromkeys(("ldrl", "pldrl", "dtp", "tp"), TARGETS),
     **dict.fromkeys(("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl"), RECONSTRUCTION),
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
+    "pc": ENERGY,
 }
 NAMES_ONLY = ("dtp", "tp")  # their files name what their wing has, and hold nothing to be wrong
 WINGS = {  # machinery that several rules share: its tests, and the rules whose contract is tested
@@ -54,6 +56,7 @@ WINGS = {  # machinery that several rules share: its tests, and the rules whose 
     "modulation": (PEPITA, ("pepita", "pepita_conv_corrected")),
     "targets": (TARGETS, ("ldrl", "pldrl", "dtp", "tp")),
     "reconstruction": (RECONSTRUCTION, ("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl")),
+    "energy": (ENERGY, ("pc",)),
     "online": (DI, ("bp", "ndi", "pbp")),
 }
 

@@ -30,6 +30,7 @@ DEPENDENTS = {
     "modulation": (PEPITA, set()),
     "targets": (TARGETS, {"feedback_weights", "jacobian_mismatch"}),
     "reconstruction": (RECONSTRUCTION, {"feedback_weights"}),
+    "energy": ({"pc"}, set()),
     "online": (INVERSION, {"inversion_angles"}),
 }
 NUMERICS = {  # of the numerics, those that not all rules need

@@ -1,0 +1,1 @@
+"""Predictive coding: what relaxes an energy before it learns."""
