@@ -93,7 +93,18 @@ METRICS = {
     "update_work": "multiply-adds of an update, in those of BP",
     "angle_ndi": "angle to NDI",
     "angle_pbp": "angle to PBP",
+    "held_out_error": "held-out error",
+    "task0_error": "test error, task 0",
+    "task1_error": "test error, task 1",
+    "target_alignment": "target alignment",
+    "target_angle": "angle to the target",
+    "prospective_index": "prospective index",
+    "path_length": "length of the path of the weights",
+    "final_length": "distance of the weights from their start",
 }
+
+# varied settings, by the columns of tables
+COLUMNS = {"lr": "learning rate"}
 
 
 def family(name: str, rule: str | None = None) -> str | None:
@@ -151,6 +162,11 @@ def dataset_order(names) -> list[str]:
 def metric_label(name: str, unit: str = "") -> str:
     """Axis label of a metric, its unit in brackets."""
     return METRICS.get(name, name.replace("_", " ")) + (f" [{unit}]" if unit else "")
+
+
+def column_label(name: str) -> str:
+    """Name of a varied setting."""
+    return COLUMNS.get(name, name.replace("_", " "))
 
 
 def recorded_label(name: str, unit: str = "") -> str:

@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit.analysis.names import dataset_order, dataset_title, method_label, method_order, metric_label, recorded_label
+from credit.analysis.names import (
+    column_label,
+    dataset_order,
+    dataset_title,
+    method_label,
+    method_order,
+    metric_label,
+    recorded_label,
+)
 from credit.analysis.tables import VERIFIED
-from credit.analysis.values import Value, values
+from credit.analysis.values import WHOLE, Value, values
 from credit.errors import ConfigError
 
 NOT_RUN, NOT_ASKED = "not run", "–"
@@ -31,15 +39,15 @@ def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules:
     (third,) = set(kinds) - {down, across}
     if summary.empty:
         return f"# {title}\n\nNo run has these values.\n"
+    wanted = values(options)
     names = {
         "method": {m: method_label(m, rules.get(m)) for m in method_order(summary["method"], rules)},
         "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
-        "metric": {m: metric_label(m, unit) for m, unit in _units(summary).items()},
+        "metric": {m: _heading(m, unit, wanted) for m, unit in _units(summary).items()},
     }
     unverified = set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
     for dataset in unverified:
         names["dataset"][dataset] += " †"
-    wanted = values(options)
     cells = {(row[down], row[across], row[third]): _cell(row) for row in summary.to_dict("records")}
     columns = [(c, t) for c in names[across] for t in names[third] if any((r, c, t) in cells for r in names[down])]
     run = set(zip(summary["method"], summary["dataset"], strict=True))
@@ -65,10 +73,23 @@ def _units(summary: pd.DataFrame) -> dict[str, str]:
     return {metric: units.pop() if len(units) == 1 else "" for metric, units in found.items()}
 
 
+def _heading(metric: str, unit: str, wanted: list[Value]) -> str:
+    """What a number is called; of a grid's numbers, what was chosen, or at which value it was found."""
+    value = next((v for v in wanted if v.named(metric)), None)
+    if value is None or metric == value.label:
+        return metric_label(metric, unit)
+    label = metric_label(value.label)
+    if value.best:
+        return f"{column_label(value.best)} of the best {label}"
+    return f"{label} at {column_label(value.each)} {metric.removeprefix(value.label)[1:]}" + (
+        f" [{unit}]" if unit else ""
+    )
+
+
 def _asks(value: Value, method: str, dataset: str, metric: str) -> bool:
     """Whether a value is meant for a method on a data set, under this name."""
     limits = ((value.where.get("method"), method), (value.where.get("dataset"), dataset))
-    return value.label == metric and all(
+    return value.named(metric) and all(
         limit is None or name in (limit if isinstance(limit, list | tuple) else [limit]) for limit, name in limits
     )
 
@@ -97,15 +118,17 @@ def _cell(row: Mapping[str, Any]) -> str:
 def _of_diverged(value: Value) -> str:
     if value.diverged is None:
         return "Runs that diverged are counted and left out of mean and standard deviation."
-    return f"Runs that diverged count with {value.diverged:g}."
+    since = ", from the epoch on in which they did" if value.select in WHOLE else ""
+    return f"Runs that diverged count with {value.diverged:g}{since}."
 
 
 def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> list[str]:
     recorded = set(summary["metric"])
-    missing = [value.label for value in wanted if value.label not in recorded]
+    there = {value.label for value in wanted if any(map(value.named, recorded))}
+    missing = [value.label for value in wanted if value.label not in there]
     notes = [f"Recorded by no run: {', '.join(dict.fromkeys(missing))}."] if missing else []
     notes += [
-        *_descriptions([value for value in wanted if value.label in recorded]),
+        *_descriptions([value for value in wanted if value.label in there]),
         "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():
@@ -147,9 +170,14 @@ def _describe(value: Value) -> str:
     when = {
         "final": "after the last epoch",
         "at": f"after epoch {value.epoch}",
-        "lowest": "lowest of all epochs",
+        "lowest": "lowest of all epochs" if value.first is None else f"lowest of the first {value.first} epochs",
+        "mean": f"mean over {'all' if value.first is None else f'the first {value.first}'} epochs of training",
     }.get(value.select, f"at the epoch of lowest {metric_label(value.chooser)}")
     when += f", mean of the last {value.window} records" if value.window > 1 else ""
+    if value.best:
+        decides = f"lowest mean {metric_label(value.by)}" if value.by else "lowest mean of these very numbers"
+        when += f", at the {column_label(value.best)} of the {decides} over runs"
+    when += f", minus that of {method_label(value.minus)}, run by run of the same seed" if value.minus else ""
     name = f"{metric_label(value.name)}: " if value.name else ""
     text = f"{name}{label}, {when}" + (", of the mean curve." if value.average else ".")
     return text[:1].upper() + text[1:]

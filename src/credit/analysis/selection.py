@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -14,12 +16,12 @@ RUN = ["dataset", "method", "seed"]
 
 
 def member_values(table: pd.DataFrame, value: Value | str, select: str = "final", validation: str | None = None):
-    """One value per run of a tidy table with one setting per (dataset, method).
+    """One value per run of a tidy table, in which only seeds, and the column that `value` tells apart, vary.
 
     value: what is wanted, or the name of a metric; then `select` and `validation` say the rest, see `Value`.
-    Returns columns dataset, method, seed, value (of a run that diverged: NaN, or `diverged` of the value), epochs (the
-    last one recorded, or the selected one for "at"), diverged, data_verified. A run that lacks the metric or the epoch
-    gets no row.
+    Returns columns dataset, method, seed, the column of `value.best` or `value.each` if any, value (of a run that
+    diverged: NaN, unless `value.diverged` says otherwise), epochs (the last one recorded, or the selected one for
+    "at"), diverged, data_verified. A run that lacks the metric or the epoch gets no row. Nothing is chosen from a grid.
     Raises NothingLeft for a metric never recorded.
     """
     wanted = value if isinstance(value, Value) else Value(value, select=select, validation=validation)
@@ -29,24 +31,43 @@ def member_values(table: pd.DataFrame, value: Value | str, select: str = "final"
         if not (recorded == name).any():
             of = f"layer {layer!r}" if layer else "the whole net"
             raise NothingLeft(one_of("metric", name, recorded.unique()) + f" (of {of})")
+    run = [*RUN, wanted.column] if wanted.column else RUN
+    epochs = _epochs(mine[(mine["metric"] == wanted.metric) & (mine["layer"] == wanted.layer)])
     found = []
-    for key, rows in mine.groupby(RUN, sort=False):
-        chosen = _of_run(rows, wanted, key)
+    for key, rows in mine.groupby(run, sort=False, dropna=False):
+        chosen = _of_run(rows, wanted, key, epochs.get(key[0], ()))
         if chosen is not None:
             found.append((*key, *chosen, bool(rows[VERIFIED].all())))
-    return pd.DataFrame(found, columns=[*RUN, "value", "epochs", "diverged", VERIFIED])
+    return pd.DataFrame(found, columns=[*run, "value", "epochs", "diverged", VERIFIED])
 
 
-def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple) -> tuple[float, int, bool] | None:
-    """(value, epochs, diverged) of one run, None where it has no such value."""
+def _epochs(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """{data set: epochs at which some run was measured}."""
+    return {dataset: np.sort(epochs.unique()) for dataset, epochs in rows.groupby("dataset")["epoch"]}
+
+
+def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple, epochs: Sequence[int]) -> tuple[float, int, bool] | None:
+    """(value, epochs, diverged) of one run, None where it has no such value. epochs: of other runs."""
     curve = by_epoch(rows, wanted.metric, wanted.layer, wanted.window)
     chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
     last = int(rows["epoch"].max()) if wanted.epoch is None else wanted.epoch
-    if (rows["metric"] == "diverged").any() or (len(curve) > 0 and pd.isna(curve.iloc[-1])):
+    lost = rows.loc[rows["metric"] == "diverged", "epoch"]
+    diverged = len(lost) > 0 or (len(curve) > 0 and pd.isna(curve.iloc[-1]))
+    if diverged and (wanted.diverged is None or wanted.select == "slowness"):
         return np.nan if wanted.diverged is None else wanted.diverged, last, True
+    if diverged:
+        since = int(lost.min()) if len(lost) else int(curve.index[-1])
+        curve, chooser = _continued(curve, since, epochs, wanted.diverged), chooser[chooser.index < since]
+        chooser = curve if wanted.chooser == wanted.metric else chooser.combine_first(curve * 0 + np.inf)
     if curve.empty or chooser.dropna().empty or (wanted.epoch is not None and wanted.epoch not in curve.index):
         return None  # it gets no row, rather than an invented one
-    return _selected(curve, chooser, wanted, key), last, False
+    return _selected(curve, chooser, wanted, key), last, diverged
+
+
+def _continued(curve: pd.Series, since: int, epochs: Sequence[int], value: float) -> pd.Series:
+    """The curve of a run that diverged in epoch `since`, from there on at a value, as long as other runs."""
+    later = [epoch for epoch in epochs if epoch >= since] or [since]
+    return pd.concat([curve[curve.index < since], pd.Series(value, index=later, dtype=float)])
 
 
 def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -> float:
@@ -55,10 +76,44 @@ def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -
         return fit_slowness(after, wanted.chance, wanted.points).slowness
     if wanted.select in ("final", "at"):
         return curve.iloc[-1] if wanted.epoch is None else curve.loc[wanted.epoch]
+    if wanted.first is not None:
+        curve, chooser = curve[curve.index <= wanted.first], chooser[chooser.index <= wanted.first]
+    if wanted.select == "mean":
+        return curve[curve.index > 0].mean()
     epoch = chooser.idxmin()
     if epoch not in curve.index:
         raise DataError(f"{key}: {wanted.chooser} is lowest at epoch {epoch}, which has no {wanted.metric}")
     return curve.loc[epoch]
+
+
+def at_best(table: pd.DataFrame, value: Value) -> pd.DataFrame:
+    """As `member_values`, of the point of the grid `value.best` alone that has the lowest mean over seeds of
+    `value.scorer`, for every method on every data set; of equal ones the first in the order of the table.
+
+    A point at which a run has no score, since it diverged, is out, unless there is no other.
+    """
+    runs, scores = member_values(table, value), member_values(table, value.scorer)
+    score = scores.groupby([*RUN[:2], value.best], sort=False, dropna=False)["value"].agg(
+        lambda v: v.mean(skipna=False)
+    )
+    score = score.fillna(np.inf).reset_index(name="score")
+    lowest = score.loc[score.groupby(RUN[:2], sort=False)["score"].idxmin(), [*RUN[:2], value.best]]
+    return runs.merge(lowest, on=[*RUN[:2], value.best])
+
+
+def chosen_values(table: pd.DataFrame, value: Value) -> pd.DataFrame:
+    """As `member_values`, with what `value.best` and `value.minus` say; of differences there are none of `minus`."""
+    runs = at_best(table, value) if value.best else member_values(table, value)
+    if not value.minus:
+        return runs
+    on = ["dataset", "seed", *([value.each] if value.each else [])]
+    other = runs.loc[runs["method"] == value.minus, [*on, "value", "diverged", VERIFIED]]
+    both = runs[runs["method"] != value.minus].merge(other, on=on, suffixes=("", "_other"))
+    both["value"] = both["value"] - both["value_other"]
+    for column in ("diverged", VERIFIED):
+        mine, theirs = both[column].astype(bool), both[f"{column}_other"].astype(bool)
+        both[column] = mine | theirs if column == "diverged" else mine & theirs
+    return both[list(runs)]
 
 
 def by_epoch(rows: pd.DataFrame, metric: str, layer: str = "", window: int = 1) -> pd.Series:

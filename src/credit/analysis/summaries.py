@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from credit.analysis.selection import member_values
+from credit.analysis.selection import chosen_values, member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
 from credit.analysis.values import Value, values
 from credit.errors import ConfigError, DataError, NothingLeft
@@ -62,19 +62,24 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
 
 
 def _rows(table: pd.DataFrame, artefact: str, value: Value) -> list[tuple]:
-    table = one_setting(where(table, value.where))
+    table = where(table, value.where)
     if table.empty:
         return []
-    runs = member_values(table, replace(value, select="final") if value.average else value)
+    table = one_setting(table, value.column)
+    runs = chosen_values(table, replace(value, select="final") if value.average else value)
     scale, unit = (100.0, "%") if value.percent else (1.0, value.unit)
     rows = []
-    for (dataset, method), run in runs.groupby(["dataset", "method"], sort=False):
+    keys = ["dataset", "method", *([value.each] if value.each else [])]
+    for (dataset, method, *point), run in runs.groupby(keys, sort=False):
         mean, sd, n, low, high = mean_ci(scale * run["value"].dropna())
         if value.average:
             mean, sd, low, high = scale * _of_mean_curve(table, value, dataset, method), np.nan, np.nan, np.nan
-        label = (artefact, dataset, method, value.label, value.select)
+        place, name = (artefact, dataset, method), value.at(*point) if point else value.label
         state = (int(run["epochs"].max()), bool(run[VERIFIED].all()))
-        rows.append((*label, mean, sd, n, int(run["diverged"].sum()), low, high, unit, *state))
+        rows.append((*place, name, value.select, mean, sd, n, int(run["diverged"].sum()), low, high, unit, *state))
+        if value.best and not value.minus:
+            at = float(run[value.best].iloc[0])
+            rows.append((*place, value.second, value.select, at, np.nan, n, 0, np.nan, np.nan, "", *state))
     return rows
 
 

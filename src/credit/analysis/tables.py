@@ -163,9 +163,15 @@ def where(table: pd.DataFrame, conditions: Mapping[str, Any] | None) -> pd.DataF
     return table
 
 
-def one_setting(table: pd.DataFrame) -> pd.DataFrame:
-    """The table, if only seeds vary within a method; else ConfigError: a mean over a grid means nothing."""
-    for column in ["paper", "experiment", *varied_columns(table)]:
+def one_setting(table: pd.DataFrame, but: str = "") -> pd.DataFrame:
+    """The table, if only seeds vary within a method; else ConfigError: a mean over a grid means nothing.
+
+    but: a column whose values are told apart, which must be there. Raises NothingLeft where it is not.
+    """
+    varied = varied_columns(table)
+    if but and but not in varied:
+        raise NothingLeft(one_of("options: column of a grid", but, varied))
+    for column in ["paper", "experiment", *(c for c in varied if c != but)]:
         values = table.groupby(["dataset", "method"])[column].unique()
         for (dataset, method), found in values.items():
             if len(found) > 1:

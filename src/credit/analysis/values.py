@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from credit.errors import ConfigError, one_of
@@ -16,7 +16,8 @@ PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoc
 # What a published number is: printed in the paper; printed there, but read where others quote it; read off a figure;
 # kept in what its authors released; measured with their code, or with another implementation. none: none was found.
 ANCHORS = ("printed", "quoted", "figure", "authors' output", "official run", "own implementation", "none")
-SELECT = ("final", "at", "lowest", *CHOOSERS, "slowness")
+SELECT = ("final", "at", "lowest", "mean", *CHOOSERS, "slowness")
+WHOLE = ("lowest", "mean", *CHOOSERS)  # of which the whole curve decides
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,18 @@ class Value:
     """What a run is reduced to.
 
     metric, layer: as recorded; layer "" is the whole net. name: what the number is called, the metric if empty.
-    select: "final" is the last epoch, "at" the given `epoch`, "lowest" the smallest value of all epochs;
-    "best_validation" and "lowest_validation" take the first epoch at which `validation` (default: validation_error,
-    validation_loss) is lowest; "slowness" is that of `credit.analysis.slowness`, of the accuracy 1 - metric.
+    select: "final" is the last epoch, "at" the given `epoch`, "lowest" the smallest value of all epochs, "mean" the
+    mean over those of training; "best_validation" and "lowest_validation" take the first epoch at which `validation`
+    (default: validation_error, validation_loss) is lowest; "slowness" is that of `credit.analysis.slowness`, of the
+    accuracy 1 - metric. first: only so many epochs count for the lowest, the mean and the choice of an epoch.
     window: the mean over so many records up to the selected epoch, over fewer where there are fewer; with it, values
     within an epoch count one by one. points, chance: of the slowness fit. average: average the curves of all runs
-    before selecting. diverged: what a run that diverged counts with, such as 1 for an error; None: it does not count.
+    before selecting. diverged: what a run counts with from the epoch on in which it diverged, such as 1 for an error;
+    None: a run that diverged does not count.
+    best: column of a grid; for each method and data set the value counts that has the lowest mean over seeds, and is
+    itself a second number, NAME_COLUMN. by: the metric that decides, by the same `select`, if not the metric itself.
+    each: column of a grid, of which every value counts by itself, as NAME_VALUE. minus: a method whose value is taken
+    off that of every other, run by run of the same seed, each at its own best.
     where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
     """
 
@@ -39,11 +46,16 @@ class Value:
     select: str = "final"
     epoch: int | None = None
     validation: str | None = None
+    first: int | None = None
     window: int = 1
     points: int = BEFORE_DECAY
     chance: float = 0.1
     average: bool = False
     diverged: float | None = None
+    best: str = ""
+    by: str = ""
+    each: str = ""
+    minus: str = ""
     where: dict[str, Any] = field(default_factory=dict)
     percent: bool = False
     unit: str = ""
@@ -57,6 +69,16 @@ class Value:
             raise ConfigError(f"options.diverged = {self.diverged}; must be a number, and null together with average")
         if self.window < 1 or (self.window > 1 and self.select not in ("final", "at")):
             raise ConfigError(f"options.window = {self.window}; must be >= 1, and 1 unless select is final or at")
+        if self.first is not None and (self.first < 1 or self.select not in WHOLE):
+            raise ConfigError(
+                f"options.first = {self.first}; must be >= 1, and null unless select is {', '.join(WHOLE)}"
+            )
+        if self.by and not self.best:
+            raise ConfigError(f"options.by = {self.by!r}; needs options.best, the column of the grid")
+        if self.best and self.each:
+            raise ConfigError(f"options.best, each = {self.best!r}, {self.each!r}; must not both be given")
+        if self.average and (self.best or self.each or self.minus):
+            raise ConfigError("options.average = true; goes with neither best nor each nor minus")
 
     @property
     def label(self) -> str:
@@ -67,6 +89,34 @@ class Value:
     def chooser(self) -> str:
         """Metric whose curve chooses the epoch."""
         return self.validation or CHOOSERS.get(self.select, self.metric)
+
+    @property
+    def column(self) -> str:
+        """The varied setting whose values are told apart, "" for none."""
+        return self.best or self.each
+
+    @property
+    def scorer(self) -> Value:
+        """The value by whose mean over seeds the best point of a grid is chosen."""
+        if not self.by:
+            return self
+        select = "lowest" if self.select in CHOOSERS else self.select
+        return replace(self, metric=self.by, layer="", select=select, validation=None, by="")
+
+    @property
+    def second(self) -> str:
+        """Name of the chosen value of `best`."""
+        return f"{self.label}_{self.best}"
+
+    def at(self, point: Any) -> str:
+        """Name of the number of one value of `each`."""
+        return f"{self.label}_{point:g}"
+
+    def named(self, metric: str) -> bool:
+        """Whether a number in a summary is one of this value's."""
+        if self.each:
+            return metric.startswith(f"{self.label}_")
+        return metric == self.label or (bool(self.best and not self.minus) and metric == self.second)
 
     @property
     def chooser_layer(self) -> str:

@@ -236,14 +236,15 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
     yield from problems
     if problems:
         return
-    yield from _grids(mine, {**where, **value.where}, place)
+    yield from _of_a_grid(value, mine, place)
+    yield from _grids(mine, {**where, **value.where}, place, value.column)
     for row in mine:
         if labels.setdefault((row.dataset, row.method, value.label), place) != place:
             which = f"{row.method} on {row.dataset} is called {value.label!r}"
             yield f"{place}: another value of {which}; give each a `name`"
             break
     known = _recorded([row for row in mine if row.used] or mine)
-    for key, metric in (("metric", value.metric), ("validation", value.chooser)):
+    for key, metric in (("metric", value.metric), ("validation", value.chooser), ("by", value.scorer.metric)):
         if known is not None and not recorded(metric, known):
             yield one_of(f"{place}.{key}", metric, known)
             return
@@ -256,6 +257,16 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
     most = max(_most(value.metric, row.cell) for row in mine) if value.window > 1 else math.inf
     if value.window > most and _full_length(mine):
         yield f"{place}.window = {value.window}; no run records {value.metric} more than {most:g} times"
+
+
+def _of_a_grid(value: Value, rows: list[Row], place: str) -> Iterator[str]:
+    """A column that no run varies, and a method to compare with that is not there."""
+    columns = {name for row in rows for name in row.vary}
+    if value.column and value.column not in columns:
+        yield one_of(f"{place}.{'best' if value.best else 'each'}", value.column, columns)
+    methods = {row.method for row in rows}
+    if value.minus and (value.minus not in methods or len(methods) < 2):
+        yield one_of(f"{place}.minus", value.minus, methods) + ", and another one to hold against it"
 
 
 def _most(metric: str, cell: Cell) -> float:
@@ -318,8 +329,8 @@ def _unknown(rows: list[Row], name: str, wanted: Sequence[Any], place: str) -> I
             yield from _layer(one, rows, place)
 
 
-def _grids(rows: list[Row], where: Mapping[str, Any], place: str) -> Iterator[str]:
-    """A mean over different settings means nothing: of each varied setting one value may be left."""
+def _grids(rows: list[Row], where: Mapping[str, Any], place: str, but: str | None = None) -> Iterator[str]:
+    """A mean over different settings means nothing: of each varied setting one value may be left, of all but one."""
     seen: dict[tuple[str, str], str] = {}
     for row in rows:
         key = row.experiment.key
@@ -328,6 +339,8 @@ def _grids(rows: list[Row], where: Mapping[str, Any], place: str) -> Iterator[st
             yield f"{place}: {found}; choose one by where.experiment"
             return
         for name, grid in row.vary.items():
+            if name == but:
+                continue
             wanted = where.get(name, list(grid))
             left = [v for v in grid if v in (wanted if isinstance(wanted, list) else [wanted])]
             if len(left) > 1:
