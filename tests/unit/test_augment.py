@@ -59,7 +59,7 @@ class Seen:
     def __init__(self):
         self.x = []
 
-    def visit(self, order, take, batch_size):
+    def visit(self, order, take, batch_size, whose=None):
         self.x.append(take(order)[0])
 
     def update(self, batch):

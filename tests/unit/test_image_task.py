@@ -50,7 +50,7 @@ def test_drawn_images_may_be_augmented_or_be_the_target(tmp_path, changes):
     made, seen = task(tmp_path, train=10, train_drawn=True, **changes), []
 
     class Learner:
-        def visit(self, order, take, batch_size):
+        def visit(self, order, take, batch_size, whose=None):
             seen.append((order, *take(order)))
 
     made.epoch(Learner(), credit.Rand(SEEDS))

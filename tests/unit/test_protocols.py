@@ -117,9 +117,9 @@ class Recorder:
         assert batch.x.shape[1] == batch.y.shape[1]
         self.sizes.append(batch.x.shape[1])
 
-    def visit(self, order, take, batch_size):
+    def visit(self, order, take, batch_size, whose=None):
         for part in order.split(batch_size, 1):
-            self.update(Batch(*take(part)))
+            self.update(Batch(*take(part), whose=whose))
 
     def predict(self, x):
         return self.net.predict(self.params, x)

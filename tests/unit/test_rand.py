@@ -161,3 +161,27 @@ def test_a_generator_uses_the_low_32_bits_of_its_seed():
     draws = [torch.randn(4, generator=torch.Generator().manual_seed(s)) for s in (7, 7 + 2**32, 7 + 2**31)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_members_of_one_seed_may_be_drawn_for_once():
+    whole, once = Rand([4, 9, 4, 4]), Rand([4, 9, 4, 4])
+    rand, whose = once.distinct()
+    assert rand.seeds == [4, 9] and whose.tolist() == [0, 1, 0, 0]
+    for _ in range(2):
+        assert torch.equal(rand.permutation("p", 7)[whose], whole.permutation("p", 7))
+        assert torch.equal(rand.normal("n", (2, 3))[whose], whole.normal("n", (2, 3)))
+    saved = once.state_dict()
+    expected = rand.permutation("p", 7)
+    again = Rand([4, 9, 4, 4])
+    other, _ = again.distinct()
+    again.load_state_dict(saved)
+    assert torch.equal(other.permutation("p", 7), expected)
+
+
+@pytest.mark.parametrize(
+    "rand",
+    [Rand([1, 2]), Rand(3), Rand([1, 1], replay={"p": torch.tensor([[1, 0], [0, 1]])})],
+    ids=["of different seeds", "single", "replayed"],
+)
+def test_where_nothing_is_shared_all_draw_for_themselves(rand):
+    assert rand.distinct() == (rand, None)

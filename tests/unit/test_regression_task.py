@@ -36,7 +36,7 @@ class Listener:
     def __init__(self):
         self.x = []
 
-    def visit(self, order, take, batch_size):
+    def visit(self, order, take, batch_size, whose=None):
         self.x += [take(index)[0] for index in order.split(batch_size, 1)]
 
 

@@ -37,18 +37,52 @@ from credit.numerics.trees import Params
 ROOM = 2**21  # values before pooling that `predict` holds at once: more leave the cache, and take three times as long
 
 
-@dataclass
 class Batch:
     """A mini-batch: inputs x (M, B, ...), targets y (M, B) class indices or (M, B, n_out) values.
 
     weights: optional weights (M, B, n_out) of the single output errors. divisor: what sums over the batch are
     divided by where that is not its number of samples B (see `credit.tasks.supervised.Supervised`).
+
+    whose: members that share samples. x, y and weights are then given once for each of S seeds, (S, B, ...), and whose
+    (M,) says which of them a member has. Whoever asks for `x`, `y` or `weights` finds (M, B, ...) all the same, made
+    when first asked for, without a copy where S is 1; whoever can do with less asks for `distinct`.
     """
 
-    x: Tensor
-    y: Tensor
-    weights: Tensor | None = None
     divisor: int | None = None
+    whose: Tensor | None = None
+
+    def __init__(
+        self, x: Tensor, y: Tensor, weights: Tensor | None = None, divisor: int | None = None,
+        whose: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self._given, self.divisor, self.whose = (x, y, weights), divisor, whose
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Inputs of all members, (M, B, ...)."""
+        return self._of_members(self._given[0])
+
+    @cached_property
+    def y(self) -> Tensor:
+        """Targets of all members, (M, B) or (M, B, n_out)."""
+        return self._of_members(self._given[1])
+
+    @cached_property
+    def weights(self) -> Tensor | None:
+        """Weights of the output errors of all members, (M, B, n_out)."""
+        return None if self._given[2] is None else self._of_members(self._given[2])
+
+    @property
+    def distinct(self) -> Batch:
+        """The mini-batch with samples once for each seed, as they were given, (S, B, ...); itself without `whose`."""
+        return self if self.whose is None else Batch(*self._given, self.divisor)
+
+    def _of_members(self, given: Tensor) -> Tensor:
+        if self.whose is None:
+            return given
+        if given.shape[0] == 1:
+            return given.expand(len(self.whose), *given.shape[1:])
+        return given.index_select(0, self.whose)
 
 
 @dataclass

@@ -87,6 +87,17 @@ class Rand:
         other._replay, other._there = self._replay, self.device.type != "cpu"
         return other
 
+    def distinct(self) -> tuple[Rand, Tensor | None]:
+        """The same streams, drawn once for each of S seeds, (S, *shape), and which of them is whose, (M,).
+
+        Where no members of a stack have the same seed, or draws are replayed, which are one for each member: this Rand
+        itself, and None.
+        """
+        if not self.stacked or len(set(self.seeds)) == len(self.seeds) or self._replay:
+            return self, None
+        other = _Distinct(self)
+        return other, moved(torch.tensor([other.seeds.index(s) for s in self.seeds]), self.device)
+
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
         """Standard normal draws, (M, *shape)."""
         if self._there and math.prod(shape) >= LARGE:
@@ -198,6 +209,18 @@ class Rand:
         return moved(draws[0], self.device, dtype)
 
 
+class _Distinct(Rand):
+    """The streams of another Rand, of each seed once."""
+
+    def __init__(self, owner: Rand) -> None:
+        super().__init__(list(dict.fromkeys(owner.seeds)), owner.device, owner.dtype)
+        self._owner, self._there = owner, owner._there
+
+    def _generators(self, name: str) -> list[torch.Generator]:
+        found = dict(zip(self._owner.seeds, self._owner._generators(name), strict=True))
+        return [found[seed] for seed in self.seeds]
+
+
 class _Replay:
     """Draws that are given instead of drawn, each used once."""
 
@@ -205,6 +228,9 @@ class _Replay:
         self._only = only  # a draw that is not given is an error
         self._draws = {name: [d] if isinstance(d, Tensor) else list(d) for name, d in draws.items()}
         self._used = dict.fromkeys(self._draws, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._draws) or self._only
 
     def holds(self, name: str) -> bool:
         """Whether a stream is replayed. Raises ValueError for another one where all must be given."""

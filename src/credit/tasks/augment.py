@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from credit.numerics.rand import Rand
-
-Take = Callable[[Tensor], tuple[Tensor, Tensor]]  # indices (M, k) -> samples (M, k, ...), targets (M, k, ...)
+from credit.tasks.base import Take
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from credit.nets.base import Batch, Net
 from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
 
+Take = Callable[[Tensor], tuple[Tensor, ...]]  # indices (M, k) -> x and y (M, k, ...), and weights where there are any
+
 
 @dataclass(frozen=True)
 class Context:
@@ -47,10 +49,12 @@ class Learner(Protocol):
     def update(self, batch: Batch) -> None:
         """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out)."""
 
-    def visit(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]], batch_size: int) -> None:
+    def visit(self, order: Tensor, take: Take, batch_size: int, whose: Tensor | None = None) -> None:
         """Mini-batches of the samples `order` (M, n), the last of which may be smaller.
 
-        take: indices (M, k) -> x (M, k, ...), y (M, k, ...).
+        take: indices (M, k) -> x (M, k, ...), y (M, k, ...) and, if any, weights (M, k, n_out) of the output errors.
+        whose: which of S orders a member has, (M,), where members share their samples (see `credit.nets.base.Batch`);
+        then order and all that is taken are (S, ...).
         """
 
     def predict(self, x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from credit.errors import ConfigError
 from credit.nets.base import Batch
 from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
-from credit.tasks.augment import Augmentation, Take
-from credit.tasks.base import Learner, Task
+from credit.tasks.augment import Augmentation
+from credit.tasks.base import Learner, Take, Task
 
 EVALUATION_BATCH = 2500  # samples a forward pass when evaluating: bounds memory, fills the cores
 
@@ -32,9 +32,7 @@ class Split:
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Samples `index` (M, B) -> x (M, B, ...), y (M, B, ...)."""
         if not self.per_member:
-            if index.shape[0] == 1:  # one flat gather is cheaper than advanced indexing with two axes
-                return self.x.index_select(0, index[0]).unsqueeze(0), self.y.index_select(0, index[0]).unsqueeze(0)
-            return self.x[index], self.y[index]
+            return gathered(self.x, index), gathered(self.y, index)
         rows = torch.arange(index.shape[0], device=index.device).unsqueeze(-1)
         return self.x[rows, index], self.y[rows, index]
 
@@ -48,9 +46,14 @@ class Split:
                 yield self.x[None, cut], self.y[None, cut]
 
 
+def gathered(values: Tensor, index: Tensor) -> Tensor:
+    """values (N, ...) at `index` (M, B), (M, B, ...): one flat gather takes half of the time of advanced indexing."""
+    return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
+
+
 @dataclass
 class Supervised(Task):
-    """Mini-batches from a fresh permutation per member and pass; losses and error rates on the splits.
+    """Mini-batches from a fresh permutation per seed and pass; losses and error rates on the splits.
 
     partial: what becomes of the last samples of an epoch when they do not fill a mini-batch:
 
@@ -76,7 +79,7 @@ class Supervised(Task):
     ties: str = "first"
     augmentation: Augmentation | None = None  # of the training images
     top: tuple[int, ...] = ()
-    waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one
+    waiting: Tensor | None = None  # (M, R) samples that an epoch has left to the next one, or once for each seed
 
     def __post_init__(self) -> None:
         if self.partial == "carry" and self.batch_size > len(self.splits["train"]):
@@ -89,19 +92,22 @@ class Supervised(Task):
         return n // size if self.drop_last or self.partial == "carry" else -(-n // size)
 
     def epoch(self, learner: Learner, rand: Rand) -> None:
-        """One pass over the training data; every member visits it in its own order."""
+        """One pass over the training data, in an order of its own for every seed, whose members share mini-batches."""
         train, size = self.splits["train"], self.batch_size
+        rand, whose = (rand, None) if train.per_member else rand.distinct()
         order = rand.permutation("order", len(train)).to(train.x.device)
         take = train.take if self.augmentation is None else self.augmentation.of(train.take, train.x, rand)
         start, whole = 0, len(train) // size * size
         if self.partial == "carry":
-            order, start = self._carry(learner, take, order, whole)
+            order, start = self._carry(learner, take, order, whole, whose)
         stop = whole if self.drop_last or self.partial == "nominal" else order.shape[1]
-        learner.visit(order[:, start:stop], take, size)
+        learner.visit(order[:, start:stop], take, size, whose)
         if self.partial == "nominal" and stop < order.shape[1]:
-            learner.update(Batch(*take(order[:, stop:]), divisor=size))
+            learner.update(Batch(*take(order[:, stop:]), divisor=size, whose=whose))
 
-    def _carry(self, learner: Learner, take: Take, order: Tensor, whole: int) -> tuple[Tensor, int]:
+    def _carry(
+        self, learner: Learner, take: Take, order: Tensor, whole: int, whose: Tensor | None
+    ) -> tuple[Tensor, int]:
         """Set the last samples aside, after those that wait have joined the first mini-batch.
 
         Returns the order of this epoch and where in it to go on.
@@ -110,7 +116,7 @@ class Supervised(Task):
         if waiting is None or waiting.shape[1] == 0:
             return order[:, :whole], 0
         first = torch.cat([waiting, order[:, : self.batch_size]], 1)
-        learner.update(Batch(*take(first), divisor=self.batch_size))
+        learner.update(Batch(*take(first), divisor=self.batch_size, whose=whose))
         return order[:, :whole], self.batch_size
 
     def state_dict(self) -> dict:

@@ -37,6 +37,8 @@ def may_inherit(kind: type, function: str) -> bool:
 
 
 def batch_kind(batch: Batch) -> tuple[Any, ...]:
-    """What tells mini-batches apart that need a fast form each: shapes, types, weights, divisor."""
-    x: Tensor = batch.x
-    return x.shape, x.dtype, batch.y.shape, batch.y.dtype, batch.weights is None, batch.divisor
+    """What tells mini-batches apart that need a fast form each: shapes, types, weights, divisor, and what is shared."""
+    given = batch.distinct  # what they share need not be laid out for each to tell
+    x: Tensor = given.x
+    shared = batch.whose is not None
+    return x.shape, x.dtype, given.y.shape, given.y.dtype, given.weights is None, batch.divisor, shared

@@ -16,6 +16,7 @@ from credit.numerics.rand import Rand
 from credit.numerics.trees import Params, clone
 from credit.optim.base import OptimizerLike
 from credit.probes.base import Moment, Probe
+from credit.tasks.base import Take
 from credit.training.fast import ask, batch_kind
 
 AHEAD = 16  # samples
@@ -101,13 +102,15 @@ class Learner:
         """The next mini-batches go to the method's `function`."""
         self.function, self.batch_in_pass = function, 0
 
-    def visit(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]], batch_size: int) -> None:
+    def visit(self, order: Tensor, take: Take, batch_size: int, whose: Tensor | None = None) -> None:
         """Consecutive mini-batches of `batch_size` samples, of which the last may be smaller.
 
-        order: samples (M, n). take: indices (M, k) -> x (M, k, ...), y (M, k, ...). Several mini-batches go to the
-        method at once where it has a fast form for that, and nothing is to be measured in between.
+        order: samples (M, n). take: indices (M, k) -> x (M, k, ...), y (M, k, ...) and, where single output errors
+        count differently, weights (M, k, n_out). whose: see `Batch`; order and what is taken are then (S, ...). Several
+        mini-batches go to the method at once where it has a fast form for that, and nothing is to be measured in
+        between.
         """
-        start, n, ahead = 0, order.shape[1], _Ahead(order, take)
+        start, n, ahead = 0, order.shape[1], _Ahead(order, take, whose)
         while start < n:
             batch = ahead(start, min(start + batch_size, n))
             self._inspect(batch)
@@ -125,7 +128,7 @@ class Learner:
     def update(self, batch: Batch) -> None:
         """One step of all members, with the probes that are due."""
         self._inspect(batch)
-        self._one(batch, self._fast(batch, batch.y.shape[1]))
+        self._one(batch, self._fast(batch, batch.distinct.y.shape[1]))
 
     def _inspect(self, batch: Batch) -> None:
         """What the method measures of itself with the first mini-batch of a pass."""
@@ -208,15 +211,16 @@ class Learner:
 class _Ahead:
     """Mini-batches of an order (M, n), a few of them taken ahead: to take one sample costs as much as a tiny update."""
 
-    def __init__(self, order: Tensor, take: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
-        self.order, self.take, self.start, self.stop = order, take, 0, 0
+    def __init__(self, order: Tensor, take: Take, whose: Tensor | None) -> None:
+        self.order, self.take, self.whose, self.start, self.stop = order, take, whose, 0, 0
+        self.taken: tuple[Tensor, ...] = ()
 
     def __call__(self, start: int, stop: int) -> Batch:
         if start < self.start or stop > self.stop:
             self.start, self.stop = start, min(max(stop, start + AHEAD), self.order.shape[1])
-            self.x, self.y = self.take(self.order[:, start : self.stop])
+            self.taken = self.take(self.order[:, start : self.stop])
         part = slice(start - self.start, stop - self.start)
-        return Batch(self.x[:, part], self.y[:, part])
+        return Batch(*(values[:, part] for values in self.taken), whose=self.whose)
 
 
 def _one_by_one(values: Tensor) -> list[Tensor]:
