@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from credit.numerics.compiled import compiled
@@ -40,13 +41,26 @@ def _power(typing_context, rounded, shift):
     return types.float32(types.float32, types.int64), generate
 
 
+@intrinsic
+def _fused(typing_context, a, b, c):
+    """a b + c, as one instruction where the processor has it."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.FloatType()
+        function = ir.FunctionType(number, [number] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.fmuladd.f32"), arguments)
+
+    return types.float32(*[types.float32] * 3), generate
+
+
 @compiled
 def _reduced(x):
     """n + ROUNDER and exp(r) - 1 for x = n ln 2 + r, |r| <= ln(2) / 2."""
-    rounded = x * LOG2E + ROUNDER
+    rounded = _fused(x, LOG2E, ROUNDER)
     n = rounded - ROUNDER
-    r = x - n * LN2_HIGH - n * LN2_LOW
-    return rounded, r + r * r * ((((C4 * r + C3) * r + C2) * r + C1) * r + C0)
+    r = _fused(n, -LN2_LOW, _fused(n, -LN2_HIGH, x))
+    q = _fused(_fused(_fused(_fused(C4, r, C3), r, C2), r, C1), r, C0)
+    return rounded, _fused(r * r, q, r)
 
 
 @compiled
@@ -66,7 +80,7 @@ def _tanh(x):
     size = SATURATED if size > SATURATED else size
     rounded, more = _reduced(-TWO * size)
     scale = _power(rounded, 0)
-    e = scale * more + (scale - ONE)
+    e = _fused(scale, more, scale - ONE)
     return np.copysign(e / (TWO + e), x)
 
 
