@@ -75,7 +75,9 @@ def test_the_prospective_index_of_one_update_is_the_recorded_one(place):
         after[str(i)] = {"weight": (weight + 0.01 * error.T @ below[i])[None]}
     batch = Batch(x.double()[None], y.double()[None])
     info = {"x": [v[None] for v in nodes]}
-    rows = ProspectiveIndex().measure(Moment(plain([64] * 7, "linear"), None, params, {}, batch, info, after, {}, 0))
+    rows = ProspectiveIndex().measure(
+        Moment(plain([64] * 7, "linear"), credit.method("pc"), params, {}, batch, info, after, {}, 0)
+    )
     assert [row[:2] for row in rows] == [("prospective_index", layer) for layer in "12345"]
     assert [float(value) for _, _, value in rows] == pytest.approx(file["wprime"][:, place], abs=2e-5)
 

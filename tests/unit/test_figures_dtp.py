@@ -12,8 +12,9 @@ from matplotlib.colors import to_rgb
 from credit.analysis.tables import VERIFIED
 from credit.errors import ConfigError
 from credit.figures.dtp import fig42, fig43, theorem
-from credit.figures.dtp._layers import PUBLISHED, layer_looks
+from credit.figures.dtp._layers import layer_looks
 from credit.figures.looks import METHOD_STYLES
+from credit.figures.references import PUBLISHED
 from tests.unit.test_figures import legend, texts, tidy
 
 RULES = {"ldrl-committed": "ldrl", "ldrl-random": "ldrl", "ldrl-symmetric": "ldrl"}

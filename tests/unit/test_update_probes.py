@@ -78,7 +78,8 @@ def test_the_prospective_index_tells_whether_inference_foresees_the_change_or_it
             before.blocks[i].pre + factor * (after.blocks[i].pre - before.blocks[i].pre) for i in range(2)
         ]
     for factor, expected in ((3.0, 1.0), (-0.5, -1.0)):
-        rows = ProspectiveIndex().measure(Moment(**{**vars(seen), "info": {"x": foreseen[factor]}}))
+        settled = {**vars(seen), "method": credit.method("pc"), "info": {"x": foreseen[factor]}}
+        rows = ProspectiveIndex().measure(Moment(**settled))
         assert [row[:2] for row in rows] == [("prospective_index", "1"), ("prospective_index", "2")]
         for _, _, value in rows:
             assert value.shape == (len(seeds) if isinstance(seeds, tuple) else 1,)

@@ -38,6 +38,12 @@ METHODS = {
     "pepita_conv": "PEPITA (conv, as released)",
     "pepita_conv_corrected": "PEPITA (conv, corrected)",
     "pc": "PC",
+    "pc_coded": "PC (hand-coded)",
+    "generec": "GeneRec",
+    "hopfield": "Hopfield",
+    "almeida_pineda": "Almeida–Pineda",
+    "any_energy": "any energy",
+    "tp_pinv": "TP (pseudoinverse)",
 }
 
 # what papers add to the name of a learning rule, where the method's own name does not say it

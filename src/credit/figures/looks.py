@@ -36,7 +36,12 @@ CHEVRON = ((-1.0, -0.9), (0.0, -0.1), (1.0, -0.9), (1.0, 0.2), (0.0, 1.0), (-1.0
 LOZENGE = ((-1.3, 0.0), (0.0, 0.7), (1.3, 0.0), (0.0, -0.7), (-1.3, 0.0))
 BAR = ((-0.5, -1.1), (0.5, -1.1), (0.5, 1.1), (-0.5, 1.1), (-0.5, -1.1))
 CORNER = ((-0.9, -0.9), (0.9, -0.9), (-0.9, 0.9), (-0.9, -0.9))
-STAR6, STAR8 = (6, 1, 0), (8, 1, 0)
+KITE = ((0.0, -1.2), (0.8, 0.3), (0.0, 1.0), (-0.8, 0.3), (0.0, -1.2))
+TRAPEZE = ((-1.0, -0.8), (1.0, -0.8), (0.5, 0.8), (-0.5, 0.8), (-1.0, -0.8))
+ARROW = ((-1.0, -0.4), (0.1, -0.4), (0.1, -1.0), (1.1, 0.0), (0.1, 1.0), (0.1, 0.4), (-1.0, 0.4), (-1.0, -0.4))
+STEP = ((-1.0, -0.9), (1.0, -0.9), (1.0, 0.9), (0.1, 0.9), (0.1, 0.0), (-1.0, 0.0), (-1.0, -0.9))
+WEDGE = ((-1.1, 0.0), (1.0, -0.9), (0.4, 0.0), (1.0, 0.9), (-1.1, 0.0))
+STAR4, STAR6, STAR8 = (4, 1, 0), (6, 1, 0), (8, 1, 0)
 
 
 class Look(NamedTuple):
@@ -89,6 +94,12 @@ LOOKS = {
     "pepita_conv": Look(SKY, "$\\ominus$", DASHDOT),
     "pepita_conv_corrected": Look(BLUE, "$\\odot$", DASHED),
     "pc": Look(INDIGO, STAR8, SOLID),
+    "pc_coded": Look(INDIGO, STAR4, DOTTED),
+    "generec": Look(GREEN, KITE, SOLID),
+    "hopfield": Look(GREEN, TRAPEZE, DOTTED),
+    "almeida_pineda": Look(OLIVE, ARROW, DASHED),
+    "any_energy": Look(PURPLE, STEP, SOLID),
+    "tp_pinv": Look(ROSE, WEDGE, DASHDOT),
 }
 
 METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.items()}

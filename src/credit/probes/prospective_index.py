@@ -22,6 +22,7 @@ class ProspectiveIndex:
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("prospective_index",)
+    needs: ClassVar[str] = "credit.methods.pc.PC"
     nets: ClassVar[tuple[str, ...]] = ("dense",)
 
     def measure(self, moment: Moment) -> list[tuple[str, str, Tensor]]:
@@ -30,7 +31,7 @@ class ProspectiveIndex:
         before, after = (net.forward(params, x) for params in (moment.params, moment.after))
         rows = []
         for i, inferred in enumerate(moment.info["x"]):
-            start, end = (_nodes(trace, i, getattr(moment.method, "nodes", "before")) for trace in (before, after))
+            start, end = (_nodes(trace, i, moment.method.nodes) for trace in (before, after))
             index = cosine(end - start, inferred - start).mean(-1)
             rows.append(("prospective_index", str(i + 1), torch.atleast_1d(index)))
         return rows

@@ -1,4 +1,4 @@
-"""What the figures of target propagation share: a colour and a marker for each layer, and published points."""
+"""What the figures of target propagation share: a colour and a marker for each layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from credit.analysis.tables import IDENTITY, RECORD
 from credit.errors import ConfigError
 from credit.figures.looks import SOLID, Style
 
 MARKERS = "os^vPX<>ph"  # no diamonds, which are published values
-READ_OFF = "published, read off the figure"
-PUBLISHED = {"marker": "d", "linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.0}
 
 
 def layer_looks(labels: Sequence[str]) -> list[Style]:
@@ -30,20 +27,6 @@ def layer_looks(labels: Sequence[str]) -> list[Style]:
 def layer_handles(looks: Iterable[Style]) -> list[Line2D]:
     """Legend entries of layers that are drawn as bars or points."""
     return [Line2D([], [], color=s.colour, marker=s.marker, ls="none", ms=6, label=s.label) for s in looks]
-
-
-def published(references: pd.DataFrame | None, **of: str) -> pd.DataFrame:
-    """Published values with these entries in their columns; none where the figure has no references."""
-    if references is None:
-        return pd.DataFrame(columns=[*IDENTITY, *RECORD])
-    for column, value in of.items():
-        references = references[references[column] == value]
-    return references
-
-
-def published_handle(label: str = READ_OFF) -> Line2D:
-    """Legend entry of published values; what they are drawn as has the same label."""
-    return Line2D([], [], **PUBLISHED, color="#444444", label=label)
 
 
 def only_dataset(rows: pd.DataFrame, figure: str) -> str:

@@ -15,9 +15,10 @@ from credit.analysis.names import metric_label
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import Curve, draw_curve, runs_over_epochs
-from credit.figures.dtp._layers import PUBLISHED, READ_OFF, only_dataset, published, published_handle
+from credit.figures.dtp._layers import only_dataset
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
+from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
 
 DEVIATIONS = 3  # half the width of a band, in standard deviations
 BAND = f"± {DEVIATIONS} standard deviations"

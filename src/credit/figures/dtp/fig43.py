@@ -17,17 +17,10 @@ from credit.analysis.tables import mean_ci
 from credit.analysis.values import Value
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.dtp._layers import (
-    PUBLISHED,
-    READ_OFF,
-    layer_handles,
-    layer_looks,
-    only_dataset,
-    published,
-    published_handle,
-)
+from credit.figures.dtp._layers import layer_handles, layer_looks, only_dataset
 from credit.figures.looks import Style
 from credit.figures.options import FigureOptions
+from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
 
 WIDTH = 0.8  # of all bars of a scheme
 PANELS = ("angle_bp", "distance_bp")

@@ -16,9 +16,10 @@ from credit.analysis.names import metric_label
 from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.dtp._layers import PUBLISHED, layer_looks, published, published_handle
+from credit.figures.dtp._layers import layer_looks
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
+from credit.figures.references import PUBLISHED, published, published_handle
 
 # what is smaller, which may be rounding, is drawn at the lower one
 LIMITS = {"angle_bp": (1e-4, 100.0), "distance_bp": (1e-6, 10.0)}
