@@ -31,7 +31,7 @@ TIES = {
 CASES = list(itertools.product(NETS, ACTIVATIONS, (0, 1), REGIMES))
 sources = pytest.mark.parametrize("source", ["slices", "complete"])
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(map(str, c)))
-FORMS = pytest.mark.parametrize("form", ["plain"])
+FORMS = pytest.mark.parametrize("form", ["plain", "fast"])
 
 
 def load(source: str, name: str, prefix: str = "") -> Recording:
@@ -55,7 +55,7 @@ def step_of(name, net, params, batch, form, lr=0.01, **hyper):
         return rule.update(*given, 0)
     fast = rule.fast(*given, batch.x.shape[-2])
     assert fast is not None
-    return fast(*given, 0)
+    return fast(params, opt, {}, batch, 0)
 
 
 def agree_with(ours, file, layers, end, tolerance, place=None):
@@ -281,7 +281,7 @@ def test_a_convolutional_net_learns_at_every_iteration(source, tag, place, form)
         batch = credit.Batch(*(beside(torch.as_tensor(file[k][b]), place) for k in "SY"))
         given = net, params, opt, {}, batch
         fast = method.fast(*given, 4) if form == "fast" else None
-        params, _, _, info = fast(*given, 0) if fast else method.update(*given, 0)
+        params, _, _, info = fast(params, opt, {}, batch, 0) if fast else method.update(*given, 0)
         close(alone(info["loss"], place), file[f"{tag}_overall"][b, 0], TOLERANCE)
         if rule == "pc" and not fast:
             close(alone(info["rate"], place), file[f"{tag}_xlr"][b, -2], TOLERANCE)

@@ -13,11 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 
 from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, redivided
+from credit.methods.energy import fast
 from credit.methods.energy import state as energies
 from credit.methods.energy.closed_form import inferred
 from credit.methods.energy.relaxation import Moment, relax, spread
 from credit.methods.energy.settings import Inference, iterations
 from credit.methods.energy.state import Energy
+from credit.methods.fast import Fast
 from credit.nets.base import Net, check_input
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
@@ -81,6 +83,16 @@ class PC(Method):
                 gradients = redivided(energies.weight_gradients(net, now.now, now.deltas), net, params, batch)
                 opt.step(params, gradients)
         return params, opt, state, self._info(net, params, batch, first, moment) | {"gradients": gradients}
+
+    def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
+             function: str = "update") -> Fast | None:  # fmt: skip
+        """Compiled loops for dense nets whose weights learn at the last iteration, see `credit.methods.energy.fast`."""
+        inference, plain = self.inference, (self.energy_coefficient, self.nodes, self.stop_below, self.closed_form)
+        usual = (inference.optimizer, inference.updates, self.weight_updates) == ("sgd", "all", "last")
+        if function != "update" or not usual or plain != (1.0, "before", None, "no"):
+            return None
+        self.check_net(net)
+        return fast.form(net, params, batch, self.steps, inference)
 
     def _relaxed(self, net: Net, params: Params, batch: Batch) -> Iterator[tuple[bool, Moment]]:
         """The iterations, and whether weights learn at them."""
