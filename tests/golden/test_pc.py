@@ -267,7 +267,7 @@ CONV = {"ppc": ("pc", "linear"), "rbp": ("bp", "relu"), "rbp_last": ("bp", "line
 
 @sources
 @PLACES
-@FORMS
+@pytest.mark.parametrize("form", ["plain", "fast"])
 @pytest.mark.parametrize("tag", CONV)
 def test_a_convolutional_net_learns_at_every_iteration(source, tag, place, form):
     file = load_names(source)

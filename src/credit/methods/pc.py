@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 
 from credit.methods.base import Batch, Method, OptimizerLike, Result, State, Step, redivided
-from credit.methods.energy import fast
+from credit.methods.energy import convolutions, fast
 from credit.methods.energy import state as energies
 from credit.methods.energy.closed_form import inferred
 from credit.methods.energy.relaxation import Moment, relax, spread
@@ -86,13 +86,16 @@ class PC(Method):
 
     def fast(self, net: Net, params: Params, opt: OptimizerLike, state: State, batch: Batch, batch_size: int, *,
              function: str = "update") -> Fast | None:  # fmt: skip
-        """Compiled loops for dense nets whose weights learn at the last iteration, see `credit.methods.energy.fast`."""
+        """Compiled loops for nodes that descend by plain steps, see `credit.methods.energy.fast` and `convolutions`."""
         inference, plain = self.inference, (self.energy_coefficient, self.nodes, self.stop_below, self.closed_form)
-        usual = (inference.optimizer, inference.updates, self.weight_updates) == ("sgd", "all", "last")
-        if function != "update" or not usual or plain != (1.0, "before", None, "no"):
+        if function != "update" or inference.optimizer != "sgd" or plain != (1.0, "before", None, "no"):
             return None
         self.check_net(net)
-        return fast.form(net, params, batch, self.steps, inference)
+        if net.kind == "conv":
+            learns = iterations(self.weight_updates, self.steps)
+            return convolutions.fast(net, params, batch, self.steps, inference, learns)
+        usual = inference.updates == "all" and self.weight_updates == "last"
+        return fast.form(net, params, batch, self.steps, inference) if usual else None
 
     def _relaxed(self, net: Net, params: Params, batch: Batch) -> Iterator[tuple[bool, Moment]]:
         """The iterations, and whether weights learn at them."""
