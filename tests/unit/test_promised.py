@@ -175,7 +175,10 @@ def test_the_figure_that_is_left_out_is_checked_too(tmp_path):
 # ---- options
 
 
-LISTS = {"dfc.panels": "panels", "dtp.fig43": "schemes", "dtp.theorem": "nets"}  # that a figure must be given
+LISTS = {  # that a figure must be given
+    "dfc.panels": "panels", "dtp.fig43": "schemes", "dtp.theorem": "nets", "pc.conditions": "panels",
+    "pc.courses": "panels",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", FIGURES)
@@ -183,6 +186,7 @@ def test_every_figure_declares_its_options_and_documents_them(module):
     if module.rpartition(".")[2].startswith("_"):
         pytest.skip("no figure")
     required = {option: [] for end, option in LISTS.items() if module.endswith(end)}
+    required |= {"label": "depth"} if module.endswith("pc.conditions") else {}
     assert figure_options.check(module, required, "options")["where"] == {}
     assert figure_options.declared(module).keys() >= {"shows", "grids", "metric_options"}
 

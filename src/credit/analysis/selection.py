@@ -48,26 +48,45 @@ def _epochs(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def _of_run(rows: pd.DataFrame, wanted: Value, key: tuple, epochs: Sequence[int]) -> tuple[float, int, bool] | None:
     """(value, epochs, diverged) of one run, None where it has no such value. epochs: of other runs."""
-    curve = by_epoch(rows, wanted.metric, wanted.layer, wanted.window)
-    chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
     last = int(rows["epoch"].max()) if wanted.epoch is None else wanted.epoch
-    lost = rows.loc[rows["metric"] == "diverged", "epoch"]
-    diverged = len(lost) > 0 or (len(curve) > 0 and pd.isna(curve.iloc[-1]))
-    if diverged and (wanted.diverged is None or wanted.select == "slowness"):
+    since = _diverged_in(rows, wanted)
+    if since is not None and (wanted.diverged is None or wanted.select == "slowness"):
         return np.nan if wanted.diverged is None else wanted.diverged, last, True
-    if diverged:
-        since = int(lost.min()) if len(lost) else int(curve.index[-1])
-        curve, chooser = _continued(curve, since, epochs, wanted.diverged), chooser[chooser.index < since]
-        chooser = curve if wanted.chooser == wanted.metric else chooser.combine_first(curve * 0 + np.inf)
+    curve = curve_of(rows, wanted, epochs)
+    chooser = by_epoch(rows, wanted.chooser, wanted.chooser_layer)
+    if since is not None:
+        after = curve[curve.index >= since] * 0 + np.inf
+        chooser = curve if wanted.chooser == wanted.metric else pd.concat([chooser[chooser.index < since], after])
     if curve.empty or chooser.dropna().empty or (wanted.epoch is not None and wanted.epoch not in curve.index):
         return None  # it gets no row, rather than an invented one
-    return _selected(curve, chooser, wanted, key), last, diverged
+    return _selected(curve, chooser, wanted, key), last, since is not None
+
+
+def curve_of(rows: pd.DataFrame, wanted: Value, epochs: Sequence[int] = ()) -> pd.Series:
+    """The metric of one run by epoch; where it diverged, from there on `wanted.diverged` at `epochs`, if that is given.
+
+    epochs: at which runs are measured that do not diverge.
+    """
+    curve, since = by_epoch(rows, wanted.metric, wanted.layer, wanted.window), _diverged_in(rows, wanted)
+    if since is None:
+        return curve
+    before = curve[curve.index < since]
+    return before if wanted.diverged is None else _continued(before, since, epochs, wanted.diverged)
+
+
+def _diverged_in(rows: pd.DataFrame, wanted: Value) -> int | None:
+    """The epoch in which a run diverged, or whose value is not finite; None if it did not."""
+    lost = rows.loc[rows["metric"] == "diverged", "epoch"]
+    if len(lost):
+        return int(lost.min())
+    curve = by_epoch(rows, wanted.metric, wanted.layer, wanted.window)
+    return int(curve.index[-1]) if len(curve) > 0 and pd.isna(curve.iloc[-1]) else None
 
 
 def _continued(curve: pd.Series, since: int, epochs: Sequence[int], value: float) -> pd.Series:
-    """The curve of a run that diverged in epoch `since`, from there on at a value, as long as other runs."""
+    """A curve up to epoch `since`, from there on at a value, as long as other runs."""
     later = [epoch for epoch in epochs if epoch >= since] or [since]
-    return pd.concat([curve[curve.index < since], pd.Series(value, index=later, dtype=float)])
+    return pd.concat([curve, pd.Series(value, index=later, dtype=float)])
 
 
 def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -> float:
@@ -86,24 +105,28 @@ def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -
     return curve.loc[epoch]
 
 
-def at_best(table: pd.DataFrame, value: Value) -> pd.DataFrame:
-    """As `member_values`, of the point of the grid `value.best` alone that has the lowest mean over seeds of
+def best_points(table: pd.DataFrame, value: Value) -> pd.DataFrame:
+    """Columns dataset, method and that of the grid, `value.best`: the point with the lowest mean over seeds of
     `value.scorer`, for every method on every data set; of equal ones the first in the order of the table.
 
     A point at which a run has no score, since it diverged, is out, unless there is no other.
     """
-    runs, scores = member_values(table, value), member_values(table, value.scorer)
+    scores = member_values(table, value.scorer)
     score = scores.groupby([*RUN[:2], value.best], sort=False, dropna=False)["value"].agg(
         lambda v: v.mean(skipna=False)
     )
     score = score.fillna(np.inf).reset_index(name="score")
-    lowest = score.loc[score.groupby(RUN[:2], sort=False)["score"].idxmin(), [*RUN[:2], value.best]]
-    return runs.merge(lowest, on=[*RUN[:2], value.best])
+    return score.loc[score.groupby(RUN[:2], sort=False)["score"].idxmin(), [*RUN[:2], value.best]]
+
+
+def at_best(table: pd.DataFrame, value: Value) -> pd.DataFrame:
+    """The rows of a table that are at its `best_points`."""
+    return table.merge(best_points(table, value), on=[*RUN[:2], value.best])
 
 
 def chosen_values(table: pd.DataFrame, value: Value) -> pd.DataFrame:
     """As `member_values`, with what `value.best` and `value.minus` say; of differences there are none of `minus`."""
-    runs = at_best(table, value) if value.best else member_values(table, value)
+    runs = member_values(at_best(table, value) if value.best else table, value)
     if not value.minus:
         return runs
     on = ["dataset", "seed", *([value.each] if value.each else [])]

@@ -120,6 +120,8 @@ VARIANT_LINES = {
     "ldrl-add": DASHDOT,
     "ldrl-half": DOTTED,
     "ldrl-double": DASHDOT,
+    "bp-relu": DASHED,
+    "pc-settled": DASHED,
 }
 
 # and markers of those for which there are not enough lines
@@ -129,6 +131,8 @@ VARIANT_MARKERS = {
     "ldrl-symmetric_add": "P",
     "ldrl-half": "v",
     "ldrl-double": "^",
+    "bp-relu": "s",
+    "pc-settled": "o",
 }
 
 

@@ -124,9 +124,12 @@ def chosen(options: Mapping[str, Any], declared: type[FigureOptions]) -> dict[st
     return check(module, own, f"{module.rpartition('.')[2]}: options") | handed
 
 
-def selection(table: pd.DataFrame, options: Mapping[str, Any], figure: str) -> pd.DataFrame:
-    """Rows that options.where leaves. Raises NothingLeft when there are none, ConfigError when a grid was left in."""
-    rows = one_setting(where(table, options["where"]))
+def selection(table: pd.DataFrame, options: Mapping[str, Any], figure: str, but: str = "") -> pd.DataFrame:
+    """Rows that options.where leaves. Raises NothingLeft when there are none, ConfigError when a grid was left in.
+
+    but: a column of which the figure tells the values apart.
+    """
+    rows = one_setting(where(table, options["where"]), but)
     if rows.empty:
         raise NothingLeft(
             f"{figure}: nothing to draw; of {len(table)} rows options.where = {options['where']!r} leaves none"

@@ -1,0 +1,271 @@
+"""Figures of prospective configuration show the numbers of their tables, and the published ones beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from credit.analysis.bootstrap import bootstrap_interval
+from credit.errors import ConfigError
+from credit.figures.looks import METHOD_STYLES
+from credit.figures.pc import by_layer, conditions, courses, paths, rates
+from tests.unit.test_figures import legend, texts, tidy
+
+RATES = (0.01, 0.1, 1.0)
+DEPTHS = {"l1": 1, "l4": 4, "l15": 15}
+
+
+def swept(datasets=DEPTHS, methods=("bp", "pc"), rates=RATES, seeds=3, epochs=6, metrics=("test_error",)):
+    """Random errors that fall with the epochs; 0.1 is the best rate of bp, 0.01 that of pc."""
+    rng, rows = np.random.default_rng(4), []
+    for dataset in datasets:
+        for method in methods:
+            best = {"bp": 0.1}.get(method, 0.01)
+            for lr in rates:
+                for seed in range(seeds):
+                    base = 0.2 + 0.1 * abs(np.log10(lr / best)) + 0.05 * (method == "bp")
+                    for epoch in range(1, epochs + 1):
+                        for metric in metrics:
+                            error = base + 0.3 * 0.5**epoch + rng.uniform(0, 0.02)
+                            rows.append((lr, (dataset, method, seed, epoch, metric, "", error)))
+    return tidy([row for _, row in rows]).assign(lr=[lr for lr, _ in rows])
+
+
+def known(rows, **columns):
+    """Rows (dataset, method, epoch, metric, value) as a file of curves has them."""
+    return tidy([(d, m, 0, e, metric, "", v) for d, m, e, metric, v in rows]).assign(**columns)
+
+
+def lines_of(axes, method):
+    colour = to_rgb(METHOD_STYLES[method].colour)
+    return [
+        ln for ln in axes.lines if to_rgb(ln.get_color()) == colour and ln.get_label() == METHOD_STYLES[method].label
+    ]
+
+
+def mean_of(table, **where):
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table.groupby("seed")["value"].mean()
+
+
+# ---- conditions
+
+PANELS = [{"title": "depth", "at": DEPTHS}]
+BEST = {"panels": PANELS, "label": "layers", "select": "mean", "best": "lr"}
+
+
+def test_the_best_mean_over_runs_is_drawn_against_the_condition_with_its_interval():
+    table = swept()
+    figure = conditions.draw(table, BEST)
+    (axes,) = figure.axes
+    for method, lr in (("bp", 0.1), ("pc", 0.01)):
+        (line,) = lines_of(axes, method)
+        assert list(line.get_xdata()) == [1, 4, 15]
+        runs = [mean_of(table, dataset=d, method=method, lr=lr).to_numpy() for d in DEPTHS]
+        assert list(line.get_ydata()) == pytest.approx([100 * r.mean() for r in runs])
+        limits = [bootstrap_interval(100 * r) for r in runs]
+        ends = [c.get_segments() for c in axes.collections if to_rgb(c.get_color()[0]) == to_rgb(line.get_color())]
+        found = sorted((s[:, 1].min(), s[:, 1].max()) for s in ends[0])
+        assert found == [pytest.approx(tuple(map(float, limit))) for limit in sorted(limits)]
+    assert axes.get_ylabel() == "test error [%]"
+    assert legend(figure) == ["BP", "PC", "68 % interval"]
+
+
+def test_a_published_value_stands_at_its_condition_in_the_colour_of_its_method():
+    theirs = known([("l15", "pc", 64, "test_error", 0.417), ("l9", "pc", 64, "test_error", 0.9)])
+    figure = conditions.draw(swept(), {**BEST, "references": theirs})
+    dots = [ln for ln in figure.axes[0].lines if ln.get_label() == "published, read off the figure"]
+    assert [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in dots] == [(15, pytest.approx(41.7))]
+    assert to_rgb(dots[0].get_color()) == to_rgb(METHOD_STYLES["pc"].colour)
+    assert legend(figure)[-1] == "published, read off the figure"
+
+
+def test_conditions_may_be_names_in_their_order_and_have_panels():
+    panels = [{"title": "a", "at": {"l15": 64, "l1": 1}}, {"at": {"l4": 8}}, {"at": {"l7": 3}}]
+    figure = conditions.draw(swept(), {**BEST, "panels": panels, "even": True})
+    assert [axes.get_title() for axes in figure.axes] == ["a", ""], "no panel of what was not run"
+    assert list(lines_of(figure.axes[0], "bp")[0].get_xdata()) == [0, 1]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["64", "1"]
+    with pytest.raises(ConfigError, match=r"none of options\.panels was run, only l1, l15, l4"):
+        conditions.draw(swept(), {**BEST, "panels": panels[2:]})
+
+
+def test_every_run_may_be_a_dot_and_a_setting_may_be_pooled():
+    table = swept(rates=(0.1, 1.0)).assign(metric="target_alignment")
+    options = {"panels": PANELS, "label": "layers", "metric": "target_alignment", "select": "final", "dots": True}
+    with pytest.raises(ConfigError, match="several values of lr"):
+        conditions.draw(table, options)
+    figure = conditions.draw(table, {**options, "pool": "lr"})
+    (axes,) = figure.axes
+    assert len(axes.lines) == 0
+    dots = {c.get_label(): c.get_offsets() for c in axes.collections}
+    assert {label: len(places) for label, places in dots.items()} == {"BP": 18, "PC": 18}
+    mine = table[(table["method"] == "pc") & (table["epoch"] == 6)]
+    assert sorted(dots["PC"][:, 1]) == pytest.approx(sorted(mine["value"]))
+    assert legend(figure) == ["BP", "PC"]
+
+
+# ---- rates
+
+
+def test_every_value_of_the_varied_setting_has_its_mean_in_a_panel_for_each_data_set():
+    table, theirs = swept(), known([("l4", "bp", 64, "test_error", 0.5)], lr=0.1)
+    options = {"select": "mean", "titles": {"l15": "15 layers"}, "references": theirs}
+    figure = rates.draw(table, options)
+    assert [axes.get_title() for axes in figure.axes] == ["15 layers", "l1", "l4"]
+    for axes, dataset in zip(figure.axes, ("l15", "l1", "l4"), strict=True):
+        assert axes.get_xscale() == "log"
+        (line,) = lines_of(axes, "pc")
+        assert list(line.get_xdata()) == list(RATES)
+        runs = [mean_of(table, dataset=dataset, method="pc", lr=lr).mean() for lr in RATES]
+        assert list(line.get_ydata()) == pytest.approx([100 * r for r in runs])
+    dots = [ln for ln in figure.axes[2].lines if ln.get_label() == "published, read off the figure"]
+    assert [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in dots] == [(0.1, 50)]
+    assert {"learning rate", "test error [%]"} <= {*texts(figure).split(" | ")}
+
+
+def test_below_the_sweep_stand_the_courses_at_the_best_value():
+    table = swept(datasets=("l4",))
+    figure = rates.draw(table, {"select": "lowest", "curves": True})
+    sweep, course = figure.axes
+    assert course.get_xlabel() == "epoch, at the best learning rate"
+    for method, lr in (("bp", 0.1), ("pc", 0.01)):
+        (line,) = lines_of(course, method)
+        mine = table[(table["method"] == method) & (table["lr"] == lr)]
+        assert list(line.get_ydata()) == pytest.approx(list(100 * mine.groupby("epoch")["value"].mean()))
+    assert len(lines_of(sweep, "pc")[0].get_xdata()) == 3
+
+
+def test_a_run_that_diverged_counts_from_then_on_in_sweeps_and_courses():
+    table = swept(datasets=("l4",), seeds=2)
+    gone = (table["method"] == "pc") & (table["lr"] == 0.01) & (table["seed"] == 1) & (table["epoch"] > 4)
+    table.loc[gone & (table["epoch"] == 5), ["metric", "value"]] = ["diverged", 44.0]
+    table = table[~(gone & (table["epoch"] == 6))]
+    figure = rates.draw(table, {"select": "mean", "diverged": 1.0, "curves": True, "titles": {}})
+    sweep, best = figure.axes
+    mine = table[(table["method"] == "pc") & (table["lr"] == 0.01) & (table["metric"] == "test_error")]
+    first, second = (mine[mine["seed"] == s]["value"] for s in (0, 1))
+    expected = (first.mean() + (second.sum() + 2) / 6) / 2
+    assert lines_of(sweep, "pc")[0].get_ydata()[0] == pytest.approx(100 * expected)
+    (line,) = lines_of(best, "bp")
+    assert np.isfinite(line.get_ydata()).all()
+    alone = rates.draw(table[table["lr"] == 0.01], {"select": "mean", "diverged": 1.0, "curves": True})
+    (line,) = lines_of(alone.axes[1], "pc")
+    assert line.get_ydata()[-1] == pytest.approx(100 * (first.iloc[-1] + 1) / 2)
+    without = rates.draw(table[table["lr"] == 0.01], {"select": "mean", "curves": True})
+    (line,) = lines_of(without.axes[1], "pc")
+    assert line.get_ydata()[-1] == pytest.approx(100 * first.iloc[-1])
+
+
+# ---- courses
+
+
+def test_courses_are_means_at_the_chosen_point_with_a_line_style_for_each_metric():
+    table = swept(datasets=("plain",), metrics=("task0_error", "task1_error", "test_error"))
+    options = {
+        "panels": [{"dataset": "plain", "metrics": ["task0_error", "task1_error"], "title": "t", "label": "error [%]"}],
+        "select": "mean", "best": "lr", "first": 4, "last": 5,
+        "references": known([("plain", "pc", 3, "task1_error", 0.7)]),
+    }  # fmt: skip
+    figure = courses.draw(table, options)
+    (axes,) = figure.axes
+    found = {ln.get_label(): ln for ln in axes.lines}
+    assert len(found) == 5
+    for method, lr in (("bp", 0.1), ("pc", 0.01)):
+        for name, metric in (("test error, task 0", "task0_error"), ("test error, task 1", "task1_error")):
+            line = found[f"{METHOD_STYLES[method].label}\n{name}"]
+            mine = table[(table["method"] == method) & (table["lr"] == lr) & (table["metric"] == metric)]
+            expected = 100 * mine[mine["epoch"] <= 5].groupby("epoch")["value"].mean()
+            assert list(line.get_ydata()) == pytest.approx(list(expected))
+    styles = {label.partition("\n")[2]: ln.get_linestyle() for label, ln in found.items() if "\n" in label}
+    assert len(set(styles.values())) == 2
+    theirs = found["published, read off the figure"]
+    assert (theirs.get_xdata()[0], theirs.get_ydata()[0]) == (3, pytest.approx(70))
+    assert "BP: learning rate 0.1; PC: learning rate 0.01" in texts(figure)
+    assert {"test error, task 0", "test error, task 1", "68 % interval"} <= {*legend(figure)}
+
+
+def test_norms_may_be_summed_over_layers():
+    rows = [
+        ("plain", "bp", s, e, "weight_norm", layer, s + e + 10.0 * int(layer))
+        for s in range(3)
+        for e in range(4)
+        for layer in "12"
+    ]
+    table = pd.concat([tidy(rows), tidy([("plain", "bp", 0, 1, "test_error", "", 0.5)])])
+    panels = [{"dataset": "plain", "metrics": ["weight_norm"], "total": True, "label": "sum of norms"}]
+    (axes,) = courses.draw(table, {"panels": panels}).axes
+    (line,) = lines_of(axes, "bp")
+    assert list(line.get_ydata()) == pytest.approx([2 * (1 + e) + 30 for e in (1, 2, 3)])
+    assert axes.get_ylabel() == "sum of norms"
+
+
+def test_panels_of_what_was_not_run_are_left_out():
+    panels = [{"dataset": "plain"}, {"dataset": "l4"}]
+    assert len(courses.draw(swept(), {"panels": panels, "where": {"lr": 0.1}}).axes) == 1
+    with pytest.raises(ConfigError, match="no panel was run, only l1, l15, l4"):
+        courses.draw(swept(), {"panels": panels[:1], "where": {"lr": 0.1}})
+    with pytest.raises(ConfigError, match="several values of lr"):
+        courses.draw(swept(), {"panels": panels})
+
+
+# ---- layers and paths
+
+
+def test_every_run_is_a_point_at_its_layer():
+    rows = [
+        ("net", m, s, 1, "prospective_index", layer, 0.9 + 0.01 * s + 0.001 * int(layer))
+        for m in ("pc", "pc-settled")
+        for s in range(5)
+        for layer in "123"
+    ]
+    theirs = tidy([("net", "pc", s, 0, "prospective_index", "2", 0.95) for s in range(2)])
+    figure = by_layer.draw(tidy(rows), {"references": theirs, "known": "official run"})
+    (axes,) = figure.axes
+    points = {}
+    for dots in axes.collections:
+        points.setdefault(dots.get_label(), []).extend(map(tuple, dots.get_offsets()))
+    assert {label: len(p) for label, p in points.items()} == {"PC": 15, "PC (settled)": 15}
+    assert sorted(y for x, y in points["PC"] if round(x) == 1) == pytest.approx([0.902, 0.912, 0.922, 0.932, 0.942])
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "2", "3"]
+    assert legend(figure) == ["PC", "PC (settled)", "official run"]
+    with pytest.raises(ConfigError, match="no prospective_index was recorded"):
+        by_layer.draw(tidy([("net", "pc", 0, 1, "test_error", "", 0.1)]), {})
+
+
+def test_paths_have_half_a_standard_error_in_both_directions():
+    rng, rows = np.random.default_rng(7), []
+    for method in ("bp", "pc"):
+        for lr in (0.1, 0.2):
+            for seed in range(4):
+                for metric in ("path_length", "final_length"):
+                    rows.append((lr, ("net", method, seed, 1, metric, "", rng.uniform(1, 2) * lr)))
+    table = tidy([row for _, row in rows]).assign(lr=[lr for lr, _ in rows])
+    theirs = pd.concat(
+        [known([("net", "pc", 1, m, v)], lr=0.1) for m, v in (("path_length", 5.0), ("final_length", 2.0))]
+    )
+    figure = paths.draw(table, {"references": theirs})
+    (axes,) = figure.axes
+    mine = table[(table["method"] == "pc") & (table["lr"] == 0.2)].pivot(index="seed", columns="metric", values="value")
+    line = max(lines_of(axes, "pc"), key=lambda ln: ln.get_markersize())
+    place = float(line.get_xdata()[0]), float(line.get_ydata()[0])
+    assert place == pytest.approx((mine["final_length"].mean(), mine["path_length"].mean()))
+    halves = {"final_length": [], "path_length": []}
+    for c in axes.collections:
+        for segment in c.get_segments():
+            middle = segment.mean(0)
+            if middle == pytest.approx(place):
+                halves["final_length" if np.ptp(segment[:, 0]) else "path_length"].append(np.ptp(segment) / 2)
+                extent = np.ptp(segment, axis=0).max()
+                metric = "final_length" if np.ptp(segment[:, 0]) > 0 else "path_length"
+                assert extent == pytest.approx(mine[metric].std(ddof=1) / np.sqrt(4))
+    assert all(len(found) == 1 for found in halves.values())
+    (dot,) = [ln for ln in axes.lines if ln.get_label() == "published, read off the figure"]
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (2.0, 5.0)
+    assert {"half a standard error", "largest learning rate", "smallest learning rate"} <= {*legend(figure)}
+    empty = tidy([("net", "pc", 0, 1, "test_error", "", 0.1)]).assign(lr=0.1)
+    with pytest.raises(ConfigError, match="final_length"):
+        paths.draw(empty, {})
