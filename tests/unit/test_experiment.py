@@ -564,6 +564,11 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
         ({"name": "images", "target": "input"}, "inputs"),
         ({"name": "teacher"}, "values"),
         ({"name": "regression"}, "values"),
+        ({"name": "pairs"}, "values"),
+        ({"name": "labelled_teacher"}, "values"),
+        ({"name": "classes"}, "classes"),
+        ({"name": "two_tasks"}, "classes"),
+        ({"name": "drift"}, "classes"),
     ],
 )
 def test_a_task_declares_what_its_targets_are(task, expected):

@@ -14,7 +14,7 @@ from credit.errors import ConfigError
 
 METHODS = Registry("credit.methods", "method", others=("base", "fast"))
 NETS = Registry("credit.nets", "net", parts=("conv", "dense", "resnet"))
-TASKS = Registry("credit.tasks", "task", others=("augment", "base", "supervised"))
+TASKS = Registry("credit.tasks", "task", others=("augment", "base", "pixels", "selection", "suited", "supervised"))
 PROBES = Registry("credit.probes", "probe", others=("base", "distances"))
 REGISTRIES: dict[str, Registry] = {"methods": METHODS, "nets": NETS, "tasks": TASKS, "probes": PROBES}
 

@@ -165,6 +165,9 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
     net, task, image = run["net"], run["task"], data and data.image
     if LOSSES[net["loss"]] and targets(task) != "classes":
         yield f"net.loss = {net['loss']!r}; needs classes, the targets of this task ({task['name']}) are values"
+    if LOSSES[net["loss"]] and any(task.get(key) for key in ("target_min", "later_target_min")):
+        key = "target_min" if task.get("target_min") else "later_target_min"
+        yield f"task.{key} = {task[key]}; needs a squared error, net.loss is {net['loss']!r}"
     if targets(task) != "classes" and task.get("ties", "first") != "first":
         yield f"task.ties = {task['ties']!r}; needs classes, the targets of this task are {targets(task)}"
     if targets(task) != "classes" and task.get("top"):
@@ -186,7 +189,7 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
 
 def size_problems(task: Mapping[str, Any], samples: int | None) -> Iterator[str]:
     """Something must be left to train on, and mini-batches of it. samples: before any are held out."""
-    if "drop_last" not in task or samples is None:  # the samples are drawn, as many as are asked for
+    if "partial" not in task or samples is None:  # the samples are drawn, as many as are asked for
         return
     left, size = samples - task["validation"], task["batch_size"]
     if left < 1:

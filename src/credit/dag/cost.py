@@ -18,9 +18,10 @@ from credit.config import hyperparameters
 from credit.config.parts import METHODS
 from credit.config.registry import Registry
 from credit.dag.artefacts import Artefact, artefacts
-from credit.dag.start import task_shape
+from credit.dag.start import classes_an_output, task_shape
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
+from credit.data.entry import Entry
 from credit.errors import ConfigError, DataError, one_of
 from credit.nets.geometry import multiply_adds, parameter_shapes
 from credit.nets.names import LOSSES
@@ -104,14 +105,28 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
     splits = spec["train"]["evaluate"].get("splits", ())
     if data:
         entry = catalog.dataset(data["name"])
+        if "per_class" in task:
+            return *selected(task, entry, splits), *task_shape(spec)
         held = task.get("validation") or 0
         train = min(task.get("train") or entry.train, entry.train - held)
         counts = {"train": train, "validation": held, "test": entry.test}
     else:
-        whole = task.get("samples") or task.get("train") or 1000
+        whole = task.get("samples") or task.get("train") or task.get("points") or 1000
         train = task.get("per_epoch") or whole
-        counts = {"train": whole, "validation": task.get("validation") or 0, "test": task.get("test") or 0}
+        counts = {name: task.get(name) or 0 for name in ("validation", "test")} | {"train": whole, "points": whole}
     return train, sum(counts[name] for name in splits), *task_shape(spec)
+
+
+def selected(task: Mapping[str, Any], entry: Entry, splits: Sequence[str]) -> tuple[int, int]:
+    """(training samples, samples of one evaluation) where every seed draws some of each class."""
+    train, test = (
+        min((task[key] or whole) * entry.classes, whole)
+        for key, whole in (("per_class", entry.train), ("test_per_class", entry.test))
+    )
+    tested = entry.test if 2 * test >= entry.test else test  # see `Selected.judged`
+    evaluated = train * ("train" in splits) + tested * bool({*splits} - {"train"})
+    turn = train // classes_an_output(task)
+    return min(turn, task["batches"] * task["batch_size"]) if task.get("batches") else turn, evaluated
 
 
 def drawing(spec: Mapping[str, Any]) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from credit.config.parts import targets
+from credit.config import hyperparameters
+from credit.config.parts import TASKS, targets
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import parameter_shapes
@@ -102,9 +103,19 @@ def task_shape(run: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     """(shape of an input, number of outputs) of a run, from its spec."""
     task, data = run["task"], run.get("data")
     if not data:
+        given = task.get("input"), task.get("target")  # lists, where the task is given its samples
+        if all(given):
+            return (len(given[0]),), len(given[1])
         return (task.get("n_in", 1),), task.get("n_out", 1)
     entry = catalog.load()[data["name"]]
-    return tuple(entry.image), entry.classes if targets(task) == "classes" else math.prod(entry.image)
+    if targets(task) != "classes":
+        return tuple(entry.image), math.prod(entry.image)
+    return tuple(entry.image), entry.classes // classes_an_output(task)
+
+
+def classes_an_output(task: Mapping[str, Any]) -> int:
+    """How many classes of a data set share an output, as the task's part declares; 1 where it says nothing."""
+    return hyperparameters.constants(TASKS.module(task["name"])).get("classes_an_output", 1)
 
 
 def check_seeds(chosen: Mapping[str, Experiment], everything: Mapping[str, Experiment], cell: Callable) -> None:

@@ -64,13 +64,7 @@ class Loss(Protocol):
         The first of the largest outputs is the answer, NaN being the largest. ties_wrong: an answer must be larger than
         all other outputs, and the outputs of a sample without NaN.
         """
-        if not is_classes(target):
-            return None
-        right = output.argmax(-1) == target
-        if ties_wrong:
-            alone = (output == output.amax(-1, keepdim=True)).sum(-1) == 1  # none equals NaN
-            right &= alone
-        return (~right).sum(-1)
+        return wrong(output, target, ties_wrong).sum(-1) if is_classes(target) else None
 
     def top_error_count(self, output: Tensor, target: Tensor, k: int, ties_wrong: bool = False) -> Tensor | None:
         """Samples of every member whose class is not among the `k` largest outputs, int64 (M,); None without classes.
@@ -218,6 +212,14 @@ def _in_a_loop(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def is_classes(target: Tensor) -> bool:
     """Whether targets are class indices, (M, B), rather than values, (M, B, n)."""
     return not target.is_floating_point()
+
+
+def wrong(output: Tensor, target: Tensor, ties_wrong: bool = False) -> Tensor:
+    """Which samples are classified wrongly, bool (M, B); target: classes (M, B). See `Loss.error_count`."""
+    right = output.argmax(-1) == target
+    if ties_wrong:
+        right &= (output == output.amax(-1, keepdim=True)).sum(-1) == 1  # none equals NaN
+    return ~right
 
 
 def get(name: str) -> Loss:

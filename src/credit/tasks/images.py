@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.data.load import load, split
-from credit.errors import ConfigError, DataError
+from credit.data.load import split
+from credit.errors import ConfigError
 from credit.nets.losses import Loss
 from credit.nets.losses import get as get_loss
 from credit.tasks.augment import Augmentation
 from credit.tasks.base import Context
+from credit.tasks.pixels import pixels, read
 from credit.tasks.supervised import Split, Supervised
 
 
@@ -70,14 +71,7 @@ class Images:
             raise ConfigError(f"task.ties = {self.ties!r}; needs classes, the targets of this task are inputs")
         if self.target == "input" and self.top:
             raise ConfigError(f"task.top = {list(self.top)}; needs classes, the targets of this task are inputs")
-        if context.data is None:
-            raise DataError("this run needs a prepared data set (.npz) among its inputs, and none was given")
-        data = load(context.data)
-        declared = context.declared or {}
-        for key in ("name", "verified", "declared"):
-            found = getattr(data, key)
-            if declared.get(key, found) != found:
-                raise DataError(f"{context.data}: {key} = {found!r}; the spec was made for {declared[key]!r}")
+        data = read(context)
         if not 0 <= self.validation < len(data.train_x):
             raise ConfigError(
                 f"task.validation = {self.validation}; {data.name} has {len(data.train_x)} training images"
@@ -110,15 +104,9 @@ class Images:
         return order[drawn.cpu().numpy()]
 
     def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
-        images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)
-        images.sub_(self._channels(self.mean, images)).div_(self._channels(self.std, images))
+        images = pixels(x, scale, self.mean, self.std, context)
         targets = images.flatten(-3) if self.target == "input" else torch.from_numpy(y.astype(np.int64))
         return Split(images, targets.to(context.device), per_member=x.ndim > 4)
-
-    @staticmethod
-    def _channels(value: float | tuple[float, ...], images: torch.Tensor) -> torch.Tensor:
-        value = torch.as_tensor(value, dtype=images.dtype, device=images.device)
-        return value.reshape(-1, 1, 1) if value.ndim else value
 
 
 part = Images

@@ -51,6 +51,11 @@ def gathered(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
 
 
+def gathered_rows(values: Tensor, index: Tensor) -> Tensor:
+    """values (S, N, n) at `index` (S, k), (S, k, n)."""
+    return values.gather(1, index.unsqueeze(-1).expand(*index.shape, values.shape[-1]))
+
+
 @dataclass
 class Supervised(Task):
     """Mini-batches from a fresh permutation per seed and pass; losses and error rates on the splits.
