@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from small_checkout import Checkout
 
+from credit.analysis.names import dataset_order
 from credit.analysis.readable import matrix
 from credit.analysis.selection import at_best, chosen_values, member_values
 from credit.analysis.summaries import summarise
@@ -138,6 +139,7 @@ def test_every_point_of_a_grid_has_a_number_of_its_own():
     text = matrix(summary, "t", options, {})
     assert "error at learning rate 0.01 [%]" in text
     assert "Recorded by no run" not in text
+    assert [Value(each="lr").named(f"test_error_{end}") for end in ("5e-06", "0.1", "lr", "minus_0.1")] == [1, 1, 0, 0]
 
 
 def test_differences_are_taken_run_by_run_at_the_best_of_each():
@@ -166,6 +168,11 @@ def test_differences_are_taken_run_by_run_at_the_best_of_each():
 def test_settings_that_do_not_go_together_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         Value(**settings)
+
+
+def test_conditions_are_listed_by_the_numbers_in_their_names():
+    given = ["depth_10", "depth_2", "batch_64", "depth_1", "fashion_mnist", "batch_8"]
+    assert dataset_order(given) == ["fashion_mnist", "batch_8", "batch_64", "depth_1", "depth_2", "depth_10"]
 
 
 # ---- before any job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 # as papers print them, in the order in which legends and tables list them
@@ -160,9 +161,14 @@ def dataset_title(name: str) -> str:
 
 
 def dataset_order(names) -> list[str]:
-    """Data sets in the order of DATASETS, unknown ones last by name."""
+    """Data sets in the order of DATASETS, unknown ones last by name, and those of one name by the numbers in it."""
     known = list(DATASETS)
-    return sorted(set(names), key=lambda n: (known.index(n) if n in DATASETS else len(known), n))
+
+    def place(name: str) -> tuple:
+        parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+        return known.index(name) if name in DATASETS else len(known), parts
+
+    return sorted(set(names), key=place)
 
 
 def metric_label(name: str, unit: str = "") -> str:

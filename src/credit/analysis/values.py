@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,6 +11,7 @@ from credit.errors import ConfigError, one_of
 
 BEFORE_DECAY = 60  # points of a slowness fit before the published learning rates fall for the first time
 CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
+_POINT = re.compile(r"_-?[0-9.]+(e[+-]?[0-9]+)?")  # the end of the name of a number of `each`
 KEY = ["artefact", "dataset", "method", "metric"]
 NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]  # of a published one
 PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "anchor", "source"]
@@ -115,7 +117,7 @@ class Value:
     def named(self, metric: str) -> bool:
         """Whether a number in a summary is one of this value's."""
         if self.each:
-            return metric.startswith(f"{self.label}_")
+            return bool(_POINT.fullmatch(metric.removeprefix(self.label)))
         return metric == self.label or (bool(self.best and not self.minus) and metric == self.second)
 
     @property
