@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from credit.analysis.bootstrap import bootstrap_interval
 from credit.errors import ConfigError
 from credit.figures.looks import METHOD_STYLES
-from credit.figures.pc import by_layer, conditions, courses, paths, rates
+from credit.figures.pc import by_layer, conditions, courses, paths, plane, rates
 from tests.unit.test_figures import legend, texts, tidy
 
 RATES = (0.01, 0.1, 1.0)
@@ -269,3 +269,68 @@ def test_paths_have_half_a_standard_error_in_both_directions():
     empty = tidy([("net", "pc", 0, 1, "test_error", "", 0.1)]).assign(lr=0.1)
     with pytest.raises(ConfigError, match="final_length"):
         paths.draw(empty, {})
+
+
+# ---- planes
+
+
+def followed(rates=(0.1, 0.4), updates=6, seeds=2):
+    """Outputs that go from (1, 1) to (0, 1), the second with a dip, and seeds that differ."""
+    rows = []
+    for lr in rates:
+        for method in ("bp", "pc"):
+            for seed in range(seeds):
+                for epoch in range(1, updates + 1):
+                    at = (1 - lr) ** (epoch - 1)
+                    for layer, value in (("1", at + 0.01 * seed), ("2", 1 - (0.5 if method == "bp" else 0.1) * at)):
+                        rows.append((lr, ("example", method, seed, epoch, "prediction", layer, value)))
+    return tidy([row for _, row in rows]).assign(lr=[lr for lr, _ in rows])
+
+
+PLANE = {"panels": [{"dataset": "example", "labels": ["first", "second"]}]}
+
+
+def test_the_path_of_two_outputs_is_drawn_update_by_update_as_mean_over_runs():
+    table = followed(rates=(0.4,))
+    theirs = known([("example", "pc", 2, "prediction", 0.5)] * 2).assign(layer=["1", "2"])
+    figure = plane.draw(table, {**PLANE, "last": 4, "references": theirs})
+    axes, bar = figure.axes
+    for method, dip in (("bp", 0.5), ("pc", 0.1)):
+        (line,) = lines_of(axes, method)
+        at = 0.6 ** np.arange(4)
+        assert list(line.get_xdata()) == pytest.approx(list(at + 0.005))
+        assert list(line.get_ydata()) == pytest.approx(list(1 - dip * at))
+    first, second = (c for c in axes.collections if len(c.get_offsets()) == 4)
+    assert np.array_equal(first.get_facecolors(), second.get_facecolors()), "the colour tells the iteration"
+    assert len({tuple(colour) for colour in first.get_facecolors()}) == 4
+    assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == ("first", "second", "iteration")
+    (dot,) = [ln for ln in axes.lines if ln.get_label() == "published, read off the figure"]
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.5, 0.5)
+    assert legend(figure) == ["BP", "PC", "published, read off the figure"]
+
+
+def test_a_varied_setting_may_be_what_colours_tell():
+    figure = plane.draw(followed(), {**PLANE, "by": "lr"})
+    axes, bar = figure.axes
+    assert len(lines_of(axes, "pc")) == 2
+    assert bar.get_ylabel() == "learning rate"
+    shades = [{tuple(c) for c in dots.get_facecolors()} for dots in axes.collections]
+    assert [len(s) for s in shades] == [1] * 4
+    assert len(set.union(*shades)) == 2
+    with pytest.raises(ConfigError, match="several values of lr"):
+        plane.draw(followed(), PLANE)
+
+
+def test_level_sets_of_the_loss_lie_around_the_target():
+    panel = {**PLANE["panels"][0], "levels": [0.02, 0.08], "target": [1.0, 1.0], "gains": [1.0, 2.0]}
+    options = {"panels": [panel], "where": {"lr": 0.1}, "x_limits": [0.0, 2.0], "y_limits": [0.0, 1.0]}
+    figure = plane.draw(followed(), options)
+    axes = figure.axes[0]
+    (sets,) = [c for c in axes.collections if c.get_label() == "level sets of the loss"]
+    x, y = np.concatenate([path.vertices for path in sets.get_paths()]).T
+    loss = 0.5 * (x - 1) ** 2 + 0.5 * (2 * y - 1) ** 2
+    assert sorted({round(value, 2) for value in loss}) == [0.02, 0.08]
+    assert any(list(ln.get_xdata()) == [1.0] and list(ln.get_ydata()) == [0.5] for ln in axes.lines)
+    assert "level sets of the loss" in legend(figure)
+    with pytest.raises(ConfigError, match="plane: no panel was run, only example"):
+        plane.draw(followed(), {"panels": [{"dataset": "other", "labels": ["a", "b"]}], "where": {"lr": 0.1}})

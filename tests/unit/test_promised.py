@@ -177,7 +177,7 @@ def test_the_figure_that_is_left_out_is_checked_too(tmp_path):
 
 LISTS = {  # that a figure must be given
     "dfc.panels": "panels", "dtp.fig43": "schemes", "dtp.theorem": "nets", "pc.conditions": "panels",
-    "pc.courses": "panels",
+    "pc.courses": "panels", "pc.plane": "panels",
 }  # fmt: skip
 
 

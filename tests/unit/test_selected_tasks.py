@@ -363,7 +363,9 @@ def test_targets_of_minus_one_need_a_squared_error():
     assert not list(task_problems(run, catalog.dataset("fashion_mnist")))
     run["train"]["evaluate"]["splits"] = ["held-out"]
     (problem,) = task_problems(run, None)
-    assert problem.startswith("train.evaluate.splits = 'held-out' (did you mean 'held_out'?); must be one of: held_out, test")
+    assert problem.startswith(
+        "train.evaluate.splits = 'held-out' (did you mean 'held_out'?); must be one of: held_out, test"
+    )
 
 
 # ---- whole runs
