@@ -21,9 +21,11 @@ from credit.nets.losses import Loss, wrong
 from credit.numerics.rand import Rand
 from credit.tasks.base import Context, Learner, Take, Task
 from credit.tasks.pixels import pixels, read
-from credit.tasks.supervised import EVALUATION_BATCH, gathered
+from credit.tasks.supervised import gathered
 
-OWN_BATCH = 250  # samples a forward pass when evaluating where they have to be laid out for every member
+# Samples a forward pass when evaluating: what a stack makes of them stays in the cache, which halves the time of 15
+# layers; fewer where they have to be laid out for every member.
+SHARED_BATCH, OWN_BATCH = 500, 250
 Average = Literal["batches", "samples"]
 
 
@@ -215,7 +217,7 @@ class Selected(Task):
 
     def _pieces(self, pool: Pool) -> Iterator[tuple[Tensor, Tensor]]:
         """All images (1, k, ...), and their labels (S, k)."""
-        for x, classes in zip(pool.x.split(EVALUATION_BATCH), pool.classes.split(EVALUATION_BATCH), strict=True):
+        for x, classes in zip(pool.x.split(SHARED_BATCH), pool.classes.split(SHARED_BATCH), strict=True):
             yield x.unsqueeze(0), self.labels[:, classes]
 
     def _own_pieces(self, pool: Pool, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
