@@ -249,3 +249,28 @@ def test_a_figure_may_show_metrics_that_are_named_after_a_setting():
     names = {"angle_bp_0.1", "course_target_*", "test_loss"}
     assert all(recorded_some(shown, names) for shown in ("angle_bp_*", "course_target_*", "test_loss"))
     assert not any(recorded_some(shown, names) for shown in ("angle_mn_*", "angle_bp", "course_*_1", "test_lo"))
+
+
+def of_pairs(layer, metric="prediction"):
+    """A table of an experiment whose net has 2 layers and 3 outputs."""
+    task = {"name": "pairs", "input": [1.0], "target": [0.0, 1.0, 0.0]}
+    train = {"epochs": 1, "optimizer": {"name": "sgd", "lr": 0.1}, "evaluate": {"splits": ["points"]}}
+    body = {"title": "Pairs", "net": FIT["net"], "task": task, "train": train, "seeds": 1, "datasets": {"one": {}}}
+    options = {"metric": metric, "layer": layer}
+    return body | {"methods": {"bp": {}}, "tables": {"table1": {"options": options}}, "quick": {}}
+
+
+def test_what_a_task_records_by_output_is_named_by_it(tmp_path):
+    assert Checkout(tmp_path, {"toy/fit": of_pairs("3")}).workflow()
+
+
+@pytest.mark.parametrize(
+    ("layer", "metric", "said"),
+    [
+        ("4", "prediction", "options.layer = '4'; no net has more than 3 outputs"),
+        ("1", "points_loss", "options.layer = '1'; points_loss is recorded for the whole net alone, must be ''"),
+    ],
+)
+def test_outputs_that_no_net_has_are_refused(tmp_path, layer, metric, said):
+    with pytest.raises(ConfigError, match=said):
+        Checkout(tmp_path, {"toy/fit": of_pairs(layer, metric)}).workflow()

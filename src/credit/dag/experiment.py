@@ -18,7 +18,7 @@ from typing import Any
 from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
 from credit.dag.checks import PartChecker, by_layer
-from credit.dag.recorded import metrics, of_probes
+from credit.dag.recorded import in_parts, metrics
 from credit.dag.settings import Settings
 from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
@@ -260,9 +260,9 @@ class Cell:
         return metrics(self.run)
 
     @cached_property
-    def of_probes(self) -> frozenset[str] | None:
-        """What its probes record, see `credit.dag.recorded.of_probes`."""
-        return of_probes(self.run)
+    def in_parts(self) -> frozenset[str] | None:
+        """What it may record by layer or output, see `credit.dag.recorded.in_parts`."""
+        return in_parts(self.run)
 
     def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Spec of a training job, without digests.

@@ -14,7 +14,8 @@ from credit.analysis.values import Value, values
 from credit.dag import published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
-from credit.dag.recorded import fields_of, filled, recorded, recorded_some
+from credit.dag.recorded import by_output, fields_of, filled, recorded, recorded_some
+from credit.dag.start import task_shape
 from credit.errors import ConfigError, one_of
 from credit.figures import options as figure_options
 from credit.nets.names import n_blocks
@@ -191,8 +192,8 @@ def _layers(options: Mapping, says: Mapping, place: str, rows: list[Row]) -> Ite
 
 
 def _of_the_whole_net(metric: str, cell: Cell) -> bool:
-    """Whether the runs of a cell record a metric for the whole net alone: no probe does, which may do so by layer."""
-    return cell.of_probes is not None and not recorded(metric, cell.of_probes)
+    """Whether the runs of a cell record a metric for the whole net alone, neither by layer nor by output."""
+    return cell.in_parts is not None and not recorded(metric, cell.in_parts)
 
 
 def _layer(layer: str, rows: list[Row], place: str, metrics: Sequence[str] = ()) -> Iterator[str]:
@@ -200,9 +201,11 @@ def _layer(layer: str, rows: list[Row], place: str, metrics: Sequence[str] = ())
     if layer and metrics and all(_of_the_whole_net(m, row.cell) for m in metrics for row in rows):
         yield f"{place} = {layer!r}; {', '.join(metrics)} is recorded for the whole net alone, must be ''"
         return
-    blocks = [n_blocks(row.cell.run["net"]) for row in rows if row.cell.run.get("net")]
-    if blocks and layer.isdigit() and int(layer) > max(blocks):
-        yield f"{place} = {layer!r}; no net has more than {max(blocks)} layers"
+    runs = [row.cell.run for row in rows if row.cell.run.get("net")]
+    outputs = any(set(metrics) & by_output(run) for run in runs)
+    counts = [task_shape(run)[1] if outputs else n_blocks(run["net"]) for run in runs]
+    if counts and layer.isdigit() and int(layer) > max(counts):
+        yield f"{place} = {layer!r}; no net has more than {max(counts)} {'outputs' if outputs else 'layers'}"
 
 
 # ---- tables

@@ -36,10 +36,15 @@ def metrics(run: Mapping[str, Any]) -> frozenset[str] | None:
     return frozenset(found.union(ALWAYS))
 
 
-def of_probes(run: Mapping[str, Any]) -> frozenset[str] | None:
-    """Names that the probes of a cell record, as nothing else does maybe by layer; None where one declares none."""
+def in_parts(run: Mapping[str, Any]) -> frozenset[str] | None:
+    """Names that a cell may record by layer, as probes do, or by output; None where a probe declares none."""
     names = [_declared(PROBES.module(probe["probe"]), probe) for probe in run["probes"]]
-    return None if None in names else frozenset().union(*names)
+    return None if None in names else by_output(run).union(*names)
+
+
+def by_output(run: Mapping[str, Any]) -> frozenset[str]:
+    """Names that the task of a cell records by output, whose number, counted from 1, then stands for the layer."""
+    return frozenset(hyperparameters.constants(TASKS.module(run["task"]["name"])).get("by_output", ()))
 
 
 def recorded(name: str, names: Collection[str]) -> bool:

@@ -45,6 +45,7 @@ class Images:
             "input": ("{split}_loss", "{split}_mse"),
         }
     }
+    evaluated: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     targets: ClassVar[dict[str, str]] = {"class": "classes", "input": "inputs"}  # by the field `target`
 
     validation: Annotated[int, ">= 0"] = 5000

@@ -92,6 +92,7 @@ class PairsConfig:
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("prediction", "points_loss")
+    by_output: ClassVar[tuple[str, ...]] = ("prediction",)  # with the number of the output in place of a layer's
     evaluated: ClassVar[tuple[str, ...]] = ("points",)
     targets: ClassVar[str] = "values"
     excludes: ClassVar[str] = "credit.tasks.suited.pairs"

@@ -22,6 +22,7 @@ class Teacher:
     """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone."""
 
     metrics: ClassVar[tuple[str, ...]] = ("{split}_loss",)
+    evaluated: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     targets: ClassVar[str] = "values"
 
     n_in: Annotated[int, "> 0"] = 15
