@@ -25,8 +25,7 @@ ACTIVATIONS = {
 REGIMES = {"A": Inference(0.1, 0.5), "B": Inference(1.0, 0.5), "C": Inference(0.1, 0.9, 1.1)}
 NETS = {"453": [4, 5, 3], "6772": [6, 7, 7, 2]}
 TIES = {
-    ("453", "identity", 0, "C"), ("453", "identity", 1, "C"), ("453", "sigmoid", 0, "B"), ("453", "sigmoid", 1, "B"),
-    ("6772", "sigmoid", 0, "B"),
+    *itertools.product(["453"], ["identity"], (0, 1), "C"), *itertools.product(NETS, ["sigmoid"], (0, 1), "B")
 }  # fmt: skip
 CASES = list(itertools.product(NETS, ACTIVATIONS, (0, 1), REGIMES))
 sources = pytest.mark.parametrize("source", ["slices", "complete"])

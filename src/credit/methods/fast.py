@@ -24,10 +24,12 @@ class Fast:
     reads: "loss" (M,), "sums" and "means" {metric: (M,)}.
     at_once: mini-batches that it takes in one call. Where that is more than 1, it is called with 2 to `at_once` of
     them, x (M, K batch_size, ...), of which the last may be smaller; "loss" and every one of "means" is then (K, M).
+    alone: whether it takes single ones too, then with K = 1; where `at_once` is 1 it does.
     """
 
     run: Callable[[Params, OptimizerLike, dict[str, Any], Batch, Rand], Result]
     at_once: int = 1
+    alone: bool = False
 
     def __call__(self, params: Params, opt: OptimizerLike, state: dict[str, Any], batch: Batch, rand: Rand) -> Result:
         return self.run(params, opt, state, batch, rand)

@@ -95,7 +95,7 @@ class PC(Method):
             learns = iterations(self.weight_updates, self.steps)
             return convolutions.fast(net, params, batch, self.steps, inference, learns)
         usual = inference.updates == "all" and self.weight_updates == "last"
-        return fast.form(net, params, batch, self.steps, inference) if usual else None
+        return fast.form(net, params, opt, batch, batch_size, self.steps, inference) if usual else None
 
     def _relaxed(self, net: Net, params: Params, batch: Batch) -> Iterator[tuple[bool, Moment]]:
         """The iterations, and whether weights learn at them."""

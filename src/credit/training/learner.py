@@ -151,7 +151,7 @@ class Learner:
         """A single mini-batch; a fast form takes it where it takes one at a time and nothing looks."""
         due = [slot for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
         before = (clone(self.params), clone(self.state)) if due else None
-        if before is None and fast is not None and fast.at_once == 1:
+        if before is None and fast is not None and (fast.at_once == 1 or fast.alone):
             self.params, self.opt, self.state, info = fast(self.params, self.opt, self.state, batch, self.rand)
         else:
             function = getattr(self.method, self.function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +22,10 @@ from credit.numerics.trees import Params
 from credit.optim.base import OptimizerLike
 
 
-def form(net: Net, params: Params, batch: Batch, steps: int, inference: Inference) -> Fast | None:
-    """The compiled form of an update, None where there is none for this net, its parameters and mini-batch."""
+def form(
+    net: Net, params: Params, opt: OptimizerLike, batch: Batch, size: int, steps: int, inference: Inference
+) -> Fast | None:
+    """The compiled form of updates with mini-batches like `batch`, of `size` samples; None where there is none."""
     tensors = [p for block in params.values() for p in block.values()]
     if net.kind != "dense" or not in_memory(*tensors) or batch.x.dtype != tensors[0].dtype or len(batch.x) == 0:
         return None
@@ -32,7 +33,10 @@ def form(net: Net, params: Params, batch: Batch, steps: int, inference: Inferenc
     biased = {block.bias for block in net.blocks}
     if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net, batch):
         return None
-    return Fast(Compiled(net, params, steps, inference, hidden).update)
+    several = opt.affine(0) is not None and batch.divisor is None
+    return Fast(
+        Compiled(net, params, steps, inference, hidden, size).update, at_once=1024 if several else 1, alone=True
+    )
 
 
 def kind_of(activation: str) -> tuple[int, float] | None:
@@ -48,22 +52,19 @@ def half_of_squares(net: Net, batch: Batch) -> bool:
     return isinstance(net.loss, SquaredError) and (net.loss.summed or net.loss.scale(1, net.n_out) == 0.5)
 
 
-@dataclass
-class Group:
-    """Mini-batches of the members: inputs (S, B, n_0), targets (S, B, n_L), and which of them is whose, (M,)."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    whose: np.ndarray
-
-
 class Compiled:
-    """The memory of an update, and the update."""
+    """Updates of one net in compiled loops; it keeps memory, and nothing that a result depends on."""
 
     def __init__(
-        self, net: Net, params: Params, steps: int, inference: Inference, hidden: Sequence[tuple[int, float]]
+        self,
+        net: Net,
+        params: Params,
+        steps: int,
+        inference: Inference,
+        hidden: Sequence[tuple[int, float]],
+        batch: int,
     ) -> None:
-        self.net, self.stacked = net, net.stacked(params)
+        self.net, self.stacked, self.batch = net, net.stacked(params), batch
         self.members, like = max(1, net.members(params)), net.like(params)
         self.kind = like.numpy().dtype.type
         self.sizes = np.array([net.block(0).n_in, *(block.n_out for block in net.blocks)])
@@ -71,67 +72,71 @@ class Compiled:
         self.kinds = np.array([0, *(k for k, _ in hidden), 0])
         self.slopes = np.array([0, *(s for _, s in hidden), 0], self.kind)
         self.options = table([inference.lr, inference.discount, inference.amplifier], self.members, self.kind)
-        self.sizes_of_w = (self.sizes[1:] * self.sizes[:-1])[1:].tolist()
+        self.large = (self.sizes[1:] * self.sizes[:-1])[1:].tolist()  # numbers of the weights from W_2 on
         units = int(self.sizes[1:].sum()) if net.block(0).bias else 0
-        self.w = like.new_empty(self.members, sum(self.sizes_of_w))
+        self.w = like.new_empty(self.members, sum(self.large))
         self.biases = like.new_empty(self.members, units)
-        self.memory: dict[int, tuple[np.ndarray, ...]] = {}  # by the number of samples
 
     def update(self, params: Params, opt: OptimizerLike, state: dict, batch: Batch, rand: Rand) -> Result:
-        """One update, as of `pc`; info: loss (M,)."""
-        group, weights = self._group(batch), self._weights(batch)
-        x, h, eps = self._memory(group.inputs.shape[1])
+        """Consecutive mini-batches, of which each is learned as `pc` says; info: loss (K, M), or () of a single net."""
+        inputs, targets, weights, whose = self._samples(batch)
+        count = -(-inputs.shape[1] // self.batch)
+        affine = opt.affine(count)
+        if affine is None and count > 1:
+            raise ValueError("several mini-batches at once need steps that are affine in the gradient")
         w1 = self._gather(params)
-        losses, energies, rates = (np.empty(self.members, t) for t in (np.float64, np.float64, self.kind))
-        arrays = w1.numpy(), self.w.numpy(), self.biases.numpy()
-        where = group.inputs, group.targets, weights, group.whose, *arrays
-        what = self.sizes, self.kinds, self.slopes, self.options, self.steps
-        share(loops.relax, self.members, *where, *what, x, h, eps, losses, energies, rates)
-        factor = self._factor(group.inputs.shape[1], batch)
-        self._learn(params, opt, group, (h, eps), w1, factor)
-        loss = torch.from_numpy(losses / (1 if self.net.loss.summed else group.inputs.shape[1])).to(w1.dtype)
-        return params, opt, state, {"loss": loss if self.stacked else loss[0]}
+        own = w1, self.w, self.biases
+        to = own if affine else tuple(map(torch.zeros_like, own))
+        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or self.batch))
+        losses = np.empty((count, self.members), self.kind)
+        share(
+            loops.train, self.members, inputs, targets, weights, whose, self.sizes, self.kinds,
+            self.slopes, self.options, self.steps, self.batch, *(t.numpy() for t in (*own, *to)), keep, rate, losses,
+        )  # fmt: skip
+        if affine:
+            self._scatter(params)
+        else:
+            opt.step(params, self._named(*to))
+        return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), inputs.shape[1])}
 
-    def _learn(self, params, opt, group: Group, nodes: tuple[np.ndarray, ...], w1: Tensor, factor: float) -> None:
-        affine = opt.affine(1)
-        arrays = group.inputs, group.whose, *nodes, self.sizes
+    def _steps(self, affine, factor: float) -> tuple[np.ndarray, np.ndarray]:
+        """keep and rate of all weights and biases, (M, 2 L); without steps, such that gradients come out."""
+        shape = self.members, 2 * len(self.net)
         if affine is None:
-            zeros = [torch.zeros_like(t) for t in (w1, self.w, self.biases)]
-            keep, rate = (np.full((self.members, 2 * len(self.net)), v, self.kind) for v in (0, -factor))
-            share(loops.learn, self.members, *arrays, *(z.numpy() for z in zeros), keep, rate)
-            opt.step(params, self._named(*zeros))
-            return
+            return np.zeros(shape, self.kind), np.full(shape, -factor, self.kind)
+        zero = torch.zeros(self.members, dtype=self.w.dtype)
         names = [(str(i), name) for name in ("weight", "bias") for i in range(len(self.net))]
-        pairs = [affine[i].get(name, (None, None)) for i, name in names]
-        keep, rate = (
-            np.stack([np.zeros(self.members, self.kind) if p[k] is None else p[k].numpy() for p in pairs], -1)
-            for k in (0, 1)
-        )
-        rate = (rate * factor).astype(self.kind, copy=False)
-        share(loops.learn, self.members, *arrays, w1.numpy(), self.w.numpy(), self.biases.numpy(), keep, rate)
-        named = self._named(w1, self.w, self.biases)
-        for i, block in params.items():
-            for name, p in block.items():
-                if i != "0" or name != "weight":
-                    p.copy_(named[i][name])
+        pairs = [affine[i].get(name, (zero, zero)) for i, name in names]
+        keep, rate = (torch.stack([p[k] for p in pairs], -1).numpy() for k in (0, 1))
+        return np.ascontiguousarray(keep), np.ascontiguousarray(rate * self.kind(factor))
 
-    def _factor(self, samples: int, batch: Batch) -> float:
-        """Of gradients that are sums over the samples, where the loss is a mean."""
-        return 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or samples)
+    def _mean(self, losses: Tensor, samples: int) -> Tensor:
+        """Of sums over the samples of mini-batches, (K, M), where the loss is a mean."""
+        if not self.net.loss.summed:
+            counts = torch.full((len(losses), 1), float(self.batch))
+            counts[-1] = samples - self.batch * (len(losses) - 1)
+            losses = losses / counts.to(losses.dtype)
+        return losses if self.stacked else losses[:, 0] if len(losses) > 1 else losses[0, 0]
 
     def _gather(self, params: Params) -> Tensor:
         """Weights of the first layer, (M, n_1, n_0); those of the others and all biases go to one piece of memory."""
-        named = self._named(None, self.w, self.biases)
-        for i, block in params.items():
-            for name, p in block.items():
-                if i != "0" or name != "weight":
-                    named[i][name].copy_(p)
+        self._copy(params, gather=True)
         first = params["0"]["weight"]
         return first if self.stacked else first.unsqueeze(0)
 
+    def _scatter(self, params: Params) -> None:
+        self._copy(params, gather=False)
+
+    def _copy(self, params: Params, gather: bool) -> None:
+        named = self._named(None, self.w, self.biases)
+        for i, block in named.items():
+            for name, kept in block.items():
+                to, source = (kept, params[i][name]) if gather else (params[i][name], kept)
+                to.copy_(source)
+
     def _named(self, w1: Tensor | None, w: Tensor, biases: Tensor) -> Params:
         """Views of the memory under the names of the parameters, in their shapes."""
-        weights = [w1, *(w.split(self.sizes_of_w, 1) if self.sizes_of_w else ())]
+        weights = [w1, *(w.split(self.large, 1) if self.large else ())]
         units = biases.split(self.sizes[1:].tolist(), 1) if biases.shape[1] else [None] * len(self.net)
         found: Params = {}
         for i, (weight, bias) in enumerate(zip(weights, units, strict=True)):
@@ -140,29 +145,13 @@ class Compiled:
             found[str(i)] = own if self.stacked else {name: t[0] for name, t in own.items()}
         return found
 
-    def _group(self, batch: Batch) -> Group:
-        lead = (self.members,) if self.stacked else ()
-        y = self.net.loss.targets(batch.y, self.net.n_out, batch.x.dtype)
-        x, y = (t if self.stacked else t.unsqueeze(0) for t in (batch.x, y))
-        same = x.shape[0] == 1 or (x.stride(0) == 0 and batch.y.stride(0) == 0)
-        if same:
-            whose = np.zeros(self.members, np.int64)
-            x, y = x[:1], y[:1]
-        else:
-            whose = np.arange(self.members)
-            y = y.expand(*lead, *y.shape[1:])
-        return Group(x.flatten(2).contiguous().numpy(), y.contiguous().numpy(), whose)
-
-    def _weights(self, batch: Batch) -> np.ndarray:
-        """Weights of the output errors (M, B, n_L), of no members where there are none."""
-        if batch.weights is None:
-            return np.empty((0, 0, 0), self.kind)
-        own = batch.weights if self.stacked else batch.weights.unsqueeze(0)
-        return own.expand(self.members, *own.shape[1:]).contiguous().numpy()
-
-    def _memory(self, samples: int) -> tuple[np.ndarray, ...]:
-        """x, h and eps of all members, (M, B n) each, and what one member needs besides."""
-        if samples not in self.memory:
-            units = samples * int(self.sizes[1:].sum())
-            self.memory = {samples: (*(np.empty((self.members, units), self.kind) for _ in range(3)),)}
-        return self.memory[samples]
+    def _samples(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """inputs (S, N, n_0), targets and weights (S, N, n_L) of S members, or (S, 0, 0), and which are whose, (M,)."""
+        given = batch.distinct
+        y = self.net.loss.targets(given.y, self.net.n_out, given.x.dtype)
+        x, y, weights = (t if t is None or self.stacked else t.unsqueeze(0) for t in (given.x, y, given.weights))
+        count = max(x.shape[0], y.shape[0], 1 if weights is None else weights.shape[0])
+        weights = x.new_empty(count, 0, 0) if weights is None else weights
+        x, y, weights = (t.expand(count, *t.shape[1:]).contiguous().numpy() for t in (x.flatten(2), y, weights))
+        whose = np.arange(count) % count if batch.whose is None else batch.whose.numpy()
+        return x, y, weights, np.broadcast_to(whose, self.members).copy() if count == 1 else whose

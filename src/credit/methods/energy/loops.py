@@ -12,6 +12,7 @@ from credit.numerics.compiled import compiled
 from credit.numerics.elementwise import sigmoid_of, tanh_of
 
 LINEAR, SIGMOID, TANH, LEAKY = range(4)  # leaky with slope 0 is relu
+FEW = 4096  # multiply-adds
 
 
 @compiled
@@ -51,143 +52,206 @@ def move(x, out, eps, up, rate, kind, slope):
 
 
 @compiled
-def difference(x, mu, bias, out):
-    """out = x - (mu + bias), (B, n) each, bias (n,) or (0,); returns the sum of squares."""
+def shift(x, bias, n):
+    """x += bias, x flat (B n); bias (n,), or none."""
     if bias.size:
-        for b in range(x.shape[0]):
-            for i in range(x.shape[1]):
-                out[b, i] = x[b, i] - (mu[b, i] + bias[i])
+        for start in range(0, x.size, n):
+            for i in range(n):
+                x[start + i] += bias[i]
+
+
+@compiled
+def difference(x, mu, bias, out, n):
+    """out = x - (mu + bias), flat (B n), bias (n,) or none; returns the sum of squares."""
+    if bias.size:
+        for start in range(0, x.size, n):
+            for i in range(n):
+                out[start + i] = x[start + i] - (mu[start + i] + bias[i])
     else:
-        for b in range(x.shape[0]):
-            for i in range(x.shape[1]):
-                out[b, i] = x[b, i] - mu[b, i]
-    flat = out.reshape(-1)
-    return np.float64(np.dot(flat, flat))
+        for i in range(x.size):
+            out[i] = x[i] - mu[i]
+    return np.float64(np.dot(out, out))
 
 
 @compiled
 def weighted(out, weights):
-    """out *= weights, (B, n); returns the sum of the squares of out, each times its weight, before."""
+    """out *= weights, flat; returns the sum of the squares of out, each times its weight, before."""
     total = np.float64(0)
-    for b in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            total += out[b, i] * out[b, i] * weights[b, i]
-            out[b, i] *= weights[b, i]
+    for i in range(out.size):
+        total += out[i] * out[i] * weights[i]
+        out[i] *= weights[i]
     return total
 
 
 @compiled
-def upward(h, w, bias, out):
-    """out = h w^T + bias, (B, n); w (n, k)."""
-    np.dot(h, w.T, out)
-    if bias.size:
-        for b in range(out.shape[0]):
-            for i in range(out.shape[1]):
-                out[b, i] += bias[i]
-
-
-@compiled
-def relax(first, last, inputs, targets, weights, whose, w1, w, biases, sizes, kinds, slopes, options, steps,
-          x, h, eps, losses, energies, rates):  # fmt: skip
-    """Members `first` to `last` - 1 after `steps` - 1 steps of their nodes.
-
-    inputs (S, B, n_0), targets (S, B, n_L), of S mini-batches; whose (M,): which of them is a member's. weights of the
-    output errors (M, B, n_L), or of no members. w1 (M, n_1, n_0), w (M, all of W_2, ..., W_L), biases (M, all or 0).
-    options (M, 3): rate, discount, amplifier. x, h, eps (M, B all): nodes, f of them, errors, where eps also has
-    (y - o) at its end. losses, energies, rates (M,): of the feed-forward pass, and at the end.
-    """
-    depth, batch = sizes.size - 1, inputs.shape[1]
-    place, start = np.zeros(depth + 2, np.int64), np.zeros(depth + 2, np.int64)
-    unit = np.zeros(depth + 2, np.int64)  # of the biases
+def layout(sizes, batch, biased):
+    """Where layers begin among activities (B n), weights from W_2 on, and biases, by layer from 1 on, and the end."""
+    depth = sizes.size - 1
+    place, start, unit = (np.zeros(depth + 2, np.int64), np.zeros(depth + 2, np.int64), np.zeros(depth + 2, np.int64))
     for layer in range(1, depth + 1):
         place[layer + 1] = place[layer] + batch * sizes[layer]
-        unit[layer + 1] = unit[layer] + (sizes[layer] if biases.shape[1] else 0)
+        unit[layer + 1] = unit[layer] + (sizes[layer] if biased else 0)
         if layer > 1:
             start[layer + 1] = start[layer] + sizes[layer] * sizes[layer - 1]
-    hoisted, mu = np.empty((batch, sizes[1]), w1.dtype), np.empty(place[depth + 1], w1.dtype)
-    for m in range(first, last):
-        xm, hm, em, y = x[m], h[m], eps[m], targets[whose[m]]
-        none = biases[m, :0]
-        upward(inputs[whose[m]], w1[m], biases[m, unit[1] : unit[2]], hoisted)
-        for layer in range(1, depth):
-            a, b = place[layer], place[layer + 1]
-            node = xm[a:b].reshape(batch, sizes[layer])
-            if layer == 1:
-                node[:] = hoisted
-            else:
-                below = hm[place[layer - 1] : a].reshape(batch, sizes[layer - 1])
-                own = w[m, start[layer] : start[layer + 1]].reshape(sizes[layer], sizes[layer - 1])
-                upward(below, own, biases[m, unit[layer] : unit[layer + 1]], node)
-            activate(xm[a:b], hm[a:b], kinds[layer], slopes[layer])
-        rate, previous = options[m, 0], np.float64(0)
-        for t in range(steps):
-            total, loss = np.float64(0), np.float64(0)
-            for layer in range(1, depth + 1):
-                a, b = place[layer], place[layer + 1]
-                error = em[a:b].reshape(batch, sizes[layer])
-                guess = mu[a:b].reshape(batch, sizes[layer]) if layer > 1 else hoisted
-                if layer > 1:
-                    below = hm[place[layer - 1] : a].reshape(batch, sizes[layer - 1])
-                    np.dot(
-                        below, w[m, start[layer] : start[layer + 1]].reshape(sizes[layer], sizes[layer - 1]).T, guess
-                    )
-                bias = biases[m, unit[layer] : unit[layer + 1]] if layer > 1 else none
-                if layer < depth:
-                    total += difference(xm[a:b].reshape(batch, sizes[layer]), guess, bias, error)
-                else:
-                    loss = difference(y, guess, bias, error)  # y - o: down the net it has the sign of the other errors
-                    if weights.shape[0]:
-                        loss = weighted(error, weights[m])
-            if t == 0:
-                losses[m] = loss / 2
-            if t == steps - 1:
-                energies[m], rates[m] = total / 2, rate
-                break
-            for layer in range(1, depth):
-                a, b, c = place[layer], place[layer + 1], place[layer + 2]
-                error, pulled = em[b:c].reshape(batch, sizes[layer + 1]), mu[a:b].reshape(batch, sizes[layer])
-                np.dot(error, w[m, start[layer + 1] : start[layer + 2]].reshape(sizes[layer + 1], sizes[layer]), pulled)
-            for layer in range(1, depth):
-                a, b = place[layer], place[layer + 1]
-                move(xm[a:b], hm[a:b], em[a:b], mu[a:b], rate, kinds[layer], slopes[layer])
-            total += loss
-            if t >= 1:
-                rate = rate * options[m, 2] if total < previous else rate * options[m, 1]
-            previous = total
+    return place, start, unit
 
 
 @compiled
-def learn(first, last, inputs, whose, h, eps, sizes, w1, w, biases, keep, rate):
-    """w <- keep w + rate eps^T h for members `first` to `last` - 1, and biases likewise with the sums of eps.
+def product(a, b, out, n):
+    """out = a b, flat arrays of (B, k), (k, n) and (B, n): by BLAS, but where its call takes longer than the loop."""
+    k = b.size // n
+    batch = a.size // k
+    if a.size * n > FEW:
+        np.dot(a.reshape(batch, k), b.reshape(k, n), out.reshape(batch, n))
+        return
+    fours = k - k % 4
+    for row in range(batch):
+        mine, given = out[row * n : (row + 1) * n], a[row * k : (row + 1) * k]
+        for j in range(n):
+            mine[j] = 0
+        for i in range(0, fours, 4):  # four rows at a time, since entering a loop costs as much as a short one takes
+            p, q, r, s, at = given[i], given[i + 1], given[i + 2], given[i + 3], i * n
+            x, y, z, u = b[at : at + n], b[at + n : at + 2 * n], b[at + 2 * n : at + 3 * n], b[at + 3 * n : at + 4 * n]
+            for j in range(n):
+                mine[j] += (p * x[j] + q * y[j]) + (r * z[j] + s * u[j])
+        for i in range(fours, k):
+            p, x = given[i], b[i * n : (i + 1) * n]
+            for j in range(n):
+                mine[j] += p * x[j]
 
-    Arrays as of `relax`; keep, rate (M, 2 L): of the weights of all layers, then of their biases.
+
+@compiled
+def turn(w, turned, sizes, start):
+    """turned = W_l^T of all layers from W_2 on: products with it are faster than with a transposed view."""
+    for layer in range(2, sizes.size):
+        a, b, n, k = start[layer], start[layer + 1], sizes[layer], sizes[layer - 1]
+        turned[a:b].reshape(k, n)[:] = w[a:b].reshape(n, k).T
+
+
+@compiled
+def errors(x, h, eps, mu, hoisted, target, weights, turned, bias, sizes, place, start, unit):
+    """Predictions and errors of all layers at the nodes; returns the sums of squares of nodes and of the output."""
+    depth, total = sizes.size - 1, np.float64(0)
+    if depth > 1:
+        total += difference(x[: place[2]], hoisted, bias[:0], eps[: place[2]], sizes[1])
+    for layer in range(2, depth + 1):
+        a, b, n = place[layer], place[layer + 1], sizes[layer]
+        product(h[place[layer - 1] : a], turned[start[layer] : start[layer + 1]], mu[a:b], n)
+        if layer < depth:
+            total += difference(x[a:b], mu[a:b], bias[unit[layer] : unit[layer + 1]], eps[a:b], n)
+    a, b, n = place[depth], place[depth + 1], sizes[depth]
+    guess, own = (mu[a:b], bias[unit[depth] : unit[depth + 1]]) if depth > 1 else (hoisted, bias[:0])
+    loss = difference(target, guess, own, eps[a:b], n)  # y - o: down the net it has the sign of the other errors
+    if weights.size:
+        loss = weighted(eps[a:b], weights)
+    return total, loss
+
+
+@compiled
+def descend(x, h, eps, mu, w, rate, sizes, kinds, slopes, place, start):
+    """One step of all nodes down the energy whose errors are given."""
+    depth = sizes.size - 1
+    for layer in range(1, depth):
+        a, b, c = place[layer], place[layer + 1], place[layer + 2]
+        product(eps[b:c], w[start[layer + 1] : start[layer + 2]], mu[a:b], sizes[layer])
+    for layer in range(1, depth):
+        a, b = place[layer], place[layer + 1]
+        move(x[a:b], h[a:b], eps[a:b], mu[a:b], rate, kinds[layer], slopes[layer])
+
+
+@compiled
+def feed_forward(x, h, mu, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit):
+    """The nodes at their predictions, layer by layer."""
+    for layer in range(1, sizes.size - 1):
+        a, b, n = place[layer], place[layer + 1], sizes[layer]
+        if layer == 1:
+            x[a:b] = hoisted
+        else:
+            product(h[place[layer - 1] : a], turned[start[layer] : start[layer + 1]], x[a:b], n)
+            shift(x[a:b], bias[unit[layer] : unit[layer + 1]], n)
+        activate(x[a:b], h[a:b], kinds[layer], slopes[layer])
+
+
+@compiled
+def relax(x, h, eps, mu, hoisted, target, weights, w, turned, bias, sizes, kinds, slopes, options, steps,
+          place, start, unit):  # fmt: skip
+    """A member's nodes from the feed-forward pass on, after `steps` - 1 steps; hoisted: predictions of the first layer.
+
+    Returns the loss of the feed-forward pass. options: rate, discount, amplifier.
     """
-    depth, batch = sizes.size - 1, inputs.shape[1]
-    largest = 0
+    rate, before, previous = options[0], np.float64(0), np.float64(0)
+    turn(w, turned, sizes, start)
+    feed_forward(x, h, mu, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit)
+    for t in range(steps):
+        total, loss = errors(x, h, eps, mu, hoisted, target, weights, turned, bias, sizes, place, start, unit)
+        before = loss / 2 if t == 0 else before
+        if t == steps - 1:
+            break
+        descend(x, h, eps, mu, w, rate, sizes, kinds, slopes, place, start)
+        total += loss
+        if t >= 1:
+            rate = rate * options[2] if total < previous else rate * options[1]
+        previous = total
+    return before
+
+
+@compiled
+def learn(inputs, h, eps, sizes, w1, w, bias, keep, rate, memory, place, start, unit):
+    """w <- keep w + rate eps^T h of a member, and biases likewise with the sums of eps.
+
+    w1 (n_1, n_0), w (all of W_2, ..., W_L), bias (all or 0). keep, rate (2 L): of the weights of all layers, then of
+    their biases. memory: for one product.
+    """
+    depth, batch = sizes.size - 1, inputs.shape[0]
     for layer in range(1, depth + 1):
-        largest = max(largest, sizes[layer] * sizes[layer - 1])
-    memory = np.empty(largest, w1.dtype)
+        n, k = sizes[layer], sizes[layer - 1]
+        error, product = eps[place[layer] : place[layer + 1]].reshape(batch, n), memory[: n * k]
+        if layer == 1:
+            np.dot(error.T, inputs, product.reshape(n, k))
+            own = w1.reshape(-1)
+        else:
+            np.dot(error.T, h[place[layer - 1] : place[layer]].reshape(batch, k), product.reshape(n, k))
+            own = w[start[layer] : start[layer + 1]]
+        stay, go = keep[layer - 1], rate[layer - 1]
+        for i in range(n * k):
+            own[i] = stay * own[i] + go * product[i]
+        if bias.size:
+            stay, go = keep[depth + layer - 1], rate[depth + layer - 1]
+            for j in range(n):
+                total = error[0, j]
+                for i in range(1, batch):
+                    total += error[i, j]
+                bias[unit[layer] + j] = stay * bias[unit[layer] + j] + go * total
+
+
+@compiled
+def train(first, last, inputs, targets, weights, whose, sizes, kinds, slopes, options, steps, batch,
+          w1, w, biases, to_w1, to_w, to_biases, keep, rate, losses):  # fmt: skip
+    """Members `first` to `last` - 1 through consecutive mini-batches of `batch` samples; the last may be smaller.
+
+    inputs (S, N, n_0), targets (S, N, n_L), samples of S members; whose (M,): which of them are a member's. weights of
+    the output errors (S, N, n_L), or (S, 0, 0). w1 (M, n_1, n_0), w (M, all of W_2, ..., W_L), biases (M, all or 0);
+    to_w1, to_w, to_biases: where steps are taken, these themselves, or others where there is one mini-batch.
+    options (M, 3), keep, rate (M, 2 L): see `relax` and `learn`. losses (K, M): of the feed-forward pass.
+    """
+    memory = np.empty((sizes[1:] * sizes[:-1]).max(), w1.dtype)
+    turned = np.empty(w.shape[1], w.dtype)
+    units = batch * sizes[1:].sum()
+    nodes = np.empty((4, units), w1.dtype)
+    x, h, eps, mu = nodes[0], nodes[1], nodes[2], nodes[3]
+    room = np.empty((batch, sizes[1]), w1.dtype)
     for m in range(first, last):
-        a = start = unit = 0
-        for layer in range(1, depth + 1):
-            b, n, k = a + batch * sizes[layer], sizes[layer], sizes[layer - 1]
-            error, product = eps[m, a:b].reshape(batch, n), memory[: n * k]
-            if layer == 1:
-                np.dot(error.T, inputs[whose[m]], product.reshape(n, k))
-                own = w1[m].reshape(-1)
-            else:
-                np.dot(error.T, h[m, a - batch * k : a].reshape(batch, k), product.reshape(n, k))
-                own = w[m, start : start + n * k]
-                start += n * k
-            stay, go = keep[m, layer - 1], rate[m, layer - 1]
-            for i in range(n * k):
-                own[i] = stay * own[i] + go * product[i]
-            if biases.shape[1]:
-                stay, go = keep[m, depth + layer - 1], rate[m, depth + layer - 1]
-                for j in range(n):
-                    total = error[0, j]
-                    for i in range(1, batch):
-                        total += error[i, j]
-                    biases[m, unit + j] = stay * biases[m, unit + j] + go * total
-                unit += n
-            a = b
+        for k in range(losses.shape[0]):
+            a, b = k * batch, min((k + 1) * batch, inputs.shape[1])
+            place, start, unit = layout(sizes, b - a, biases.shape[1] > 0)
+            mine = inputs[whose[m], a:b]
+            np.dot(mine, w1[m].T, room[: b - a])
+            hoisted = room[: b - a].reshape(-1)
+            shift(hoisted, biases[m, unit[1] : unit[2]], sizes[1])
+            losses[k, m] = relax(
+                x, h, eps, mu, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1), w[m], turned,
+                biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
+            )  # fmt: skip
+            learn(
+                mine, h, eps, sizes, to_w1[m], to_w[m], to_biases[m], keep[m], rate[m], memory, place, start, unit
+            )  # fmt: skip
