@@ -249,8 +249,8 @@ def train(first, last, inputs, targets, weights, whose, sizes, kinds, slopes, op
             hoisted = room[: b - a].reshape(-1)
             shift(hoisted, biases[m, unit[1] : unit[2]], sizes[1])
             losses[k, m] = relax(
-                x, h, eps, mu, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1), w[m], turned,
-                biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
+                x, h, eps, mu, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1), w[m],
+                turned, biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
             )  # fmt: skip
             learn(
                 mine, h, eps, sizes, to_w1[m], to_w[m], to_biases[m], keep[m], rate[m], memory, place, start, unit
