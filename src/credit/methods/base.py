@@ -26,6 +26,7 @@ from credit.numerics.trees import Params
 from credit.optim import optimizer
 from credit.optim.base import OptimizerLike
 from credit.optim.clipping import norms
+from credit.optim.scaled import Scaled, by_unit
 
 State = dict[str, Any]
 DIVERGED = 1e12  # a loss, a weight or an unclipped gradient beyond is taken for infinite
@@ -140,10 +141,15 @@ class Method:
     def optimizer(self, net: Net, params: Params, state: State, settings: Mapping[str, Any]) -> OptimizerLike:
         """The optimiser of a run, from its settings (see `credit.optim`).
 
-        Raises ConfigError for a hyperparameter that has not one value for each member.
+        Weights that the net does not have (`connections`) stay 0. Raises ConfigError for a hyperparameter that has not
+        one value for each member.
         """
         check_members(self, net.members(params))
-        return optimizer(**settings).init(params, net.members(params))
+        made = optimizer(**settings).init(params, net.members(params))
+        factors = by_unit(settings.get("units") or {}, params, net.members(params))
+        for block, kept in net.connected(params).items():
+            factors[block] = factors.get(block, 1) * kept
+        return Scaled(made, factors) if factors else made
 
     def passes_products(self) -> bool:
         """Whether `gradients` only passes on the weight gradients of the net, which may then stay products."""

@@ -237,6 +237,12 @@ class Net:
         """One of the parameters, of any shape, for its dtype and device."""
         return params["0"][self._first[0]]
 
+    def connected(self, params: Params) -> dict[str, Tensor]:
+        """1 for weights that are there and 0 for others, {block: (n_out, n_in)}; of blocks that lack some."""
+        like = self.like(params)
+        kept = {str(i): b.connected(like) for i, b in enumerate(self.blocks) if hasattr(b, "connected")}
+        return {i: weights for i, weights in kept.items() if weights is not None}
+
     def rand(self, params: Params, rand: Rand | int | Replay | None) -> Rand:
         """What a learning rule may be given as its randomness, see `credit.numerics.rand.as_rand`."""
         return rand if isinstance(rand, Rand) else as_rand(rand, self.like(params), self.members(params))
@@ -312,7 +318,8 @@ def init_block(block: Block, rand: Rand, scheme: Scheme, stream: str) -> dict[st
     for name, shape in shapes.items():
         part = name[: name.rfind(".") + 1]
         drawn[name] = init(scheme, shape, rand, f"{stream}.{name}", fan_from=shapes[f"{part}weight"])
-    return drawn
+    kept = block.connected(drawn["weight"]) if hasattr(block, "connected") else None
+    return drawn if kept is None else {**drawn, "weight": drawn["weight"] * kept}
 
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:

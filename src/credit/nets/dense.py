@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from credit.errors import ConfigError, one_of
 from credit.nets import activations
 from credit.nets.arguments import counts, each, layer_activations
 from credit.nets.base import BlockTrace, Net, in_pieces, loss_named
 from credit.numerics.products import Product, pays
 
+CONNECTIONS = ("full", "diagonal")
+
 
 @dataclass(frozen=True)
 class Dense:
-    """h = phi(W x + b): weight (M, n_out, n_in), bias (M, n_out), activations (M, B, n)."""
+    """h = phi(W x + b): weight (M, n_out, n_in), bias (M, n_out), activations (M, B, n).
+
+    connections: "diagonal" for a layer whose unit i sees input i alone; its other weights are 0, their gradients too.
+    """
 
     n_in: int
     n_out: int
     activation: str
     bias: bool = True
     factored: bool = False  # the weight's gradient may stay a `Product`
+    connections: str = "full"
 
     @property
     def shape_out(self) -> tuple[int, ...]:
@@ -64,9 +71,17 @@ class Dense:
 
     def weight_gradient(self, trace: BlockTrace, delta: Tensor) -> dict[str, Tensor]:
         """delta (M, B, n_out), summed over the batch -> {"weight": delta^T x, "bias": sum of delta}."""
-        product = self.factored and pays(delta, trace.input)
+        product = self.factored and self.connections == "full" and pays(delta, trace.input)
         weight = Product(delta, trace.input) if product else delta.mT @ trace.input
+        if self.connections != "full":
+            weight = weight * self.connected(weight)
         return {"weight": weight, "bias": delta.sum(-2)} if self.bias else {"weight": weight}
+
+    def connected(self, like: Tensor) -> Tensor | None:
+        """1 for weights that are there and 0 for others, (n_out, n_in); None where all are. like: dtype and device."""
+        if self.connections == "full":
+            return None
+        return torch.eye(self.n_out, dtype=like.dtype, device=like.device)
 
     def backward(self, trace: BlockTrace, grad: Tensor, below: bool = True) -> tuple[dict[str, Tensor], Tensor | None]:
         """Gradient at the output (M, B, n_out) -> of the parameters, and at the input, (M, B, n_in)."""
@@ -97,18 +112,29 @@ def dense(
     loss: str = "softmax_cross_entropy",
     bias: bool | Sequence[bool] = True,
     keep: float = 1.0,
+    connections: str | Sequence[str] = "full",
 ) -> Net:
     """A fully connected net with layer sizes [n_0, ..., n_L].
 
     hidden: activation of all hidden layers, or one name per hidden layer. A classifier ends in linear logits,
-    its softmax is part of the loss. bias: for all layers, or one value for each. Raises ConfigError for fewer than
-    two sizes, and for what is no size, name or truth value, or not as many as there are layers.
+    its softmax is part of the loss. bias, connections ("full", or "diagonal" between layers of one size): for all
+    layers, or one value for each. Raises ConfigError for fewer than two sizes, and for what is no size, name or truth
+    value, or not as many as there are layers.
     """
     sizes = counts(sizes, "sizes", at_least=2, what="layer sizes, input first,")
     n_hidden = len(sizes) - 2
     names = layer_activations(hidden, output, n_hidden, "hidden layers")
-    layers = zip(sizes[:-1], sizes[1:], names, each(bias, n_hidden + 1, bool, "bias", "blocks"), strict=True)
-    blocks = tuple(Dense(a, b, phi, has_bias) for a, b, phi, has_bias in layers)
+    biases = each(bias, n_hidden + 1, bool, "bias", "blocks")
+    kinds = each(connections, n_hidden + 1, str, "connections", "blocks")
+    for i, (a, b, kind) in enumerate(zip(sizes[:-1], sizes[1:], kinds, strict=True)):
+        if kind not in CONNECTIONS:
+            raise ConfigError(one_of("net.connections", kind, CONNECTIONS))
+        if kind == "diagonal" and a != b:
+            raise ConfigError(
+                f"net.connections: layer {i} is diagonal; it needs as many units as inputs, has {b} and {a}"
+            )
+    layers = zip(sizes[:-1], sizes[1:], names, biases, kinds, strict=True)
+    blocks = tuple(Dense(a, b, phi, has_bias, connections=kind) for a, b, phi, has_bias, kind in layers)
     return Net("dense", blocks, loss_named(loss), (sizes[0],), keep)
 
 
@@ -123,6 +149,7 @@ class DenseConfig:
     bias: bool | tuple[bool, ...] = True
     keep: Annotated[float, "(0, 1]"] = 1.0
     init: Annotated[str | dict | tuple[dict, ...], "credit.nets.names.layer_options"] = "xavier_normal"
+    connections: Literal["full", "diagonal"] | tuple[Literal["full", "diagonal"], ...] = "full"
 
     def build(self, shape_in: tuple[int, ...], n_out: int) -> Net:
         """The net for inputs of `shape_in` (flattened) and `n_out` outputs."""
@@ -130,7 +157,8 @@ class DenseConfig:
         for n in shape_in:
             n_in *= n
         hidden = self.hidden if isinstance(self.hidden, str) else list(self.hidden)
-        return dense([n_in, *self.hidden_sizes, n_out], hidden, self.output, self.loss, self.bias, self.keep)
+        kinds = self.connections if isinstance(self.connections, str) else list(self.connections)
+        return dense([n_in, *self.hidden_sizes, n_out], hidden, self.output, self.loss, self.bias, self.keep, kinds)
 
 
 part = DenseConfig

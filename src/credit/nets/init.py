@@ -17,6 +17,7 @@ With n_in = fan-in and n_out = fan-out of the weight (a convolution's are its ch
     uniform           U(±scale)
     normal            N(0, std²)
     zeros, ones       constant
+    given             the option `values`, rows of a dense weight, the same for all members
     ================  =====================================================================================
 
 Biases are zero in all schemes but `torch_default`, and where a scheme has the option `bias`: U(±bias).
@@ -31,6 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit.errors import ConfigError
 from credit.nets.names import layer_options
 from credit.numerics.rand import Rand
 
@@ -95,7 +97,16 @@ def _orthogonal(rand: Rand, name: str, shape: tuple[int, ...], gain: float) -> T
     return q.reshape(*q.shape[:-2], *shape).to(rand.device) * gain
 
 
+def _given(rand: Rand, name: str, shape: tuple[int, ...], values: Sequence[Sequence[float]]) -> Tensor:
+    found = (len(values), len(values[0]))
+    if found != shape:
+        raise ConfigError(f"init.values: {found[0]} rows of {found[1]} numbers; {name} has shape {list(shape)}")
+    weight = torch.tensor([list(row) for row in values], dtype=rand.dtype, device=rand.device)
+    return weight.expand(len(rand.seeds), *shape).clone() if rand.stacked else weight
+
+
 _DRAW = {
+    "given": lambda r, s, shape, i, o, values: _given(r, s, shape, values),
     "xavier_normal": lambda r, s, shape, i, o, gain: _normal(r, s, shape, gain * math.sqrt(2 / (i + o))),
     "xavier_uniform": lambda r, s, shape, i, o, gain: _uniform(r, s, shape, gain * math.sqrt(6 / (i + o))),
     "teacher": lambda r, s, shape, i, o: _normal(r, s, shape, 3 * math.sqrt(2 / (i + o))),

@@ -27,7 +27,8 @@ ACTIVATIONS = (
 LOSSES = {"half_squared_error": False, "mse": False, "softmax_cross_entropy": True, "squared_error_sum": False}
 
 # Initialisation schemes with the default of each option; None means that the option must be given.
-SCHEMES: dict[str, dict[str, float | None]] = {
+SCHEMES: dict[str, dict[str, Any]] = {
+    "given": {"values": None},
     "he_normal": {"gain": 1.0},
     "he_uniform": {"gain": 1.0},
     "lecun_normal": {"gain": 1.0},
@@ -72,6 +73,9 @@ def options(
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             known = ", ".join(allowed) or "none"
             raise ConfigError(f"{where}.{key} = {value!r}{hint}; scheme {name!r} has the options: {known}")
+        if key == "values":
+            _check_rows(value, f"{where}.values")
+            continue
         for one in value if key in lists and isinstance(value, (list, tuple)) else [value]:
             if isinstance(one, bool) or not isinstance(one, (int, float)) or not 0 <= one < float("inf"):
                 raise ConfigError(f"{where}.{key} = {value!r}; must be a finite number >= 0")
@@ -80,6 +84,15 @@ def options(
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is missing; scheme {name!r} needs a number >= 0")
     return name, complete
+
+
+def _check_rows(rows: Any, where: str) -> None:
+    """Rows of a weight, lists of finite numbers of one length; else ConfigError."""
+    lists = isinstance(rows, (list, tuple)) and rows and all(isinstance(r, (list, tuple)) and r for r in rows)
+    numbers = [v for row in rows for v in row] if lists else [None]
+    finite = all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < float("inf") for v in numbers)
+    if not finite or len({len(row) for row in rows}) > 1:
+        raise ConfigError(f"{where} = {rows!r}; must be the rows of the weight, one list of numbers for each unit")
 
 
 def layer_options(scheme: str | Mapping[str, Any], where: str = "init") -> tuple[str, dict[str, float]]:
@@ -121,7 +134,7 @@ def check_lengths(net: Mapping[str, Any], where: str) -> None:
     if net.get("kind") == "resnet" and len(net["blocks"]) != len(net["channels"]):
         stages = f"{len(net['channels'])} stages in channels"
         raise ConfigError(f"{where}.blocks = {list(net['blocks'])}; must be one number for each of the {stages}")
-    for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks)):
+    for key, n in (("hidden", blocks - 1), ("bias", blocks), ("init", blocks), ("connections", blocks)):
         value = net.get(key)
         if isinstance(value, (list, tuple)) and len(value) != n:
             layers = "hidden layers" if key == "hidden" else "layers"

@@ -7,6 +7,8 @@
                  clip_norm         largest L2 norm c; gradients are multiplied by min(1, c / (norm + 1e-6))
                  clip              whose norm: "per_tensor", "per_layer" (weight and bias together), "global"
                  schedule          lr by epoch, see `Schedule`
+                 units             {LAYER: {UNIT: f}}: f times the gradient of the weights from an input unit, a rate of
+                                   its own; of sgd alone, in optimisers that a learning rule makes
     sgd          momentum, dampening, nesterov; lr_in_velocity: true keeps v ← μ v + lr g, W ← W - v (PEPITA),
                  which differs from torch's v ← μ v + g, W ← W - lr v while lr changes
     adam         betas, eps
@@ -33,6 +35,7 @@ COMMON = {
     "clip_norm": None,
     "clip": "per_tensor",
     "schedule": None,
+    "units": None,
 }
 KINDS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "lr_in_velocity": False},
@@ -96,12 +99,27 @@ def check(config: Mapping[str, Any], where: str = "optimizer") -> dict[str, Any]
     hyper["schedule"] = check_schedule(hyper["schedule"], f"{where}.schedule")
     if "betas" in hyper:
         hyper["beta1"], hyper["beta2"] = _pair(hyper.pop("betas"), f"{where}.betas")
-    for key in hyper.keys() - {"clip", "schedule"}:
+    _check_units(hyper["units"], kind, f"{where}.units")
+    for key in hyper.keys() - {"clip", "schedule", "units"}:
         if not (key == "clip_norm" and hyper[key] is None):
             _check_value(key, hyper[key], f"{where}.{key}")
     if hyper.get("nesterov") and (some(hyper["dampening"]) or not some(hyper["momentum"])):
         raise ConfigError(f"{where}.nesterov = true; needs momentum > 0 and dampening = 0")
     return {"name": kind, **hyper}
+
+
+def _check_units(units: Any, kind: str, where: str) -> None:
+    if units is None:
+        return
+    if kind != "sgd":
+        raise ConfigError(f"{where}; needs sgd: the steps of {kind} do not depend on the size of a gradient")
+    layers = units.values() if isinstance(units, Mapping) else [None]
+    if not all(isinstance(layer, Mapping) and layer for layer in layers):
+        raise ConfigError(f"{where} = {units!r}; must be {{LAYER: {{UNIT: factor}}}}")
+    for name, layer in units.items():
+        for unit, value in layer.items():
+            for number in _numbers(value):
+                _check_number(number, f"{where}.{name}.{unit}", lambda v: v >= 0, "a finite number >= 0")
 
 
 def typed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Optimizer:
         self._tables = {
             key: self._array(self._spread(key, value))
             for key, value in self.hyper.items()
-            if key not in ("name", "lr", "clip", "schedule", "clip_norm", *SWITCHES)
+            if key not in ("name", "lr", "clip", "schedule", "clip_norm", "units", *SWITCHES)
         }
         self._clips = self.hyper["clip_norm"] is not None
         self._decays = some(self.hyper["weight_decay"]) or some(self.hyper["decay_unscaled"])
