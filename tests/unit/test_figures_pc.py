@@ -53,7 +53,7 @@ def mean_of(table, **where):
 
 # ---- conditions
 
-PANELS = [{"title": "depth", "at": DEPTHS}]
+PANELS = [{"title": "depth", "at": dict(sorted(DEPTHS.items()))}]  # as a specification has them
 BEST = {"panels": PANELS, "label": "layers", "select": "mean", "best": "lr"}
 
 
@@ -83,12 +83,14 @@ def test_a_published_value_stands_at_its_condition_in_the_colour_of_its_method()
     assert legend(figure)[-1] == "published, read off the figure"
 
 
-def test_conditions_may_be_names_in_their_order_and_have_panels():
-    panels = [{"title": "a", "at": {"l15": 64, "l1": 1}}, {"at": {"l4": 8}}, {"at": {"l7": 3}}]
-    figure = conditions.draw(swept(), {**BEST, "panels": panels, "even": True})
+def test_conditions_may_be_names_and_have_panels():
+    panels = [{"title": "a", "at": {"l1": 1, "l15": 64}}, {"at": {"l4": 8}}, {"at": {"l7": 3}}]
+    figure = conditions.draw(swept(), {**BEST, "panels": panels, "even": "falling"})
     assert [axes.get_title() for axes in figure.axes] == ["a", ""], "no panel of what was not run"
     assert list(lines_of(figure.axes[0], "bp")[0].get_xdata()) == [0, 1]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["64", "1"]
+    turned = conditions.draw(swept(), {**BEST, "panels": panels, "even": "rising"})
+    assert [t.get_text() for t in turned.axes[0].get_xticklabels()] == ["1", "64"]
     with pytest.raises(ConfigError, match=r"none of options\.panels was run, only l1, l15, l4"):
         conditions.draw(swept(), {**BEST, "panels": panels[2:]})
 
@@ -115,14 +117,14 @@ def test_every_value_of_the_varied_setting_has_its_mean_in_a_panel_for_each_data
     table, theirs = swept(), known([("l4", "bp", 64, "test_error", 0.5)], lr=0.1)
     options = {"select": "mean", "titles": {"l15": "15 layers"}, "references": theirs}
     figure = rates.draw(table, options)
-    assert [axes.get_title() for axes in figure.axes] == ["15 layers", "l1", "l4"]
-    for axes, dataset in zip(figure.axes, ("l15", "l1", "l4"), strict=True):
+    assert [axes.get_title() for axes in figure.axes] == ["l1", "l4", "15 layers"]
+    for axes, dataset in zip(figure.axes, DEPTHS, strict=True):
         assert axes.get_xscale() == "log"
         (line,) = lines_of(axes, "pc")
         assert list(line.get_xdata()) == list(RATES)
         runs = [mean_of(table, dataset=dataset, method="pc", lr=lr).mean() for lr in RATES]
         assert list(line.get_ydata()) == pytest.approx([100 * r for r in runs])
-    dots = [ln for ln in figure.axes[2].lines if ln.get_label() == "published, read off the figure"]
+    dots = [ln for ln in figure.axes[1].lines if ln.get_label() == "published, read off the figure"]
     assert [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in dots] == [(0.1, 50)]
     assert {"learning rate", "test error [%]"} <= {*texts(figure).split(" | ")}
 

@@ -200,6 +200,7 @@ def test_what_a_table_asks_of_a_grid_is_checked_before_any_job(tmp_path, options
 def test_a_table_of_a_grid_may_choose_and_numbers_of_its_points_may_be_published(tmp_path):
     chosen = {"metric": "test_loss", "where": {"method": ["fa", "dfa"]}, "select": "mean"}
     settings = [{"best": "feedback_scale", "minus": "fa", "name": "d"}, {"each": "feedback_scale", "name": "loss"}]
+    settings.append({"best": "feedback_scale", "name": "loss"})  # its name is none of those of single points
     entry = {
         "figures": {"curves": {"options": {"where": {"method": "bp"}}}},
         "tables": {"table1": {"options": {**chosen, "values": settings}}},

@@ -241,8 +241,9 @@ def _value(value: Value, chosen: list[Row], where: Mapping, place: str, labels: 
         return
     yield from _of_a_grid(value, mine, place)
     yield from _grids(mine, {**where, **value.where}, place, value.column)
+    name = f"{value.label}_*" if value.each else value.label
     for row in mine:
-        if labels.setdefault((row.dataset, row.method, value.label), place) != place:
+        if labels.setdefault((row.dataset, row.method, name), place) != place:
             which = f"{row.method} on {row.dataset} is called {value.label!r}"
             yield f"{place}: another value of {which}; give each a `name`"
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,8 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     """panels: settings of `Panel`, from left to right; label: of their axis. log: a logarithmic one; even: places are
-    names, side by side in the order of `at`. dots: every run is a dot, and there is no mean. pool: a varied setting
-    whose values count like runs. known: what the published values are.
+    names, side by side, from the smallest or from the largest. dots: every run is a dot, and there is no mean. pool: a
+    varied setting whose values count like runs. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
@@ -43,7 +43,7 @@ class Options(RunOptions):
     panels: tuple[dict, ...]
     label: str
     log: bool = False
-    even: bool = False
+    even: Literal["rising", "falling"] | None = None
     dots: bool = False
     pool: str | None = None
     y_limits: tuple[float, ...] = field(default_factory=tuple)
@@ -69,7 +69,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(max(1.0 + 3.0 * len(panels), 4.4), 3.2), layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(grid, panels, strict=True):
-        places = {d: place if o["even"] else float(x) for place, (d, x) in enumerate(panel.at.items())}
+        order = sorted(panel.at, key=panel.at.get, reverse=o["even"] == "falling")
+        places = {d: place if o["even"] else float(panel.at[d]) for place, d in enumerate(order)}
         for method, look in looks.items():
             mine = runs[runs["method"] == method]
             points = {x: scale * mine.loc[mine["dataset"] == d, "value"].to_numpy(float) for d, x in places.items()}
@@ -108,7 +109,7 @@ def _label(axes, rows: pd.DataFrame, panel: Panel, places: Mapping[str, float], 
     if o["log"]:
         axes.set_xscale("log")
     if o["even"] or o["log"]:
-        axes.set_xticks([*places.values()], [f"{x:g}" for x in panel.at.values()])
+        axes.set_xticks([*places.values()], [f"{panel.at[d]:g}" for d in places])
         axes.xaxis.set_minor_locator(NullLocator())
     if not axes.collections:  # neither dots nor intervals
         style.say_if_blank(axes)

@@ -75,7 +75,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.set_title(panel.title + ("" if verified else " †"))
     kinds = [m for p in panels if len(p.metrics) > 1 for m in p.metrics]
     lines = [Line2D([], [], color="#444444", ls=_line(kinds, m), label=metric_label(m)) for m in dict.fromkeys(kinds)]
-    chosen = [_said(rows, look.label, method, value.best) for method, look in looks.items()] if value.best else []
+    shown = rows[rows["dataset"].isin([p.dataset for p in panels])]
+    chosen = [_said(shown, look.label, method, value.best) for method, look in looks.items()] if value.best else []
     if any(chosen):
         figure.suptitle("; ".join(filter(None, chosen)), fontsize=7, color=style.FAINT)
     methods = style.method_handles(looks.values())

@@ -27,7 +27,7 @@ SIZES = (2.5, 7.0)  # of markers, from the smallest to the largest value of the 
 @dataclass(frozen=True)
 class Options(FigureOptions):
     """across, along: the metrics of the two axes. by: the varied setting. titles: {data set: above its panel}, which
-    are the panels, in their order; all data sets if left out. known: what the published values are.
+    are the panels; all data sets if left out. known: what the published values are.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ("across", "along")
@@ -55,7 +55,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     names = (o["across"], o["along"])
     runs = {m: member_values(rows, Value(m, each=o["by"])) for m in names}
     titles = o["titles"] or dict.fromkeys(dataset_order(rows["dataset"]), "")
-    present = [d for d in titles if all((r["dataset"] == d).any() for r in runs.values())]
+    present = [d for d in dataset_order(titles) if all((r["dataset"] == d).any() for r in runs.values())]
     if not present:
         raise NothingLeft(f"paths: no run of {', '.join(titles)} recorded {' and '.join(names)}; nothing to draw")
     looks = method_styles(rows["method"], o["rules"])

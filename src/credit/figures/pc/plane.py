@@ -34,6 +34,7 @@ class Panel:
 
     metric_options: ClassVar[tuple[str, ...]] = ("metrics",)
     dataset_options: ClassVar[tuple[str, ...]] = ("dataset",)
+    layer_options: ClassVar[tuple[str, ...]] = ("layers",)
 
     dataset: str
     labels: tuple[str, ...]

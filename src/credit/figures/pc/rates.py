@@ -23,7 +23,7 @@ from credit.figures.references import PUBLISHED, published, published_handle
 
 @dataclass(frozen=True)
 class Options(RunOptions):
-    """best: the varied setting. titles: {data set: above its panel}, in their order; others follow. columns: of panels.
+    """best: the varied setting. titles: {data set: above its panel}. columns: of panels.
     curves: below each panel another one, with the course of the metric at the best value of every method. known: what
     the published values are.
     """
@@ -54,8 +54,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     )
     if runs.empty:
         raise NothingLeft(f"rates: no run recorded {o['metric']}; nothing to draw")
-    order = [*(d for d in o["titles"] if d in set(rows["dataset"])), *dataset_order(rows["dataset"])]
-    datasets = list(dict.fromkeys(order))
+    datasets = dataset_order(rows["dataset"])
     across = min(o["columns"], len(datasets))
     down, high = -(-len(datasets) // across), 2 if o["curves"] else 1
     size = (max(1.0 + 2.5 * across, 4.4), 0.9 + 2.2 * down * high)
