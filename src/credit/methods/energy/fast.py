@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from credit.methods.energy import loops
+from credit.methods.energy import lanes, loops
 from credit.methods.energy.settings import Inference
 from credit.methods.fast import Fast, Result
 from credit.nets import activations
@@ -74,6 +74,7 @@ class Compiled:
         self.options = table([inference.lr, inference.discount, inference.amplifier], self.members, self.kind)
         self.large = (self.sizes[1:] * self.sizes[:-1])[1:].tolist()  # numbers of the weights from W_2 on
         units = int(self.sizes[1:].sum()) if net.block(0).bias else 0
+        self.tiny = batch * int((self.sizes[1:] * self.sizes[:-1]).sum()) <= lanes.TINY
         self.w = like.new_empty(self.members, sum(self.large))
         self.biases = like.new_empty(self.members, units)
 
@@ -85,6 +86,8 @@ class Compiled:
         if affine is None and count > 1:
             raise ValueError("several mini-batches at once need steps that are affine in the gradient")
         w1 = self._gather(params)
+        if affine and self.tiny:
+            return self._side_by_side(params, opt, state, (inputs, targets, weights, whose), affine)
         own = w1, self.w, self.biases
         to = own if affine else tuple(map(torch.zeros_like, own))
         keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or self.batch))
@@ -98,6 +101,24 @@ class Compiled:
         else:
             opt.step(params, self._named(*to))
         return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), inputs.shape[1])}
+
+    def _side_by_side(self, params: Params, opt, state, samples: tuple[np.ndarray, ...], affine) -> Result:
+        """The same with members in lanes."""
+        first = params["0"]["weight"].view(self.members, -1)
+        weights, biases = torch.cat([first, self.w], 1), self.biases
+        units = int(self.sizes[1:].sum())
+        full = biases if biases.shape[1] else biases.new_zeros(self.members, units)
+        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / self.batch)
+        count = -(-samples[0].shape[1] // self.batch)
+        losses = np.empty((count, self.members), self.kind)
+        share(
+            lanes.train, -(-self.members // lanes.LANES), *samples, self.sizes, self.kinds, self.slopes, self.options,
+            self.steps, self.batch, weights.numpy(), full.numpy(), biases.shape[1] > 0, keep, rate, losses,
+        )  # fmt: skip
+        first.copy_(weights[:, : first.shape[1]])
+        self.w.copy_(weights[:, first.shape[1] :])
+        self._scatter(params)
+        return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), samples[0].shape[1])}
 
     def _steps(self, affine, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """keep and rate of all weights and biases, (M, 2 L); without steps, such that gradients come out."""

@@ -1,0 +1,230 @@
+"""The same updates for nets of a few units, compiled: members lie side by side, one instruction for several of them.
+
+A call of BLAS, or the entry into a loop, takes longer than the products of such a net. Arrays are (numbers, lanes);
+every lane keeps its own rate and energies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from credit.methods.energy.loops import LINEAR, SIGMOID, TANH
+from credit.numerics.compiled import compiled
+from credit.numerics.elementwise import sigmoid_of, tanh_of
+
+LANES = 128
+TINY = 256  # multiply-adds of a mini-batch's forward pass, up to which this is the faster form
+
+
+@compiled
+def activate(x, out, kind, slope):
+    """out = f(x), (lanes,)."""
+    if kind == LINEAR:
+        for w in range(x.size):
+            out[w] = x[w]
+    elif kind == SIGMOID:
+        for w in range(x.size):
+            out[w] = sigmoid_of(x[w])
+    elif kind == TANH:
+        for w in range(x.size):
+            out[w] = tanh_of(x[w])
+    else:
+        for w in range(x.size):
+            out[w] = x[w] if x[w] > 0 else slope * x[w]
+
+
+@compiled
+def move(x, out, eps, up, rate, kind, slope):
+    """x -= rate (eps - f'(x) up), then out = f(x), (lanes,); out holds f(x) before."""
+    if kind == LINEAR:
+        for w in range(x.size):
+            x[w] -= rate[w] * (eps[w] - up[w])
+    elif kind == SIGMOID:
+        for w in range(x.size):
+            x[w] -= rate[w] * (eps[w] - (out[w] - out[w] * out[w]) * up[w])
+    elif kind == TANH:
+        one = x.dtype.type(1)
+        for w in range(x.size):
+            x[w] -= rate[w] * (eps[w] - (one - out[w] * out[w]) * up[w])
+    else:
+        for w in range(x.size):
+            x[w] -= rate[w] * (eps[w] - (up[w] if x[w] > 0 else slope * up[w]))
+    activate(x, out, kind, slope)
+
+
+@compiled
+def predicted(below, at, k, weights, start, bias, out):
+    """out = sum_j W_ij below_j + bias, (lanes,) for one unit i: `at` its first input, `start` its first weight."""
+    for w in range(out.size):
+        out[w] = bias[w]
+    for j in range(k):
+        row, value = weights[start + j], below[at + j]
+        for w in range(out.size):
+            out[w] += row[w] * value[w]
+
+
+@compiled
+def errors(x, h, eps, first, target, output_weights, weights, biases, sizes, unit, start, mu, total, loss):
+    """Errors of all layers of one sample, and their squares added to total (nodes) and loss (output), (lanes,).
+
+    first: predictions of the first layer, (n_1, lanes).
+    """
+    depth = sizes.size - 1
+    for layer in range(1, depth + 1):
+        n, k, at = sizes[layer], sizes[layer - 1], unit[layer]
+        for i in range(n):
+            if layer == 1:
+                mu[:] = first[i]
+            else:
+                predicted(h, unit[layer - 1], k, weights, start[layer] + i * k, biases[at + i], mu)
+            error = eps[at + i]
+            if layer < depth:
+                node = x[at + i]
+                for w in range(mu.size):
+                    error[w] = node[w] - mu[w]
+                    total[w] += error[w] * error[w]
+            else:
+                aim, weight = target[i], output_weights[i]
+                for w in range(mu.size):
+                    error[w] = aim[w] - mu[w]
+                    loss[w] += error[w] * error[w] * weight[w]
+                    error[w] *= weight[w]
+
+
+@compiled
+def descend(x, h, eps, weights, sizes, kinds, slopes, unit, start, rate, up):
+    """One step of the nodes of one sample. up: memory (units, lanes)."""
+    depth = sizes.size - 1
+    for layer in range(1, depth):
+        n, k, at, above = sizes[layer + 1], sizes[layer], unit[layer], unit[layer + 1]
+        for j in range(k):
+            up[at + j, :] = 0
+        for i in range(n):
+            error = eps[above + i]
+            for j in range(k):
+                row, pulled = weights[start[layer + 1] + i * k + j], up[at + j]
+                for w in range(rate.size):
+                    pulled[w] += row[w] * error[w]
+    for layer in range(1, depth):
+        for j in range(unit[layer], unit[layer] + sizes[layer]):
+            move(x[j], h[j], eps[j], up[j], rate, kinds[layer], slopes[layer])
+
+
+@compiled
+def learn(inputs, h, eps, weights, biases, sizes, unit, start, keep, rate, biased):
+    """One step of weights and biases; inputs (B, n_0, lanes), h, eps (B, units, lanes), keep and rate (2 L, lanes)."""
+    depth, batch = sizes.size - 1, inputs.shape[0]
+    total = np.empty(keep.shape[1], weights.dtype)
+    for layer in range(1, depth + 1):
+        n, k = sizes[layer], sizes[layer - 1]
+        for i in range(n):
+            for j in range(k):
+                total[:] = 0
+                for b in range(batch):
+                    error = eps[b, unit[layer] + i]
+                    below = inputs[b, j] if layer == 1 else h[b, unit[layer - 1] + j]
+                    for w in range(keep.shape[1]):
+                        total[w] += error[w] * below[w]
+                row, stay, go = weights[start[layer] + i * k + j], keep[layer - 1], rate[layer - 1]
+                for w in range(keep.shape[1]):
+                    row[w] = stay[w] * row[w] + go[w] * total[w]
+            if biased:
+                total[:] = 0
+                for b in range(batch):
+                    for w in range(keep.shape[1]):
+                        total[w] += eps[b, unit[layer] + i, w]
+                row, stay, go = biases[unit[layer] + i], keep[depth + layer - 1], rate[depth + layer - 1]
+                for w in range(keep.shape[1]):
+                    row[w] = stay[w] * row[w] + go[w] * total[w]
+
+
+@compiled
+def relax(inputs, target, output_weights, x, h, eps, weights, biases, sizes, kinds, slopes, unit, start, rate, options,
+          steps, before):  # fmt: skip
+    """The nodes of all samples after `steps` - 1 steps; options (3, lanes), rate: memory. before: loss at the start."""
+    depth, batch, dtype = sizes.size - 1, inputs.shape[0], weights.dtype
+    first = np.empty((batch, sizes[1], rate.size), dtype)
+    up, mu = np.empty((unit[-1], rate.size), dtype), np.empty(rate.size, dtype)
+    sums = np.empty((3, rate.size), dtype)
+    total, loss, previous = sums[0], sums[1], sums[2]
+    for b in range(batch):
+        for layer in range(1, depth + 1):
+            for i in range(sizes[layer]):
+                at, k = unit[layer] + i, sizes[layer - 1]
+                if layer == 1:
+                    predicted(inputs[b], 0, k, weights, i * k, biases[at], first[b, i])
+                if layer == depth:
+                    continue
+                if layer == 1:
+                    x[b, at, :] = first[b, i]
+                else:
+                    predicted(h[b], unit[layer - 1], k, weights, start[layer] + i * k, biases[at], x[b, at])
+                activate(x[b, at], h[b, at], kinds[layer], slopes[layer])
+    rate[:] = options[0]
+    for t in range(steps):
+        total[:] = 0
+        loss[:] = 0
+        for b in range(batch):
+            errors(
+                x[b], h[b], eps[b], first[b], target[b], output_weights[b], weights, biases, sizes, unit, start, mu,
+                total, loss,
+            )  # fmt: skip
+        if t == 0:
+            for w in range(rate.size):
+                before[w] = loss[w] / 2
+        if t == steps - 1:
+            break
+        for b in range(batch):
+            descend(x[b], h[b], eps[b], weights, sizes, kinds, slopes, unit, start, rate, up)
+        for w in range(rate.size):
+            total[w] += loss[w]
+            if t >= 1:
+                rate[w] *= options[2, w] if total[w] < previous[w] else options[1, w]
+            previous[w] = total[w]
+
+
+@compiled
+def train(first, last, inputs, targets, output_weights, whose, sizes, kinds, slopes, options, steps, batch,
+          weights, biases, biased, keep, rates, losses):  # fmt: skip
+    """Groups `first` to `last` - 1 of up to LANES members through consecutive mini-batches; the last may be smaller.
+
+    As `loops.train`, with weights (M, all of W_1, ..., W_L) and biases (M, all), which learn where the net is `biased`.
+    """
+    depth, members, dtype = sizes.size - 1, weights.shape[0], weights.dtype
+    unit, start = np.zeros(depth + 2, np.int64), np.zeros(depth + 2, np.int64)
+    for layer in range(1, depth + 1):
+        unit[layer + 1] = unit[layer] + sizes[layer]
+        start[layer + 1] = start[layer] + sizes[layer] * sizes[layer - 1]
+    lanes = min(LANES, members)
+    w, b = np.zeros((start[-1], lanes), dtype), np.zeros((unit[-1], lanes), dtype)
+    given, aim = np.zeros((batch, sizes[0], lanes), dtype), np.zeros((batch, sizes[-1], lanes), dtype)
+    output = np.ones((batch, sizes[-1], lanes), dtype)
+    nodes = np.zeros((3, batch, unit[-1], lanes), dtype)
+    x, h, eps = nodes[0], nodes[1], nodes[2]
+    chosen, steps_of = np.zeros((3, lanes), dtype), np.zeros((2, 2 * depth, lanes), dtype)
+    stay, go = steps_of[0], steps_of[1]
+    rate, before = np.empty(lanes, dtype), np.empty(lanes)
+    for group in range(first, last):
+        begin = group * lanes
+        count = min(lanes, members - begin)
+        for lane in range(lanes):
+            m = begin + min(lane, count - 1)
+            w[:, lane], b[:, lane], chosen[:, lane] = weights[m], biases[m], options[m]
+            stay[:, lane], go[:, lane] = keep[m], rates[m]
+        for step in range(losses.shape[0]):
+            size = min(batch, inputs.shape[1] - step * batch)
+            for lane in range(lanes):
+                s = whose[begin + min(lane, count - 1)]
+                for k in range(size):
+                    given[k, :, lane], aim[k, :, lane] = inputs[s, step * batch + k], targets[s, step * batch + k]
+                    if output_weights.shape[1]:
+                        output[k, :, lane] = output_weights[s, step * batch + k]
+            relax(
+                given[:size], aim[:size], output[:size], x, h, eps, w, b, sizes, kinds, slopes, unit, start, rate,
+                chosen, steps, before,
+            )  # fmt: skip
+            learn(given[:size], h, eps, w, b, sizes, unit, start, stay, go, biased)
+            for lane in range(count):
+                losses[step, begin + lane] = before[lane]
+        for lane in range(count):
+            weights[begin + lane], biases[begin + lane] = w[:, lane], b[:, lane]
