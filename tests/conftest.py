@@ -37,6 +37,14 @@ def small_net(kind: str, loss: str = "softmax_cross_entropy", hidden: str = "tan
     return credit.conv([2, 8, 8], [3], [5], 4, kernel=(3, 1, 1), pool=(2, 2, 0), hidden=hidden, loss=loss, keep=keep)
 
 
+LINEAR = ("tp_pinv",)  # rules that no other nets are for
+
+
+def small_net_for(rule: str, kind: str, loss: str = "softmax_cross_entropy"):
+    """A small net that the rule is defined for."""
+    return small_net(kind, loss, "linear" if rule in LINEAR else "tanh")
+
+
 def small_batch(net, seeds, batch: int = 9, stream: str = "batch"):
     """A random batch for `net`; stacked when `seeds` is a list."""
     rand = credit.Rand(seeds, dtype=torch.float64)

@@ -23,7 +23,7 @@ SOURCES = str(Path(__file__).resolve().parents[1] / "src")
 WAITS = {
     "_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique_dim", "_unique2",
     "bincount", "repeat_interleave", "_linalg_check_errors", "_linalg_eigh", "linalg_eig", "_linalg_eigvals",
-    "linalg_eigvals", "_linalg_svd", "linalg_lstsq",
+    "linalg_eigvals", "_linalg_svd", "linalg_lstsq", "linalg_pinv",
 }  # fmt: skip
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 COPIES = {"copy_", "_to_copy"}

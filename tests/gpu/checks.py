@@ -17,7 +17,7 @@ from credit.provenance.spec import VERSION
 from credit.training.learner import Learner
 from credit.training.loop import Interrupted, Training
 from credit.training.stopping import StopRequest
-from tests.conftest import small_batch, small_net
+from tests.conftest import small_batch, small_net, small_net_for
 from tests.gpu.places import CPU, Place, apart
 
 SEEDS = [3, 8]
@@ -29,6 +29,7 @@ PLAIN = {"name": "sgd", "lr": 0.05, "momentum": 0.9}
 
 SHORT = {"time_points": 25}
 HYPER = {name: {"controller": SHORT, "feedback": SHORT} for name in ("dfc", "dfc_ss")}  # else as they are by default
+HYPER |= {n: {"steps": 8} for n in ("pc_coded", "generec", "hopfield", "almeida_pineda", "any_energy")}
 
 # Rules that must know on the host what the device has found, with the reason.
 WAITING = {
@@ -36,6 +37,7 @@ WAITING = {
     "ndi": "solves again, by least squares, for the members whose system is singular",
     "pbp": "solves again, by least squares, for the members whose system is singular",
     "sdi": "stops its loop once the controller has come to rest",
+    "tp_pinv": "takes singular values, whose solver reports to the host",
 }
 
 
@@ -57,7 +59,8 @@ class Case:
 
     def start(self, place: Place, dtype: torch.dtype) -> Started:
         """Everything that an update takes, at a place."""
-        net, rule = small_net(self.kind, **self.net), credit.method(self.rule, **self.hyper)
+        net = small_net(self.kind, **self.net) if self.net else small_net_for(self.rule, self.kind)
+        rule = credit.method(self.rule, **self.hyper)
         rand = credit.Rand(SEEDS, device=place.name, dtype=dtype)
         params = net.init(rand, "xavier_normal")
         state = rule.init(net, params, rand)
@@ -116,6 +119,9 @@ def every_case() -> list[Case]:
         Case("dfc", "dense", HYPER["dfc"] | {"form": "linearised"}),
         Case("dfc_ss", "dense", HYPER["dfc_ss"] | {"form": "newton"}),
         Case("di_bp", "dense", {"clip": 0.01, "normalize": True}),
+        Case("pc_coded", "dense", {"steps": 8, "inference": {"discount": 0.5}}),
+        Case("almeida_pineda", "dense", {"steps": 8, "adjoint": "exact"}),
+        Case("any_energy", "dense", {"steps": 8, "connectivity": "recurrent", "negative_phase": True}),
         Case("ldrl", "conv", net={"hidden": "elu"}),
         Case("ldrl", "conv", {"feedback": {"samples": 2}}),
         Case("ldrl", "dense", {"beta": [0.3, 0.6]}),

@@ -35,6 +35,8 @@ TARGETS = (
     "tests/unit/test_target_propagation.py",
     "tests/unit/test_target_fused.py",
 )
+SETTLING = ("tests/golden/test_pc_rules.py", "tests/unit/test_settling.py")
+SETTLED = ("pc_coded", "generec", "hopfield", "almeida_pineda", "any_energy")
 ENERGY = ("tests/golden/test_pc.py", "tests/unit/test_pc.py")
 FILES = {
     **dict.fromkeys(("bp", "fa"), (*BASELINES, "tests/unit/test_online.py", "tests/golden/test_pepita.py")),
@@ -47,6 +49,7 @@ FILES = {
     **dict.fromkeys(("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl"), RECONSTRUCTION),
     **dict.fromkeys(("pepita_conv", "pepita_conv_corrected"), PEPITA),
     "pc": ENERGY,
+    **dict.fromkeys((*SETTLED, "tp_pinv"), SETTLING),
 }
 NAMES_ONLY = ("dtp", "tp")  # their files name what their wing has, and hold nothing to be wrong
 WINGS = {  # machinery that several rules share: its tests, and the rules whose contract is tested
@@ -57,6 +60,7 @@ WINGS = {  # machinery that several rules share: its tests, and the rules whose 
     "targets": (TARGETS, ("ldrl", "pldrl", "dtp", "tp")),
     "reconstruction": (RECONSTRUCTION, ("ddtp_control", "ddtp_linear", "ddtp_rhl", "drl_dtp", "dtpdrl")),
     "energy": (ENERGY, ("pc",)),
+    "settling": (SETTLING, SETTLED),
     "online": (DI, ("bp", "ndi", "pbp")),
 }
 

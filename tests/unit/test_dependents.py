@@ -31,13 +31,14 @@ DEPENDENTS = {
     "targets": (TARGETS, {"feedback_weights", "jacobian_mismatch"}),
     "reconstruction": (RECONSTRUCTION, {"feedback_weights"}),
     "energy": ({"pc"}, set()),
+    "settling": ({"pc_coded", "generec", "hopfield", "almeida_pineda", "any_energy"}, set()),
     "online": (INVERSION, {"inversion_angles"}),
 }
 NUMERICS = {  # of the numerics, those that not all rules need
     "chunks": (DFC | {"mn"}, {"controller_course", "ssa_angle"}),
     "damped": (DFC | {"gn", "mn"}, {"controller_course", "ssa_angle"}),
     "finite": (
-        DFC | INVERSION | {"gn", "mn"},
+        DFC | INVERSION | {"gn", "mn", "tp_pinv"},
         {"controller_course", "controller_stability", "feedback_alignment", "feedback_stability", "inversion_angles"}
         | {"null_space", "ssa_angle"},
     ),

@@ -217,7 +217,8 @@ def test_the_table_of_names_has_every_learning_rule_and_its_state():
 
 
 def test_readme_and_contributing_stay_short():
-    assert read("README.md").count("\n") < 200
+    rows = len(re.findall(r"^\| `\w+` \|.*$", read("README.md"), flags=re.MULTILINE))  # one for each learning rule
+    assert read("README.md").count("\n") - rows < 170
     assert read("CONTRIBUTING.md").count("\n") <= 60
 
 

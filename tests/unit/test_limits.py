@@ -16,7 +16,7 @@ from credit.config.fields import plain
 from credit.config.parts import METHODS
 from credit.dag.checks import PartChecker
 from credit.errors import ConfigError
-from tests.conftest import dfc_hyper, small_batch, small_net
+from tests.conftest import dfc_hyper, small_batch, small_net, small_net_for
 
 SEEDS = [3, 8]
 DOUBLE = torch.float64
@@ -173,6 +173,7 @@ def test_with_the_paper_s_leak_samples_converge_too():
 def nets():
     for hidden, output in itertools.product(("tanh", "relu", "softmax", "step"), ("linear", "softmax", "step", "tanh")):
         yield {"kind": "dense", "hidden_sizes": (7, 5), "hidden": hidden, "output": output, "keep": 1.0}
+    yield {"kind": "dense", "hidden_sizes": (7, 5), "hidden": "linear", "output": "linear", "keep": 1.0}
     for sizes, keep in (((), 1.0), ((5,), 1.0), ((7, 5), 0.8)):
         yield {"kind": "dense", "hidden_sizes": sizes, "hidden": "tanh", "output": "linear", "keep": keep}
     for output, keep in itertools.product(("linear", "softmax"), (1.0, 0.8)):
@@ -222,7 +223,7 @@ def test_a_rule_trains_a_net_or_refuses_it_and_the_configuration_agrees(name):
 @pytest.mark.parametrize(("drawn", "members"), [([1, 2, 3], [1, 2]), ([1, 2, 3], [1]), ([1], 1), (1, [1, 2])])
 def test_random_streams_of_other_members_are_refused_before_anything_is_drawn(name, drawn, members):
     rule = credit.method(name)
-    net = small_net(rule.nets[0])
+    net = small_net_for(name, rule.nets[0])
     params = net.init(credit.Rand(members))
     with pytest.raises(ConfigError, match=r"^rand draws for (\d members|a single network); the parameters are of "):
         rule.init(net, params, credit.Rand(drawn))

@@ -39,6 +39,15 @@ def by_jacobian(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Ite
     yield from unmixed(net)
 
 
+def linear(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """A net of linear layers alone, without dropout, where its settings are given."""
+    yield from no_dropout(net)
+    keys = () if net is None else ("hidden", "output") if n_blocks(net) > 1 else ("output",)
+    for key in keys:
+        for other in sorted({*activations(net, key)} - {"linear"}):
+            yield f"net.{key} = {other!r}; needs 'linear', errors come back through pseudo-inverses of the weights"
+
+
 def lists(group: Mapping[str, Any], place: str, keys: Sequence[str], net: Mapping[str, Any] | None) -> Iterator[str]:
     """One value for each block but one, where a hyperparameter of `keys` is a list. place: name of their group."""
     blocks = 0 if net is None else n_blocks(net) - 1

@@ -1,0 +1,5 @@
+"""As of `generec`."""
+
+from credit.costs.generec import cost
+
+__all__ = ["cost"]
