@@ -110,15 +110,15 @@ class _Nodes:
         """Errors and energies at the nodes as they are; the nodes of the first look are the predictions."""
         first, energy = not self.x, 0.0
         self.taken: list[Tensor] = []  # by every layer
-        self.deltas: list[Tensor | None] = []  # x - mu of hidden layers, None for 0; of the output the gradient
+        self.deltas: list[Tensor | None] = []  # x - mu, None for 0; of the output the descent of the loss
         for i in range(len(self.phi)):
             mu = self._predicted(i)
             if first:
                 self.x.append(mu)
                 self.below.append(torch.empty_like(mu))
-                _passes().value(flat(mu), flat(self.below[-1]), *self.phi[i])
+                _passes().activate(flat(mu), flat(self.below[-1]), *self.phi[i])
             else:
-                energy += _passes().errors(flat(self.x[i]), flat(mu))
+                energy += _passes().errors_in_place(flat(self.x[i]), flat(mu))
             self.deltas.append(None if first else mu)
         return 0.5 * energy + self._look_at_output(self._predicted(len(self.phi)))
 
@@ -132,7 +132,7 @@ class _Nodes:
         weights = () if self.batch.weights is None else (self.batch.weights,)
         self.loss, error = self.net.loss.value_and_gradient(trace.out, self.batch.y, *weights)
         self.count = energies.samples(self.net, trace.out)
-        delta = block.local(trace, error * self.count)
+        delta = block.local(trace, error * -self.count)  # the sign of the other errors
         self.deltas.append(delta[0] if self.stacked else delta)
         return float(self.loss) * self.count
 
@@ -140,8 +140,7 @@ class _Nodes:
         """As `energies.weight_gradients`."""
         found: Params = {}
         for i, (layer, delta) in enumerate(zip(self._layers, self.deltas, strict=True)):
-            factor = (1 if i == len(self.phi) else -1) / self.count
-            own = layer.gradients(delta, self.taken[i], factor)
+            own = layer.gradients(delta, self.taken[i], -1 / self.count)
             found[str(i)] = {name: self._lifted(g) for name, g in own.items()}
         return found
 
@@ -153,8 +152,7 @@ class _Nodes:
                 continue
             eps, h = torch.zeros_like(x) if eps is None else eps, self.below[i + 1]
             pulled = self._layers[i + 1].pull(above, h)
-            sign = self.kind(1 if i == len(self.x) - 1 else -1)
-            _passes().move(*map(flat, (x, h, eps, pulled)), rate, sign, *self.phi[i])
+            _passes().move(*map(flat, (x, h, eps, pulled)), rate, *self.phi[i])
 
     def _own(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
         return {n: p[0] if self.stacked else p for n, p in params.items()}

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from credit.methods.energy import lanes, loops
+from credit.methods.energy.passes import kind_of
 from credit.methods.energy.settings import Inference
 from credit.methods.fast import Fast, Result
-from credit.nets import activations
 from credit.nets.base import Batch, Net
 from credit.nets.losses import SquaredError
 from credit.numerics.memory import in_memory
@@ -29,7 +29,7 @@ def form(
     tensors = [p for block in params.values() for p in block.values()]
     if net.kind != "dense" or not in_memory(*tensors) or batch.x.dtype != tensors[0].dtype or len(batch.x) == 0:
         return None
-    hidden = [kind_of(block.activation) for block in net.blocks[:-1]]
+    hidden = [kind_of(block.phi) for block in net.blocks[:-1]]
     biased = {block.bias for block in net.blocks}
     if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net, batch):
         return None
@@ -37,14 +37,6 @@ def form(
     return Fast(
         Compiled(net, params, steps, inference, hidden, size).update, at_once=1024 if several else 1, alone=True
     )
-
-
-def kind_of(activation: str) -> tuple[int, float] | None:
-    """The loop's number for an activation and its slope below 0; None where the loop has no such."""
-    phi = activations.get(activation)
-    exact = {activations.Linear: loops.LINEAR, activations.Sigmoid: loops.SIGMOID, activations.Tanh: loops.TANH,
-             activations.ReLU: loops.LEAKY, activations.LeakyReLU: loops.LEAKY}  # fmt: skip
-    return (exact[type(phi)], getattr(phi, "slope", 0.0)) if type(phi) in exact else None
 
 
 def half_of_squares(net: Net, batch: Batch) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from credit.methods.energy.loops import LINEAR, SIGMOID, TANH
+from credit.methods.energy.passes import LINEAR, SIGMOID, TANH
 from credit.numerics.compiled import compiled
 from credit.numerics.elementwise import sigmoid_of, tanh_of
 

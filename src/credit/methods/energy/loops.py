@@ -8,47 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from credit.methods.energy.passes import activate, move
 from credit.numerics.compiled import compiled
-from credit.numerics.elementwise import sigmoid_of, tanh_of
 
-LINEAR, SIGMOID, TANH, LEAKY = range(4)  # leaky with slope 0 is relu
 FEW = 4096  # multiply-adds
-
-
-@compiled
-def activate(x, out, kind, slope):
-    """out = f(x), flat arrays (n,)."""
-    if kind == LINEAR:
-        for i in range(x.size):
-            out[i] = x[i]
-    elif kind == SIGMOID:
-        for i in range(x.size):
-            out[i] = sigmoid_of(x[i])
-    elif kind == TANH:
-        for i in range(x.size):
-            out[i] = tanh_of(x[i])
-    else:
-        for i in range(x.size):
-            out[i] = x[i] if x[i] > 0 else slope * x[i]
-
-
-@compiled
-def move(x, out, eps, up, rate, kind, slope):
-    """x -= rate (eps - f'(x) up), then out = f(x), flat arrays (n,); out holds f(x) before."""
-    if kind == LINEAR:
-        for i in range(x.size):
-            x[i] -= rate * (eps[i] - up[i])
-    elif kind == SIGMOID:
-        for i in range(x.size):
-            x[i] -= rate * (eps[i] - (out[i] - out[i] * out[i]) * up[i])
-    elif kind == TANH:
-        one = x.dtype.type(1)
-        for i in range(x.size):
-            x[i] -= rate * (eps[i] - (one - out[i] * out[i]) * up[i])
-    else:
-        for i in range(x.size):
-            x[i] -= rate * (eps[i] - (up[i] if x[i] > 0 else slope * up[i]))
-    activate(x, out, kind, slope)
 
 
 @compiled
@@ -129,38 +92,34 @@ def turn(w, turned, sizes, start):
 
 
 @compiled
-def errors(x, h, eps, mu, hoisted, target, weights, turned, bias, sizes, place, start, unit):
-    """Predictions and errors of all layers at the nodes; returns the sums of squares of nodes and of the output."""
-    depth, total = sizes.size - 1, np.float64(0)
-    if depth > 1:
-        total += difference(x[: place[2]], hoisted, bias[:0], eps[: place[2]], sizes[1])
-    for layer in range(2, depth + 1):
-        a, b, n = place[layer], place[layer + 1], sizes[layer]
-        product(h[place[layer - 1] : a], turned[start[layer] : start[layer + 1]], mu[a:b], n)
+def sweep(lowest, moves, x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, rate, sizes, kinds, slopes,
+          place, start, unit):  # fmt: skip
+    """One iteration, from layer `lowest` on; returns the sums of squares of the nodes' errors and of the output's.
+
+    The errors of a layer pull at the nodes below at once, which nothing needs any more as they were: what a layer works
+    on is still in the cache. mu, up: memory for one layer.
+    """
+    depth, total, loss = sizes.size - 1, np.float64(0), np.float64(0)
+    for layer in range(lowest, depth + 1):
+        a, b, n, k = place[layer], place[layer + 1], sizes[layer], sizes[layer - 1]
+        guess, own, z = hoisted, bias[:0], place[layer - 1]
+        if layer > 1:
+            guess, own = mu[: b - a], bias[unit[layer] : unit[layer + 1]]
+            product(h[z:a], turned[start[layer] : start[layer + 1]], guess, n)
         if layer < depth:
-            total += difference(x[a:b], mu[a:b], bias[unit[layer] : unit[layer + 1]], eps[a:b], n)
-    a, b, n = place[depth], place[depth + 1], sizes[depth]
-    guess, own = (mu[a:b], bias[unit[depth] : unit[depth + 1]]) if depth > 1 else (hoisted, bias[:0])
-    loss = difference(target, guess, own, eps[a:b], n)  # y - o: down the net it has the sign of the other errors
-    if weights.size:
-        loss = weighted(eps[a:b], weights)
+            total += difference(x[a:b], guess, own, eps[a:b], n)
+        else:
+            loss = difference(target, guess, own, eps[a:b], n)  # y - o: it has the sign of the other errors
+            if weights.size:
+                loss = weighted(eps[a:b], weights)
+        if moves and layer > 1:
+            product(eps[a:b], w[start[layer] : start[layer + 1]], up[: a - z], k)
+            move(x[z:a], h[z:a], eps[z:a], up[: a - z], rate, kinds[layer - 1], slopes[layer - 1])
     return total, loss
 
 
 @compiled
-def descend(x, h, eps, mu, w, rate, sizes, kinds, slopes, place, start):
-    """One step of all nodes down the energy whose errors are given."""
-    depth = sizes.size - 1
-    for layer in range(1, depth):
-        a, b, c = place[layer], place[layer + 1], place[layer + 2]
-        product(eps[b:c], w[start[layer + 1] : start[layer + 2]], mu[a:b], sizes[layer])
-    for layer in range(1, depth):
-        a, b = place[layer], place[layer + 1]
-        move(x[a:b], h[a:b], eps[a:b], mu[a:b], rate, kinds[layer], slopes[layer])
-
-
-@compiled
-def feed_forward(x, h, mu, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit):
+def feed_forward(x, h, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit):
     """The nodes at their predictions, layer by layer."""
     for layer in range(1, sizes.size - 1):
         a, b, n = place[layer], place[layer + 1], sizes[layer]
@@ -173,26 +132,43 @@ def feed_forward(x, h, mu, hoisted, turned, bias, sizes, kinds, slopes, place, s
 
 
 @compiled
-def relax(x, h, eps, mu, hoisted, target, weights, w, turned, bias, sizes, kinds, slopes, options, steps,
+def relax(x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, sizes, kinds, slopes, options, steps,
           place, start, unit):  # fmt: skip
     """A member's nodes from the feed-forward pass on, after `steps` - 1 steps; hoisted: predictions of the first layer.
 
-    Returns the loss of the feed-forward pass. options: rate, discount, amplifier.
+    In iteration t errors below layer L - t are 0 still, since the target is felt one layer lower in each. Returns the
+    loss of the feed-forward pass. options: rate, discount, amplifier.
     """
-    rate, before, previous = options[0], np.float64(0), np.float64(0)
+    depth, rate, before, previous = sizes.size - 1, options[0], np.float64(0), np.float64(0)
     turn(w, turned, sizes, start)
-    feed_forward(x, h, mu, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit)
+    feed_forward(x, h, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit)
+    eps[: place[depth + 1]] = 0
     for t in range(steps):
-        total, loss = errors(x, h, eps, mu, hoisted, target, weights, turned, bias, sizes, place, start, unit)
+        total, loss = sweep(
+            max(1, depth - t), t < steps - 1, x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, rate, sizes,
+            kinds, slopes, place, start, unit,
+        )  # fmt: skip
         before = loss / 2 if t == 0 else before
-        if t == steps - 1:
-            break
-        descend(x, h, eps, mu, w, rate, sizes, kinds, slopes, place, start)
         total += loss
         if t >= 1:
             rate = rate * options[2] if total < previous else rate * options[1]
         previous = total
     return before
+
+
+@compiled
+def descend(w, error, below, keep, rate, memory):
+    """w <- keep w + rate error^T below, (n, k); error (B, n), below (B, k), memory (n, k)."""
+    if error.shape[0] == 1:  # a call of BLAS would cost more than the few numbers
+        for j in range(w.shape[0]):
+            step = rate * error[0, j]
+            for i in range(w.shape[1]):
+                w[j, i] = keep * w[j, i] + step * below[0, i]
+    else:
+        np.dot(error.T, below, memory)
+        for j in range(w.shape[0]):
+            for i in range(w.shape[1]):
+                w[j, i] = keep * w[j, i] + rate * memory[j, i]
 
 
 @compiled
@@ -205,16 +181,12 @@ def learn(inputs, h, eps, sizes, w1, w, bias, keep, rate, memory, place, start, 
     depth, batch = sizes.size - 1, inputs.shape[0]
     for layer in range(1, depth + 1):
         n, k = sizes[layer], sizes[layer - 1]
-        error, product = eps[place[layer] : place[layer + 1]].reshape(batch, n), memory[: n * k]
+        error, product = eps[place[layer] : place[layer + 1]].reshape(batch, n), memory[: n * k].reshape(n, k)
         if layer == 1:
-            np.dot(error.T, inputs, product.reshape(n, k))
-            own = w1.reshape(-1)
+            descend(w1, error, inputs, keep[0], rate[0], product)
         else:
-            np.dot(error.T, h[place[layer - 1] : place[layer]].reshape(batch, k), product.reshape(n, k))
-            own = w[start[layer] : start[layer + 1]]
-        stay, go = keep[layer - 1], rate[layer - 1]
-        for i in range(n * k):
-            own[i] = stay * own[i] + go * product[i]
+            own, below = w[start[layer] : start[layer + 1]].reshape(n, k), h[place[layer - 1] : place[layer]]
+            descend(own, error, below.reshape(batch, k), keep[layer - 1], rate[layer - 1], product)
         if bias.size:
             stay, go = keep[depth + layer - 1], rate[depth + layer - 1]
             for j in range(n):
@@ -237,8 +209,8 @@ def train(first, last, inputs, targets, weights, whose, sizes, kinds, slopes, op
     memory = np.empty((sizes[1:] * sizes[:-1]).max(), w1.dtype)
     turned = np.empty(w.shape[1], w.dtype)
     units = batch * sizes[1:].sum()
-    nodes = np.empty((4, units), w1.dtype)
-    x, h, eps, mu = nodes[0], nodes[1], nodes[2], nodes[3]
+    nodes, layers = np.empty((3, units), w1.dtype), np.empty((2, batch * sizes[1:].max()), w1.dtype)
+    x, h, eps, mu, up = nodes[0], nodes[1], nodes[2], layers[0], layers[1]
     room = np.empty((batch, sizes[1]), w1.dtype)
     for m in range(first, last):
         for k in range(losses.shape[0]):
@@ -249,8 +221,8 @@ def train(first, last, inputs, targets, weights, whose, sizes, kinds, slopes, op
             hoisted = room[: b - a].reshape(-1)
             shift(hoisted, biases[m, unit[1] : unit[2]], sizes[1])
             losses[k, m] = relax(
-                x, h, eps, mu, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1), w[m],
-                turned, biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
+                x, h, eps, mu, up, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1),
+                w[m], turned, biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
             )  # fmt: skip
             learn(
                 mine, h, eps, sizes, to_w1[m], to_w[m], to_biases[m], keep[m], rate[m], memory, place, start, unit

@@ -29,28 +29,36 @@ def kind_of(phi: activations.Activation) -> tuple[int, float] | None:
 
 
 @compiled
-def value(x, h, kind, slope):
-    """h = f(x)."""
+def activate(x, out, kind, slope):
+    """out = f(x)."""
     if kind == LINEAR:
-        h[:] = x
+        out[:] = x
     elif kind == RELU:
         zero = x.dtype.type(0)
         for i in range(x.size):
-            h[i] = zero if x[i] <= zero else x[i]  # NaN stays
+            out[i] = zero if x[i] <= zero else x[i]  # NaN stays
     elif kind == LEAKY:
         for i in range(x.size):
-            h[i] = x[i] if x[i] > 0 else slope * x[i]
+            out[i] = x[i] if x[i] > 0 else slope * x[i]
     elif kind == SIGMOID:
         for i in range(x.size):
-            h[i] = sigmoid_of(x[i])
+            out[i] = sigmoid_of(x[i])
     else:
         for i in range(x.size):
-            h[i] = tanh_of(x[i])
+            out[i] = tanh_of(x[i])
 
 
 @compiled
-def errors(x, mu):
-    """mu <- x - mu; the sum of its squares."""
+def errors(x, mu, out):
+    """out = x - mu; returns the sum of its squares."""
+    for i in range(x.size):
+        out[i] = x[i] - mu[i]
+    return np.float64(np.dot(out, out))
+
+
+@compiled
+def errors_in_place(x, mu):
+    """mu <- x - mu; returns the sum of its squares."""
     total = 0.0
     for start in range(0, x.size, PORTION):
         a, b = x[start : start + PORTION], mu[start : start + PORTION]
@@ -61,33 +69,31 @@ def errors(x, mu):
 
 
 @compiled
-def move(x, h, eps, up, rate, sign, kind, slope):
-    """x <- x - rate (eps + sign f'(x) up), h <- f(x); h is f of the old x beforehand."""
+def move(x, h, eps, up, rate, kind, slope):
+    """x <- x - rate (eps - f'(x) up), h <- f(x); h is f of the old x beforehand."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     if kind == LINEAR:
         for i in range(x.size):
-            new = x[i] - rate * (eps[i] + sign * up[i])
+            new = x[i] - rate * (eps[i] - up[i])
             x[i] = new
             h[i] = new
     elif kind == RELU:
         for i in range(x.size):
-            pulled = up[i] if x[i] > zero else zero
-            new = x[i] - rate * (eps[i] + sign * pulled)
+            new = x[i] - rate * (eps[i] - (up[i] if x[i] > zero else zero))
             x[i] = new
             h[i] = zero if new <= zero else new
     elif kind == LEAKY:
         for i in range(x.size):
-            pulled = up[i] if x[i] > zero else slope * up[i]
-            new = x[i] - rate * (eps[i] + sign * pulled)
+            new = x[i] - rate * (eps[i] - (up[i] if x[i] > zero else slope * up[i]))
             x[i] = new
             h[i] = new if new > zero else slope * new
     elif kind == SIGMOID:
         for i in range(x.size):
-            new = x[i] - rate * (eps[i] + sign * ((h[i] - h[i] * h[i]) * up[i]))
+            new = x[i] - rate * (eps[i] - (h[i] - h[i] * h[i]) * up[i])
             x[i] = new
             h[i] = sigmoid_of(new)
     else:
         for i in range(x.size):
-            new = x[i] - rate * (eps[i] + sign * ((one - h[i] * h[i]) * up[i]))
+            new = x[i] - rate * (eps[i] - (one - h[i] * h[i]) * up[i])
             x[i] = new
             h[i] = tanh_of(new)
