@@ -101,7 +101,7 @@ def test_one_sweep_of_pc_coded_by_hand():
     """From given nodes, with a coefficient of the loss: errors as before the sweep, activities as after it."""
     net, params, batch = small(bias=False)
     v = [params[str(i)]["weight"].T for i in range(3)]
-    drawn = {f"activity.{i}": torch.randn(6, n, dtype=torch.float64) for i, n in enumerate((4, 5, 3, 2))}
+    drawn = {f"activity.{i}": torch.randn(6, n, dtype=torch.float64) for i, n in enumerate((5, 3, 2), 1)}
     x = [batch.x, drawn["activity.1"], drawn["activity.2"], batch.y]
     eps = [None, *(x[i] - x[i - 1].tanh() @ v[i - 1] for i in (1, 2, 3))]
     up = [None, eps[2] @ v[1].T, 4 * eps[3] @ v[2].T]
@@ -204,23 +204,39 @@ def test_activities_are_drawn_once_and_then_go_on_where_they_were(name, seeds):
     opt = rule.optimizer(net, params, {}, {"name": "sgd", "lr": 0.1})
     state = rule.init(net, params, rand)
     assert state == {}
-    params, opt, state, info = rule.update(net, params, opt, state, batch, rand)
+    started = copy.deepcopy(params)
+    params, opt, state, _ = rule.update(net, params, opt, state, batch, rand)
     fresh = credit.Rand(seeds, dtype=torch.float64)
-    drawn = [fresh.normal(f"activity.{i}", (6, n)) for i, n in enumerate((4, 5, 3, 2))]
+    drawn = [batch.x, *(fresh.normal(f"activity.{i}", (6, n)) for i, n in enumerate((5, 3, 2), 1))]
     kept = {"almeida_pineda": {"x", "y"}}.get(name, {"x"})
     assert state.keys() == kept
     if name == "almeida_pineda":  # nothing settles but the errors, which start as a copy of the activities
         assert all(torch.equal(state["x"][str(i)], drawn[i]) for i in (1, 2, 3))
+        y = [one.clone() for one in drawn]
+        chain = Chain.of(net, started, True)
+        for _ in range(3):
+            for i in range(4):
+                y[i] = y[i] + 0.1 * (flow(chain, drawn, y, i, batch.y) - y[i])
+        for i in range(4):
+            torch.testing.assert_close(state["y"][str(i)], y[i], **CLOSE)
     else:
         assert torch.equal(state["x"]["3"], batch.y)
         assert not torch.equal(state["x"]["1"], drawn[1])
     assert torch.equal(state["x"]["0"], batch.x)
-    replayed = {f"activity.{i}": state["x"][str(i)] for i in range(4)}
+    replayed = {f"activity.{i}": state["x"][str(i)] for i in (1, 2, 3)}
     expected = rule.update(net, copy.deepcopy(params), opt, {}, batch, replayed)[3]
     again = rule.update(net, params, opt, state, batch, None)[3]
     for ours, other in zip(again["nodes"]["learn"][1:], expected["nodes"]["learn"][1:], strict=True):
         assert torch.equal(ours, other)
-    del info
+
+
+def flow(chain, x, y, i, target):
+    """Where the released code draws y_i to, of its formula."""
+    v = [block["weight"].mT for block in chain.params]
+    if i == 3:
+        return target - x[3]
+    up = y[i + 1] @ v[i].mT + (y[i - 1] @ v[i - 1] if i else 0.0)
+    return (1 - x[i].tanh() ** 2) * up
 
 
 @pytest.mark.parametrize("name", SETTLED)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from credit.methods.base import Batch, Method, Result, State, batch_size, forward
+from credit.methods.base import Batch, Method, Result, State, forward
 from credit.methods.settling import energies
-from credit.methods.settling.activities import clamped, cleared, flat_input, found, kept
+from credit.methods.settling.activities import clamped, cleared, found, inputs, kept
 from credit.methods.settling.chain import Chain
 from credit.methods.settling.settings import Adaptive
 from credit.nets.base import Net
@@ -54,11 +54,11 @@ class AnyEnergy(Method):
         """info: "nodes" [x_0, .., x_L] by action, {"predict": .., "learn": ..}; "energy" (M,) before the last move."""
         self.check_net(net)
         run = forward(net, params, batch, rand)
+        x0 = inputs(net, params, run.trace)
         if "reset" in self.actions:
-            x = cleared(net, params, batch_size(net, params, batch), ("x",))["x"]
+            x = cleared(net, x0, ("x",))["x"]
         else:
-            x = found(net, params, state, batch, rand, ("x",))["x"]
-        x[0] = flat_input(run.trace, x[0])
+            x = found(net, params, state, x0, rand, ("x",))["x"]
         info: dict[str, Any] = run.info | {"nodes": {}}
         if "predict" in self.actions:
             self._relax(self._chain(net, params), x, x[-1].new_ones(()))

@@ -8,44 +8,38 @@ import torch
 from torch import Tensor
 
 from credit.errors import ConfigError
-from credit.methods.base import State, batch_size
-from credit.nets.base import Batch, Net, Trace
+from credit.methods.base import State
+from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.trees import Params
 
 Activities = dict[str, list[Tensor]]  # {"x": [(M, B, n_0), .., (M, B, n_L)]}, and more of some rules
 
 
-def found(net: Net, params: Params, state: State, batch: Batch, rand: Rand, names: Sequence[str]) -> Activities:
-    """Those of the state, or N(0, 1) draws x_l of the streams `activity.i`, shared by all `names`, where it has none.
+def found(net: Net, params: Params, state: State, x0: Tensor, rand: Rand, names: Sequence[str]) -> Activities:
+    """Those of the state with the input x0 (M, B, n_0); where it has none, all `names` start as copies of x.
 
-    Raises ConfigError for a mini-batch of another size than the one whose activities were kept.
+    Its layers above the input are then N(0, 1) draws, of the streams `activity.1` and so on. Raises ConfigError for a
+    mini-batch of another size than the one whose activities were kept.
     """
-    samples = batch_size(net, params, batch)
-    if names[0] in state:
-        kept = {name: [state[name][str(i)] for i in range(len(net) + 1)] for name in names}
-        before = kept[names[0]][-1].shape[-2]
-        if before != samples:
+    samples = x0.shape[-2]
+    if "x" in state:
+        before = {name: [state[name][str(i)] for i in range(len(net) + 1)] for name in names}
+        if before["x"][0].shape[-2] != samples:
             raise ConfigError(
-                f"actions: a mini-batch has {samples} samples, the activities of the one before are of {before}; "
-                "without 'reset' all must have the same size"
+                f"actions: a mini-batch has {samples} samples, the activities of the one before are of "
+                f"{before['x'][0].shape[-2]}; without 'reset' all must have the same size"
             )
-        return kept
+        return before | {"x": [x0, *before["x"][1:]]}
     rand = net.rand(params, rand)
-    drawn = [rand.normal(f"activity.{i}", (samples, n)) for i, n in enumerate(widths(net, params))]
-    return {name: list(drawn) for name in names}
+    drawn = [rand.normal(f"activity.{i}", (samples, block.n_out)) for i, block in enumerate(net.blocks, 1)]
+    return {name: [x0, *drawn] for name in names}
 
 
-def cleared(net: Net, params: Params, samples: int, names: Sequence[str]) -> Activities:
-    """Zeros for `samples` samples."""
-    like, lead = net.like(params), net.lead(params)
-    zeros = [like.new_zeros(*lead, samples, n) for n in widths(net, params)]
-    return {name: list(zeros) for name in names}
-
-
-def widths(net: Net, params: Params) -> list[int]:
-    """n_0 .. n_L of a dense net."""
-    return [params["0"]["weight"].shape[-1], *(block.n_out for block in net.blocks)]
+def cleared(net: Net, x0: Tensor, names: Sequence[str]) -> Activities:
+    """Zeros, but for the input x0 (M, B, n_0) of x."""
+    zeros = [x0.new_zeros(*x0.shape[:-1], block.n_out) for block in net.blocks]
+    return {name: [x0 if name == "x" else torch.zeros_like(x0), *zeros] for name in names}
 
 
 def kept(activities: Activities) -> State:
@@ -59,6 +53,7 @@ def clamped(target: Tensor, weights: Tensor | None, free: Tensor) -> Tensor:
     return target if weights is None else torch.where(weights != 0, target, free)
 
 
-def flat_input(trace: Trace, like: Tensor) -> Tensor:
-    """The input as nodes (M, B, n_0), one for each member; like: nodes of that shape."""
-    return trace.blocks[0].input.expand(like.shape)
+def inputs(net: Net, params: Params, trace: Trace) -> Tensor:
+    """The input as nodes x_0 (M, B, n_0), one for each member."""
+    x = trace.blocks[0].input
+    return x.expand(*net.lead(params), *x.shape[-2:])

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
-from credit.methods.base import Batch, Method, State, Step, batch_size, forward
-from credit.methods.settling.activities import Activities, clamped, cleared, flat_input, found, kept
+from credit.methods.base import Batch, Method, State, Step, forward
+from credit.methods.settling.activities import Activities, clamped, cleared, found, inputs, kept
 from credit.methods.settling.chain import Chain
 from credit.methods.settling.settings import Inference
 from credit.nets.base import Net
@@ -62,12 +62,11 @@ class Settling(Method):
         """-dV. info: nodes [x_0, .., x_L] after each action, {"predict": .., "learn": ..}, as "nodes"; "prediction"."""
         self.check_net(net)
         run = forward(net, params, batch, rand)
-        chain, samples = Chain.of(net, params, self.input_activation), batch_size(net, params, batch)
+        chain, x0 = Chain.of(net, params, self.input_activation), inputs(net, params, run.trace)
         if "reset" in self.actions:
-            activities = cleared(net, params, samples, self.held)
+            activities = cleared(net, x0, self.held)
         else:
-            activities = found(net, params, state, batch, rand, self.held)
-        activities["x"][0] = flat_input(run.trace, activities["x"][0])
+            activities = found(net, params, state, x0, rand, self.held)
         target = Target(net.loss.targets(batch.y, net.n_out, run.error.dtype), batch.weights)
         info, increments, nodes = run.info, [], {}
         if "predict" in self.actions:
@@ -76,7 +75,7 @@ class Settling(Method):
             info["prediction"] = activities["x"][-1]
         increments.append(self.learn(chain, activities, target, info))
         nodes["learn"] = list(activities["x"])
-        divisor = batch.divisor if net.loss.summed and batch.divisor else samples  # others: see `redivided`
+        divisor = batch.divisor if net.loss.summed and batch.divisor else x0.shape[-2]  # others: see `redivided`
         info |= {name: list(values) for name, values in activities.items()} | {"nodes": nodes}
         return Step(_descent(increments, divisor), info, {} if "reset" in self.actions else kept(activities))
 
