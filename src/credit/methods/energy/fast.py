@@ -33,7 +33,7 @@ def form(
     biased = {block.bias for block in net.blocks}
     if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net, batch):
         return None
-    several = opt.affine(0) is not None and batch.divisor is None
+    several = opt.affine(0) is not None and net.loss.summed  # means have factors of their own
     return Fast(
         Compiled(net, params, steps, inference, hidden, size).update, at_once=1024 if several else 1, alone=True
     )
@@ -77,40 +77,41 @@ class Compiled:
         affine = opt.affine(count)
         if affine is None and count > 1:
             raise ValueError("several mini-batches at once need steps that are affine in the gradient")
+        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or inputs.shape[1]))
+        losses = np.empty((count, self.members), self.kind)
+        where, how = (inputs, targets, weights, whose), (keep, rate, losses)
         w1 = self._gather(params)
         if affine and self.tiny:
-            return self._side_by_side(params, opt, state, (inputs, targets, weights, whose), affine)
-        own = w1, self.w, self.biases
-        to = own if affine else tuple(map(torch.zeros_like, own))
-        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or self.batch))
-        losses = np.empty((count, self.members), self.kind)
-        share(
-            loops.train, self.members, inputs, targets, weights, whose, self.sizes, self.kinds,
-            self.slopes, self.options, self.steps, self.batch, *(t.numpy() for t in (*own, *to)), keep, rate, losses,
-        )  # fmt: skip
+            self._side_by_side(params, where, how)
+        else:
+            to = self._one_by_one(w1, where, how, steps=affine is not None)
         if affine:
             self._scatter(params)
         else:
-            opt.step(params, self._named(*to))
+            opt.step(params, to)
         return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), inputs.shape[1])}
 
-    def _side_by_side(self, params: Params, opt, state, samples: tuple[np.ndarray, ...], affine) -> Result:
-        """The same with members in lanes."""
-        first = params["0"]["weight"].view(self.members, -1)
-        weights, biases = torch.cat([first, self.w], 1), self.biases
-        units = int(self.sizes[1:].sum())
-        full = biases if biases.shape[1] else biases.new_zeros(self.members, units)
-        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / self.batch)
-        count = -(-samples[0].shape[1] // self.batch)
-        losses = np.empty((count, self.members), self.kind)
+    def _one_by_one(self, w1: Tensor, where: tuple, how: tuple, steps: bool) -> Params:
+        """One member after another; returns what the steps are taken in, the weights or, without steps, gradients."""
+        own = w1, self.w, self.biases
+        to = own if steps else tuple(map(torch.zeros_like, own))
         share(
-            lanes.train, -(-self.members // lanes.LANES), *samples, self.sizes, self.kinds, self.slopes, self.options,
-            self.steps, self.batch, weights.numpy(), full.numpy(), biases.shape[1] > 0, keep, rate, losses,
+            loops.train, self.members, *where, self.sizes, self.kinds, self.slopes, self.options, self.steps,
+            self.batch, *(t.numpy() for t in (*own, *to)), *how,
+        )  # fmt: skip
+        return self._named(*to)
+
+    def _side_by_side(self, params: Params, where: tuple, how: tuple) -> None:
+        """The same with members in lanes, which take their steps in place."""
+        first = params["0"]["weight"].view(self.members, -1)
+        weights, biased = torch.cat([first, self.w], 1), self.biases.shape[1] > 0
+        biases = self.biases if biased else self.w.new_zeros(self.members, int(self.sizes[1:].sum()))
+        share(
+            lanes.train, -(-self.members // lanes.LANES), *where, self.sizes, self.kinds, self.slopes, self.options,
+            self.steps, self.batch, weights.numpy(), biases.numpy(), biased, *how,
         )  # fmt: skip
         first.copy_(weights[:, : first.shape[1]])
         self.w.copy_(weights[:, first.shape[1] :])
-        self._scatter(params)
-        return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), samples[0].shape[1])}
 
     def _steps(self, affine, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """keep and rate of all weights and biases, (M, 2 L); without steps, such that gradients come out."""
