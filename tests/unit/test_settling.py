@@ -177,6 +177,20 @@ def test_output_units_without_a_target_are_left_to_the_net(name):
         assert (settled["eps"][-1][:, 0].abs() > 1e-3).all()
 
 
+def test_output_units_without_a_target_are_free_in_any_energy_too():
+    net, params, batch = small(gain=0.2, loss="squared_error_sum")
+    weights = torch.ones_like(batch.y)
+    weights[:, 1] = 0
+    rule = credit.method("any_energy", steps=800, inference={"discount": 1.0})
+    opt = rule.optimizer(net, params, {}, {"name": "sgd", "lr": 0.0})
+    masked = credit.Batch(batch.x, batch.y, weights)
+    nodes = rule.update(net, params, opt, {}, masked, None)[3]["nodes"]["learn"]
+    mu = Chain.of(net, params, True).below(nodes, 3)
+    assert torch.equal(nodes[3][:, 0], batch.y[:, 0])
+    torch.testing.assert_close(nodes[3][:, 1], mu[:, 1], **CLOSE)
+    assert ((nodes[3] - mu)[:, 0].abs() > 1e-3).all()
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_increments_are_divided_by_the_samples_whatever_the_loss(name):
     net, params, batch = small()
