@@ -37,6 +37,12 @@ class Case:
     official: float
     bounds: dict[str, str] = field(default_factory=dict)
     inference: dict[str, float] = field(default_factory=lambda: {"lr": 0.1, "discount": 0.5})
+    ahead: int = 1  # mini-batches in one call, which the training loop makes up to 1024
+
+    @property
+    def updates(self) -> int:
+        """Updates of single nets in one call."""
+        return self.members * self.ahead
 
     @property
     def members(self) -> int:
@@ -59,7 +65,8 @@ CASES = {
         [784, 32, 32, 32, 5], "sigmoid", 21, 6, 500, 64, 105e-3, {"bp": "<= 5.8"}
     ),
     "2-2-2, B 1, T 256": Case(
-        [2, 2, 2], "linear", 24, 72, 1, 256, 90e-3, {"us": "<= 2", "official": ">= 40000"}, {"lr": 0.1, "discount": 0.9}
+        [2, 2, 2], "linear", 24, 72, 1, 256, 90e-3, {"us": "<= 2", "official": ">= 40000"},
+        {"lr": 0.1, "discount": 0.9}, ahead=16,
     ),
 }  # fmt: skip
 CONV = {
@@ -70,18 +77,22 @@ CONV_BATCH, CONV_STEPS, CONV_OFFICIAL = 200, 16, 2.65
 
 
 def learning(name: str, net, members: int, batch: Batch, samples: int, optimizer: dict, init: str, **hyper: Any):
-    """A function that makes an update as the training loop does."""
+    """A function that makes the updates of a batch (S, K samples, ...) as the training loop: at once, or in turn."""
     rule, rand = credit.method(name, **hyper), credit.Rand(list(range(members)))
     params = net.init(rand, init)
     state = rule.init(net, params, rand)
     opt = rule.optimizer(net, params, state, optimizer)
-    fast = rule.fast(net, params, opt, state, batch, samples)
+    x, y = batch.distinct.x, batch.distinct.y
+    parts = [Batch(*t, whose=batch.whose) for t in zip(x.split(samples, 1), y.split(samples, 1), strict=True)]
+    fast = rule.fast(net, params, opt, state, parts[0], samples)
+    given = parts if fast is None or fast.at_once < len(parts) else [batch]
 
     def update() -> None:
-        if fast is None:
-            rule.update(net, params, opt, state, batch, rand)
-        else:
-            fast(params, opt, state, batch, rand)
+        for part in given:
+            if fast is None:
+                rule.update(net, params, opt, state, part, rand)
+            else:
+                fast(params, opt, state, part, rand)
 
     return update
 
@@ -123,8 +134,9 @@ def dense(name: str, case: Case, repeats: int) -> list[Row]:
     """Of one stack of dense nets."""
     generator = torch.Generator().manual_seed(0)
     net = credit.dense(case.sizes, hidden=case.hidden, bias=False, loss="squared_error_sum")
-    x = torch.rand(case.seeds, case.batch, case.sizes[0], generator=generator)
-    y = torch.randint(case.sizes[-1], (case.seeds, case.batch), generator=generator)
+    samples = case.batch * case.ahead
+    x = torch.rand(case.seeds, samples, case.sizes[0], generator=generator)
+    y = torch.randint(case.sizes[-1], (case.seeds, samples), generator=generator)
     given = net, case.members, Batch(x, y, whose=torch.arange(case.seeds).repeat_interleave(case.rates)), case.batch
     sgd = {"name": "sgd", "lr": 1e-6}, "xavier_uniform"
     runs = {
@@ -135,14 +147,14 @@ def dense(name: str, case: Case, repeats: int) -> list[Row]:
     if "products" in case.bounds:
         runs["products"] = products(case)
     seconds = medians(runs, repeats, time.process_time)
-    each = {n: statistics.median(seconds[n]) / case.members for n in ("pc", "bp")}
+    each = {n: statistics.median(seconds[n]) / case.updates for n in ("pc", "bp")}
     rows = [Row("pc", f"{name}: {n}, a member", 1e6 * s, "us", case.bounds.get("us", "") if n == "pc" else "")
             for n, s in each.items()]  # fmt: skip
     rows.append(Row("pc", f"{name}: pc / bp", ratio(seconds, "pc", "bp"), "ratio", case.bounds.get("bp", "")))
     if "products" in case.bounds:
         quantity = f"{name}: rate / rate of the library's products"
         rows.append(Row("pc", quantity, ratio(seconds, "products", "pc"), "ratio", case.bounds["products"]))
-    return [*rows, carried(name, seconds, case.official * case.members, case.bounds.get("official", ""))]
+    return [*rows, carried(name, seconds, case.official * case.updates, case.bounds.get("official", ""))]
 
 
 def carried(name: str, seconds: dict[str, list[float]], official: float, bound: str) -> Row:

@@ -1,8 +1,9 @@
 """Predictive coding in JAX: every form is one compiled function from weights and a mini-batch to the new weights.
 
 Run by `credit.bench.peers.pc` in an environment of its own, with nothing of this package, as `_worker.py FOLDER [JPC]`:
-FOLDER holds the cases (`NAME.case.npz`), JPC is a checkout. Answers a line "FORM.CASE" of standard input with the CPU
-seconds of one update; the first update of every form is written to FOLDER/FORM.CASE.npz beforehand.
+FOLDER holds the cases (`NAME.case.npz`), JPC is a checkout. The first update of every form is written to
+FOLDER/FORM.CASE.npz. Then a line "COUNT FORM.CASE" of standard input is answered by the CPU seconds of an update, of
+COUNT updates after one that is not counted.
 """
 
 from __future__ import annotations
@@ -181,9 +182,12 @@ def main(folder: Path, jpc: str | None) -> None:
             jax.block_until_ready(run())
     print(json.dumps(sorted(runs)), flush=True)
     for line in sys.stdin:
+        count, _, name = line.strip().partition(" ")
+        jax.block_until_ready(runs[name]())
         start = time.process_time()
-        jax.block_until_ready(runs[line.strip()]())
-        print(json.dumps(time.process_time() - start), flush=True)
+        for _ in range(int(count)):
+            jax.block_until_ready(runs[name]())
+        print(json.dumps((time.process_time() - start) / int(count)), flush=True)
 
 
 if __name__ == "__main__":

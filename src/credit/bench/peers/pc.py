@@ -1,10 +1,10 @@
 """Predictive coding against other libraries: `python -m credit.bench.peers.pc [--jpc CHECKOUT] [--rounds N]`.
 
-float32, one thread on one core, CPU times of updates that take turns, medians. The others' forms are the best ones that
-run as a single compiled function (`credit.bench.peers._worker`); they get an environment of their own, made by pip in a
-temporary folder. JPC is in no package index: it is left out unless a checkout is named. All take T steps of the
-activities at a constant rate and then the gradient of the weights, which is `steps: T + 1` here, and are first held
-together by their first update.
+float32, one thread on one core, CPU times of a few updates each that take turns, medians. The others' forms are the best
+ones that run as a single compiled function (`credit.bench.peers._worker`), "jax" is written out without a library. They
+get an environment of their own, made by pip in a temporary folder. JPC is in no package index: it is left out unless a
+checkout is named. All take T steps of the activities at a constant rate and then the gradient of the weights, which is
+`steps: T + 1` here, and are first held together by their first update.
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ WORKER = Path(__file__).parent / "_worker.py"
 
 @dataclass(frozen=True)
 class Case:
-    """A net, the steps of its activities, how near the first update must be, and the bound on others / ours."""
+    """A net, the steps of its activities, how near the first update must be, and the bound on others / ours.
+
+    count: updates in a turn of one net, for stacks one.
+    """
 
     sizes: list[int]
     hidden: str
     steps: int
     tolerance: float
     bound: float
+    count: int
 
 
 CASES = {
-    "a": Case([784, 32, 32, 10], "sigmoid", 64, 1e-6, 2.2),
-    "b": Case([784, *[64] * 14, 10], "leakyrelu_0.01", 128, 4e-3, 1.7),
+    "a": Case([784, 32, 32, 10], "sigmoid", 64, 1e-6, 2.2, 20),
+    "b": Case([784, *[64] * 14, 10], "leakyrelu_0.01", 128, 4e-3, 1.7, 3),
 }
 
 
@@ -72,12 +76,13 @@ def drawn(case: Case) -> Inputs:
 
 @dataclass
 class Ours:
-    """`pc` on the first members of a case."""
+    """`pc` on the first members of a case. It takes several mini-batches in a call, as the training loop gives them."""
 
     case: Case
     given: Inputs
     members: int
     lr: float
+    count: int = 1
     params: dict = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,12 +93,13 @@ class Ours:
         self.params = {str(i): {"weight": torch.tensor(w[:count])} for i, w in enumerate(self.given.weights)}
         self.state = rule.init(net, self.params, self.rand)
         self.opt = rule.optimizer(net, self.params, self.state, {"name": "sgd", "lr": self.lr})
-        s, y = torch.tensor(self.given.s), torch.tensor(self.given.y)
-        self.batch = Batch(s.expand(count, *s.shape), y.expand(count, *y.shape))
-        self.run = rule.fast(net, self.params, self.opt, self.state, self.batch, BATCH)
+        s, y = (torch.tensor(a).unsqueeze(0) for a in (self.given.s, self.given.y))
+        whose = torch.zeros(count, dtype=torch.int64)
+        self.run = rule.fast(net, self.params, self.opt, self.state, Batch(s, y, whose=whose), BATCH)
+        self.batch = Batch(s.repeat(1, self.count, 1), y.repeat(1, self.count, 1), whose=whose)
 
     def update(self) -> None:
-        """One update."""
+        """`count` updates."""
         self.run(self.params, self.opt, self.state, self.batch, self.rand)
 
 
@@ -108,9 +114,9 @@ class Others:
         )
         self.names: list[str] = self._answer()
 
-    def seconds(self, name: str) -> float:
-        """CPU seconds of one update of FORM.CASE."""
-        self._process.stdin.write(name + "\n")
+    def seconds(self, name: str, count: int) -> float:
+        """CPU seconds of an update of FORM.CASE, of so many."""
+        self._process.stdin.write(f"{count} {name}\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -159,29 +165,34 @@ def measure(folder: Path, python: Path, jpc: str | None, rounds: int) -> list[st
     for name in others.names:
         with np.load(folder / f"{name}.npz") as arrays:
             layers = [arrays[k] for k in arrays.files]
-            first[name] = [w[0] for w in layers] if "vmap" in name else layers
+            first[name] = [w[0] for w in layers] if many(name) else layers
     runs = {}
     for name, case in CASES.items():
         ours = Ours(case, given[name], 1, 1.0)
         ours.update()
         first[f"pc.{name}"] = [p["weight"][0].numpy() for p in ours.params.values()]
-        runs[f"pc.{name}"] = Ours(case, given[name], 1, 1e-6).update
-        runs[f"pc, stack.{name}"] = Ours(case, given[name], MEMBERS, 1e-6).update
-    for run in runs.values():
-        run()
+        runs[f"pc.{name}"] = Ours(case, given[name], 1, 1e-6, case.count)
+        runs[f"pc, stack.{name}"] = Ours(case, given[name], MEMBERS, 1e-6)
     seconds: dict[str, list[float]] = {name: [] for name in (*runs, *others.names)}
     for _ in range(rounds):
         for name, taken in seconds.items():
-            taken.append(cpu_seconds(runs[name]) if name in runs else others.seconds(name))
+            count = 1 if many(name) else CASES[name.rpartition(".")[2]].count
+            taken.append(cpu_seconds(runs[name]) if name in runs else others.seconds(name, count))
     others.close()
     return table(seconds, deviations(first, given))
 
 
-def cpu_seconds(run) -> float:
-    """Of one call."""
+def many(name: str) -> bool:
+    """Whether a form takes all members at once."""
+    return "vmap" in name or "stack" in name
+
+
+def cpu_seconds(ours: Ours) -> float:
+    """Of an update, after a call that is not counted."""
+    ours.update()
     start = time.process_time()
-    run()
-    return time.process_time() - start
+    ours.update()
+    return (time.process_time() - start) / ours.count
 
 
 def table(seconds: dict[str, list[float]], deviation: dict[str, float]) -> list[str]:
@@ -190,16 +201,16 @@ def table(seconds: dict[str, list[float]], deviation: dict[str, float]) -> list[
         "| | case | ms per update and member | × ours | bound | first update deviates by | allowed |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in sorted(seconds, key=lambda n: (n.rpartition(".")[2], "vmap" in n or "stack" in n)):
+    for name in sorted(seconds, key=lambda n: (n.rpartition(".")[2], many(n))):
         form, _, key = name.rpartition(".")
-        case, many = CASES[key], "vmap" in form or "stack" in form
-        own = seconds[f"pc, stack.{key}" if many else f"pc.{key}"]
-        each = 1e3 * statistics.median(seconds[name]) / (MEMBERS if many else 1)
+        case, stacked = CASES[key], many(form)
+        own = seconds[f"pc, stack.{key}" if stacked else f"pc.{key}"]
+        each = 1e3 * statistics.median(seconds[name]) / (MEMBERS if stacked else 1)
         if name not in deviation:
             lines.append(f"| {form} | {key} | {each:.3g} | | | | |")
             continue
         times = statistics.median(a / b for a, b in zip(seconds[name], own, strict=True))
-        bound = "" if many else f"≥ {case.bound}"
+        bound = "" if stacked or form == "jax" else f"≥ {case.bound}"
         lines.append(
             f"| {form} | {key} | {each:.3g} | {times:.2f} | {bound} | {deviation[name]:.1e} | {case.tolerance} |"
         )
