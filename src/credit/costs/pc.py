@@ -19,4 +19,4 @@ def cost(run: Run) -> Work:
     learns = LEARNING[which](steps) if isinstance(which, str) else len(which)
     again = learns - 1  # predictions of the first layer change with its weights
     total = (1 + again) * macs[0] + 2 * (steps - 1) * sum(macs[1:]) + sum(macs[1:]) + learns * sum(macs)
-    return replace(run.backpropagation(total / (3 * sum(macs) - macs[0])), calls=float(steps))
+    return replace(run.backpropagation(total / (3 * sum(macs))), calls=float(steps))

@@ -50,7 +50,7 @@ class Scaled:
 
 
 def by_unit(units: Mapping[str, Mapping[str, Any]], params: Params, members: int) -> dict[str, Tensor]:
-    """Factors {block: (M or 1, 1, n_in)} of `units`, {block: {input unit: factor, or one for each member}}.
+    """Factors {block: (M, 1, n_in)} of `units`, {block: {input unit: factor, or one for each member}}.
 
     Raises ConfigError for blocks and units that are not there, and for other numbers of factors than members.
     """

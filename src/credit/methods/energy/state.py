@@ -48,7 +48,10 @@ class Energy:
 
 
 def at(net: Net, params: Params, batch: Batch, x: list[Tensor] | None, before: bool = True) -> Energy:
-    """The net at value nodes `x`, or, with None, at those of its feed-forward pass. before: see the module."""
+    """The net at value nodes `x`, (M, B, ...) each, or, with None, at those of its feed-forward pass.
+
+    before: see the module.
+    """
     below, nodes, predictions, traces = batch.x, [], [], []
     last = len(net) - 1
     for i in range(len(net)):
@@ -76,7 +79,7 @@ def at(net: Net, params: Params, batch: Batch, x: list[Tensor] | None, before: b
 
 
 def deltas(net: Net, now: Energy, coefficient: float = 1.0, before: bool = True) -> list[Tensor]:
-    """Gradients of the energy at what every block's weights give, W_l h_{l-1} + b_l: shaped like it, lowest first."""
+    """Gradients of the energy at what every block's weights give, W_l h_{l-1} + b_l, (M, B, ...), the lowest first."""
     hidden = []
     for i, e in enumerate(now.eps):
         up = -e if coefficient == 1 else -coefficient * e
@@ -87,7 +90,7 @@ def deltas(net: Net, now: Energy, coefficient: float = 1.0, before: bool = True)
 def node_gradients(
     net: Net, params: Params, now: Energy, downward: list[Tensor], coefficient: float = 1.0, before: bool = True
 ) -> list[Tensor]:
-    """dE/dx_l = eps_l - f'(x_l) (W_{l+1}^T eps_{l+1}), shaped like x_l. downward: `deltas` of the same state."""
+    """dE/dx_l = eps_l - f'(x_l) (W_{l+1}^T eps_{l+1}), (M, B, ...). downward: `deltas` of the same state."""
     found = []
     for i, e in enumerate(now.eps):
         above = net.block(i + 1)
@@ -98,14 +101,17 @@ def node_gradients(
 
 
 def weight_gradients(net: Net, now: Energy, downward: list[Tensor]) -> Params:
-    """dE/dW_l and dE/db_l, with the 1/B of a loss that is a mean over the batch."""
+    """dE/dW_l and dE/db_l, (M, ...), with the 1/B of a loss that is a mean over the batch."""
     count = samples(net, now.output)
     scaled = downward if count == 1 else [d / count for d in downward]
     return {str(i): net.block(i).weight_gradient(t, d) for i, (t, d) in enumerate(zip(now.traces, scaled, strict=True))}
 
 
 def samples(net: Net, output: Tensor) -> int:
-    """What a loss that is a mean is multiplied by, so that it is a sum over samples: each then relaxes by itself."""
+    """What a loss that is a mean is multiplied by, so that it is a sum over samples: each then relaxes by itself.
+
+    output: (M, B, n_out).
+    """
     return 1 if net.loss.summed else output.shape[-2]
 
 
