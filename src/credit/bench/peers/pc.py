@@ -1,6 +1,6 @@
 """Predictive coding against other libraries: `python -m credit.bench.peers.pc [--jpc CHECKOUT] [--rounds N]`.
 
-float32, one thread on one core, CPU times of a few updates each that take turns, medians. The others' forms are the best
+float32, one thread on one core, medians of the CPU times of updates that take turns. The others' forms are the best
 ones that run as a single compiled function (`credit.bench.peers._worker`), "jax" is written out without a library. They
 get an environment of their own, made by pip in a temporary folder. JPC is in no package index: it is left out unless a
 checkout is named. All take T steps of the activities at a constant rate and then the gradient of the weights, which is

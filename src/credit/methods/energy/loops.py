@@ -10,6 +10,7 @@ import numpy as np
 
 from credit.methods.energy.passes import activate, move
 from credit.numerics.compiled import compiled
+from credit.numerics.views import matrix, part
 
 FEW = 4096  # multiply-adds
 
@@ -65,20 +66,20 @@ def product(a, b, out, n):
     k = b.size // n
     batch = a.size // k
     if a.size * n > FEW:
-        np.dot(a.reshape(batch, k), b.reshape(k, n), out.reshape(batch, n))
+        np.dot(matrix(a, 0, batch, k), matrix(b, 0, k, n), matrix(out, 0, batch, n))
         return
     fours = k - k % 4
     for row in range(batch):
-        mine, given = out[row * n : (row + 1) * n], a[row * k : (row + 1) * k]
+        mine, given = part(out, row * n, n), part(a, row * k, k)
         for j in range(n):
             mine[j] = 0
         for i in range(0, fours, 4):  # four rows at a time, since entering a loop costs as much as a short one takes
             p, q, r, s, at = given[i], given[i + 1], given[i + 2], given[i + 3], i * n
-            x, y, z, u = b[at : at + n], b[at + n : at + 2 * n], b[at + 2 * n : at + 3 * n], b[at + 3 * n : at + 4 * n]
+            x, y, z, u = part(b, at, n), part(b, at + n, n), part(b, at + 2 * n, n), part(b, at + 3 * n, n)
             for j in range(n):
                 mine[j] += (p * x[j] + q * y[j]) + (r * z[j] + s * u[j])
         for i in range(fours, k):
-            p, x = given[i], b[i * n : (i + 1) * n]
+            p, x = given[i], part(b, i * n, n)
             for j in range(n):
                 mine[j] += p * x[j]
 
@@ -101,20 +102,22 @@ def sweep(lowest, moves, x, h, eps, mu, up, hoisted, target, weights, w, turned,
     """
     depth, total, loss = sizes.size - 1, np.float64(0), np.float64(0)
     for layer in range(lowest, depth + 1):
-        a, b, n, k = place[layer], place[layer + 1], sizes[layer], sizes[layer - 1]
-        guess, own, z = hoisted, bias[:0], place[layer - 1]
+        a, below, n, k = place[layer], place[layer - 1], sizes[layer], sizes[layer - 1]
+        size, error, guess, own = place[layer + 1] - a, part(eps, a, place[layer + 1] - a), hoisted, part(bias, 0, 0)
         if layer > 1:
-            guess, own = mu[: b - a], bias[unit[layer] : unit[layer + 1]]
-            product(h[z:a], turned[start[layer] : start[layer + 1]], guess, n)
+            guess, own = part(mu, 0, size), part(bias, unit[layer], unit[layer + 1] - unit[layer])
+            product(part(h, below, a - below), part(turned, start[layer], n * k), guess, n)
         if layer < depth:
-            total += difference(x[a:b], guess, own, eps[a:b], n)
+            total += difference(part(x, a, size), guess, own, error, n)
         else:
-            loss = difference(target, guess, own, eps[a:b], n)  # y - o: it has the sign of the other errors
+            loss = difference(target, guess, own, error, n)  # y - o: it has the sign of the other errors
             if weights.size:
-                loss = weighted(eps[a:b], weights)
+                loss = weighted(error, weights)
         if moves and layer > 1:
-            product(eps[a:b], w[start[layer] : start[layer + 1]], up[: a - z], k)
-            move(x[z:a], h[z:a], eps[z:a], up[: a - z], rate, kinds[layer - 1], slopes[layer - 1])
+            size, rest = a - below, (rate, kinds[layer - 1], slopes[layer - 1])
+            pulled = part(up, 0, size)
+            product(error, part(w, start[layer], n * k), pulled, k)
+            move(part(x, below, size), part(h, below, size), part(eps, below, size), pulled, *rest)
     return total, loss
 
 
