@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import credit
+from credit.methods.pc import PC
 from credit.nets.base import Batch
 from credit.probes.base import Moment
 from credit.probes.path_length import PathLength
@@ -125,3 +126,21 @@ def test_only_every_so_many_looks_are_recorded():
     found = [r["step"] for r in trained(spec).records if r["metric"] == "path_length" and r["seed"] == 0]
     assert len(found) == 4
     assert math.gcd(*[b - a for a, b in zip(found, found[1:], strict=False)]) == 4
+
+
+def test_a_probe_of_weights_alone_leaves_the_fast_form_in_use(monkeypatch):
+    """Five updates an epoch, of which the last mini-batch is smaller, looked at one by one."""
+    spec = make_spec("pc", lr=0.02, epochs=2, probes=[{"probe": "path_length", "every": 1}])
+    spec["net"] |= {"loss": "squared_error_sum", "bias": False}
+    spec["task"]["batch_size"] = 14
+    spec["rule"]["steps"] = 8
+    fast = trained(spec).records
+    plain, calls = PC.update, []
+    monkeypatch.setattr(PC, "update", lambda self, *args: calls.append(args[4].y.shape[1]) or plain(self, *args))
+    assert trained(spec).records == fast
+    assert 14 not in calls, "a full mini-batch goes to the fast form"
+    monkeypatch.setattr(PC, "fast", lambda self, *args, **options: None)
+    slow = trained(spec).records
+    assert 14 in calls
+    assert [r["metric"] for r in slow] == [r["metric"] for r in fast]
+    assert [r["value"] for r in slow] == pytest.approx([r["value"] for r in fast], rel=1e-9)

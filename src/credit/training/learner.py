@@ -122,7 +122,8 @@ class Learner:
             else:
                 self._one(batch, fast)
                 for later in range(start + batch_size, stop, batch_size):
-                    self._one(ahead(later, min(later + batch_size, stop)), None)
+                    end = min(later + batch_size, stop)
+                    self._one(ahead(later, end), fast if end - later == batch_size else None)
             start = stop
 
     def update(self, batch: Batch) -> None:
@@ -148,10 +149,11 @@ class Learner:
         return found
 
     def _one(self, batch: Batch, fast: Fast | None) -> None:
-        """A single mini-batch; a fast form takes it where it takes one at a time and nothing looks."""
+        """A single mini-batch; a fast form takes it where it takes one at a time and nothing looks but at weights."""
         due = [slot for slot in self.probes if slot.due(self.function, self.batch_in_pass)]
         before = (clone(self.params), clone(self.state)) if due else None
-        if before is None and fast is not None and (fast.at_once == 1 or fast.alone):
+        looked_into = not all(getattr(slot.probe, "weights_alone", False) for slot in due)
+        if not looked_into and fast is not None and (fast.at_once == 1 or fast.alone):
             self.params, self.opt, self.state, info = fast(self.params, self.opt, self.state, batch, self.rand)
         else:
             function = getattr(self.method, self.function)
