@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import shutil
@@ -518,3 +519,20 @@ def test_tuples_are_no_difference_to_the_lists_that_json_makes_of_them(tmp_path)
     path = tmp_path / "shard0.jsonl"
     path.write_text(json.dumps({"spec": {"sizes": [1, 2]}, "provenance": {}}) + "\n")
     assert provenance.why(path, {"sizes": (1, 2)}, {}) == []
+
+
+def test_a_job_parses_a_file_again_only_if_its_content_has_changed(tmp_path, monkeypatch):
+    root = tmp_path / "pack"
+    root.mkdir()
+    (root / "__init__.py").write_text("")
+    file = root / "a.py"
+    file.write_text("x = 1\n")
+    taken, parsed = provenance.snapshot("pack.a", package_root=root), []
+    monkeypatch.setattr(ast, "parse", lambda text, real=ast.parse: parsed.append(text) or real(text))
+    file.write_text("x = 1\n")
+    taken.check()
+    assert parsed == []
+    file.write_text("x = 2\n")
+    with pytest.raises(ProvenanceError, match=r"edited while the job ran: pack\.a"):
+        taken.check()
+    assert parsed == [b"x = 2\n"]

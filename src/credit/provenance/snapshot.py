@@ -96,6 +96,21 @@ def _without_comment(line: str) -> str:
 # ---- inside a job
 
 
+class Seen:
+    """What this process has found in source files, by their content: a file whose content is the same is not parsed
+    again."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        """The entry of a content, None if there is none."""
+        return self._entries.get(key)
+
+    def __setitem__(self, key: str, entry: Any) -> None:
+        self._entries[key] = entry
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Per-module digests of a job's code at the moment when it was taken."""
@@ -103,6 +118,7 @@ class Snapshot:
     roots: tuple[str | Path, ...]
     modules: dict[str, str]
     package_root: Path
+    seen: Seen
 
     @property
     def code(self) -> str:
@@ -135,7 +151,7 @@ class Snapshot:
 
     def _edited(self) -> list[str]:
         try:
-            now = Sources(self.package_root).digests(*self.roots)
+            now = Sources(self.package_root, self.seen).digests(*self.roots)
         except ConfigError as error:
             return [str(error)]
         return sorted(n for n in {*now, *self.modules} if now.get(n) != self.modules.get(n))
@@ -149,8 +165,8 @@ class Snapshot:
 def snapshot(*roots: str | Path, package_root: Path | str = PACKAGE) -> Snapshot:
     """Look at the code of a job now; raises as `closure`."""
     absolute = tuple(Path(r).resolve() if str(r).endswith(".py") else r for r in roots)
-    sources = Sources(package_root)
-    return Snapshot(absolute, sources.digests(*absolute), sources.root)
+    sources = Sources(package_root, seen := Seen())
+    return Snapshot(absolute, sources.digests(*absolute), sources.root, seen)
 
 
 def record(taken: Snapshot, **more: Any) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Sources:
 
     So all jobs of a workflow get digests of the same state, even while files are edited; a new instance looks
     again. package_root: folder of the package; its name is the package's name. remembered: what processes before
-    found; jobs do without.
+    found; of a job, what it has found itself.
     """
 
     def __init__(self, package_root: Path | str = PACKAGE, remembered: Remembered | None = None):
