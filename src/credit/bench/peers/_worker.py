@@ -1,7 +1,7 @@
 """Predictive coding in JAX: every form is one compiled function from weights and a mini-batch to the new weights.
 
-Run by `credit.bench.peers.pc` in an environment of its own, with nothing of this package, as `_worker.py FOLDER [JPC]`:
-FOLDER holds the cases (`NAME.case.npz`), JPC is a checkout. The first update of every form is written to
+Run by `credit.bench.peers.pc` in an environment of its own, with nothing of this package, as `_worker.py FOLDER [jpc]`:
+FOLDER holds the cases (`NAME.case.npz`), jpc says that JPC is there. The first update of every form is written to
 FOLDER/FORM.CASE.npz. Then a line "COUNT FORM.CASE" of standard input is answered by the CPU seconds of an update, of
 COUNT updates after one that is not counted.
 """
@@ -162,17 +162,15 @@ def forms(case: dict, jpc: bool) -> dict[str, Callable]:
     return found | {"pcx": pcx_form(case)}
 
 
-def main(folder: Path, jpc: str | None) -> None:
+def main(folder: Path, jpc: bool) -> None:
     """See the module."""
-    if jpc:
-        sys.path.insert(0, jpc)
     runs = {}
     for file in sorted(folder.glob("*.case.npz")):
         arrays = dict(np.load(file))
         name, case = file.name.partition(".")[0], json.loads(str(arrays.pop("settings")))
         s, y = jnp.asarray(arrays.pop("s")), jnp.asarray(arrays.pop("y"))
         members = tuple(jnp.asarray(arrays[f"w{i}"]) for i in range(len(arrays)))  # (M, n_l, n_{l-1}) each
-        for form, update in forms(case, bool(jpc)).items():
+        for form, update in forms(case, jpc).items():
             weights = members if "vmap" in form else tuple(w[0] for w in members)
             first = jax.block_until_ready(update(weights, s, y, 1.0))
             np.savez(folder / f"{form}.{name}.npz", *map(np.asarray, first))
@@ -191,4 +189,4 @@ def main(folder: Path, jpc: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *(sys.argv[2:] or [None]))
+    main(Path(sys.argv[1]), "jpc" in sys.argv[2:])

@@ -30,7 +30,6 @@ from credit.methods.base import Batch
 from credit.training.heap import keep_freed_memory
 
 PINNED = ("jax==0.4.38", "jaxlib==0.4.38", "equinox==0.11.12", "optax==0.2.5", "pcx==0.6.3")
-JPC_NEEDS = ("diffrax==0.6.2", "optimistix==0.0.10", "lineax==0.0.7")
 MEMBERS, BATCH, RATE = 39, 60, 0.1
 WORKER = Path(__file__).parent / "_worker.py"
 
@@ -106,9 +105,9 @@ class Ours:
 class Others:
     """The worker in its environment."""
 
-    def __init__(self, python: Path, folder: Path, jpc: str | None) -> None:
+    def __init__(self, python: Path, folder: Path, jpc: bool) -> None:
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        command = [str(python), str(WORKER), str(folder), *([jpc] if jpc else [])]
+        command = [str(python), str(WORKER), str(folder), *(["jpc"] if jpc else [])]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"XLA_FLAGS": flags}
         )
@@ -132,11 +131,11 @@ class Others:
         self._process.wait()
 
 
-def environment(folder: Path, jpc: bool) -> Path:
-    """The Python of a new environment with the pinned versions."""
+def environment(folder: Path, jpc: str | None) -> Path:
+    """The Python of a new environment with the pinned versions, and with a checkout of JPC if one is named."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    wanted = [*PINNED, *(JPC_NEEDS if jpc else ())]
+    wanted = [*PINNED, *([str(Path(jpc).resolve())] if jpc else [])]
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
     return python
 
@@ -153,7 +152,7 @@ def deviations(first: dict[str, list[np.ndarray]], given: dict[str, Inputs]) -> 
     return found
 
 
-def measure(folder: Path, python: Path, jpc: str | None, rounds: int) -> list[str]:
+def measure(folder: Path, python: Path, jpc: bool, rounds: int) -> list[str]:
     """Lines of the table."""
     given = {name: drawn(case) for name, case in CASES.items()}
     for name, case in CASES.items():
@@ -229,10 +228,10 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # of the others too, which start threads by the core
     with tempfile.TemporaryDirectory() as folder:
-        python = options.python or environment(Path(folder) / "environment", bool(options.jpc))
+        python = options.python or environment(Path(folder) / "environment", options.jpc)
         data = Path(folder) / "cases"
         data.mkdir()
-        lines = measure(data, python, options.jpc, options.rounds)
+        lines = measure(data, python, bool(options.jpc), options.rounds)
     print(f"{machine()}; {', '.join(PINNED)}\n")
     print("\n".join(lines))
     if not options.jpc:
