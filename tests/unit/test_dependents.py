@@ -48,6 +48,7 @@ NUMERICS = {  # of the numerics, those that not all rules need
     "elementwise": ({"pc"}, set()),
     "threads": (DFC | {"di", "pc", "sdi"}, {"controller_course"}),
     "vectors": (INVERSION, {"inversion_angles"}),
+    "views": ({"pc"}, set()),
     "winograd": ({"bp", "ldrl"}, set()),
     "winograd_loops": ({"bp", "ldrl"}, set()),
 }
