@@ -193,7 +193,7 @@ def test_target_propagation_through_pseudo_inverses_aligns_as_recorded(dtype):
 
     The second net of four layers is nearly singular: its update overshoots, and turns the prediction away.
     """
-    d = load("tp")
+    d = load("target_alignment")
     for depth, row in zip(d["depths_tp"], d["table_tp"], strict=True):
         for seed, recorded in zip(d["seeds3"], row, strict=True):
             torch.manual_seed(int(seed))
