@@ -67,6 +67,26 @@ def test_what_cannot_differ_between_members_cannot_be_varied(checkout, place, ru
         checkout.workflow().experiment("toy/fit").cell("near", rule)
 
 
+def test_rates_of_units_may_be_those_of_a_single_layer(checkout):
+    units = {"1": {"0": 0.5, "2": 0.0}}
+    checkout.change(methods={"fa": {"train": {"optimizer": {"units": units}}}})
+    found = checkout.workflow().experiment("toy/fit").cell("near", "fa").train_spec((0,))
+    assert found["train"]["optimizer"]["units"] == units
+
+
+@pytest.mark.parametrize(
+    ("units", "said"),
+    [
+        ({"1": {"0": 0.5}, "9": {"0": 0.5}}, "units names the layers 1, 9; must be among 0, 1"),
+        ({"1": {"0": [0.5, 0.1]}}, r"units = {'1': {'0': \[0.5, 0.1\]}}; must be one value, or one for each layer"),
+    ],
+)
+def test_rates_of_units_are_of_layers_that_there_are(checkout, units, said):
+    checkout.change(methods={"fa": {"train": {"optimizer": {"units": units}}}})
+    with pytest.raises(ConfigError, match=said):
+        checkout.workflow().experiment("toy/fit").cell("near", "fa")
+
+
 def test_a_hyperparameter_called_name_does_not_change_the_learning_rule(checkout):
     checkout.change(methods={"fa": {"hyper": {"name": "dfa"}}})
     with pytest.raises(ConfigError, match=r"methods.fa.hyper.name = 'dfa': no such hyperparameter; `rule` names"):

@@ -213,18 +213,23 @@ def optimizer_problems(run: Mapping[str, Any]) -> Iterator[str]:
     yield from layer_problems(settings, run["net"])
     for key, value in settings.items():
         for one in value if key == "betas" else [value]:
-            by_layer = one if isinstance(one, Mapping) else {}
-            if any(isinstance(v, (list, tuple)) for v in (one, *by_layer.values())):
+            numbers = [one, *one.values()] if isinstance(one, Mapping) else [one]
+            numbers += [v for layer in numbers[1:] if isinstance(layer, Mapping) for v in layer.values()]
+            if any(isinstance(v, (list, tuple)) for v in numbers):
                 yield f"train.optimizer.{key} = {value}; must be one value, or one for each layer; `vary` tries several"
 
 
 def layer_problems(optimizer: Mapping[str, Any], net: Mapping[str, Any]) -> Iterator[str]:
-    """Layers that an optimiser's settings name must be all of the net's."""
+    """Layers that an optimiser's settings name must be all of the net's; `units` may name some of them."""
     layers = [str(i) for i in range(n_blocks(net))]
     for key, value in optimizer.items():
         for one in value if key == "betas" else [value]:
-            if key != "schedule" and isinstance(one, Mapping) and {str(k) for k in one} != {*layers}:
-                named = ", ".join(map(str, one))
+            if key == "schedule" or not isinstance(one, Mapping):
+                continue
+            given, named = {str(k) for k in one}, ", ".join(map(str, one))
+            if key == "units" and given - {*layers}:
+                yield f"train.optimizer.units names the layers {named}; must be among {', '.join(layers)}"
+            if key != "units" and given != {*layers}:
                 yield f"train.optimizer.{key} names the layers {named}; must name all of {', '.join(layers)}"
 
 
