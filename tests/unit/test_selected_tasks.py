@@ -368,6 +368,23 @@ def test_targets_of_minus_one_need_a_squared_error():
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        ({"name": "classes", "test_per_class": 1}, "task.test_per_class = 1; validation is half of the test images"),
+        ({"name": "drift", "moved": 11}, "task.moved = 11; the data set has 10 classes"),
+        ({"name": "two_tasks", "masked": 5}, "task.masked = 5; must be below the number of outputs, 5"),
+    ],
+)
+def test_classes_that_are_not_there_are_missed_before_any_job(task, problem):
+    run = {"net": {"loss": "squared_error_sum"}, "train": {"evaluate": {"splits": ["validation"]}}, "task": task}
+    (found,) = task_problems(run, catalog.dataset("fashion_mnist"))
+    assert found.startswith(problem)
+    run["train"]["evaluate"]["splits"] = ["test"]
+    run["task"] = {"name": task["name"], "test_per_class": 1, "moved": 10, "masked": 4}
+    assert not list(task_problems(run, catalog.dataset("fashion_mnist")))
+
+
 # ---- whole runs
 
 

@@ -184,7 +184,18 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
         value = task.get(key)
         if image is not None and isinstance(value, tuple) and len(value) not in (1, image[0]):
             yield f"task.{key} = {list(value)}; must be one number, or one for each of {image[0]} channels"
+    yield from class_problems(task, data and data.classes, run["train"]["evaluate"]["splits"])
     yield from size_problems(task, data.train if data else task.get("train"))
+
+
+def class_problems(task: Mapping[str, Any], classes: int | None, splits: Iterable[str]) -> Iterator[str]:
+    """Tasks that draw images of each class need classes enough, and some for a validation. classes: None: unknown."""
+    if task.get("test_per_class") == 1 and "validation" in splits:
+        yield "task.test_per_class = 1; validation is half of the test images of each class, and has none: needs 2"
+    if classes is not None and task.get("moved", 0) > classes:
+        yield f"task.moved = {task['moved']}; the data set has {classes} classes"
+    if classes is not None and task.get("masked", -1) >= classes // 2:
+        yield f"task.masked = {task['masked']}; must be below the number of outputs, {classes // 2}"
 
 
 def size_problems(task: Mapping[str, Any], samples: int | None) -> Iterator[str]:
