@@ -165,6 +165,15 @@ def test_a_run_that_diverged_counts_from_then_on_in_sweeps_and_courses():
 # ---- courses
 
 
+def test_a_method_whose_every_run_diverged_at_once_leaves_a_blank():
+    table = swept({"l1": 1}, epochs=2)
+    lost = table["method"] == "pc"
+    table.loc[lost & (table["epoch"] == 1), ["metric", "value"]] = ["diverged", 3.0]
+    figure = rates.draw(table[~lost | (table["epoch"] == 1)], {"select": "lowest", "curves": True})
+    assert [len(lines_of(axes, "bp")) for axes in figure.axes] == [1, 1]
+    assert not [line for axes in figure.axes for line in lines_of(axes, "pc") if len(line.get_xdata())]
+
+
 def test_courses_are_means_at_the_chosen_point_with_a_line_style_for_each_metric():
     table = swept(datasets=("plain",), metrics=("task0_error", "task1_error", "test_error"))
     options = {

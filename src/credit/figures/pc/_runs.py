@@ -76,7 +76,7 @@ def course(rows: pd.DataFrame, value: Value, last: int | None = None) -> Curve:
     wide = pd.DataFrame({seed: curve_of(run, value, epochs) for seed, run in rows.groupby("seed")})
     wide = wide[(wide.index > 0) & (wide.index <= (np.inf if last is None else last))].sort_index()
     scale = style.percent(value.metric)[0]
-    runs = scale * wide.to_numpy(float).reshape(len(wide), -1)
+    runs = scale * wide.to_numpy(float)
     low, high = bootstrap_interval(runs.T)
     middle = np.full(len(runs), np.nan)
     sound = np.isfinite(runs).any(1) if runs.size else np.zeros(len(runs), bool)
