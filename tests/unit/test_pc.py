@@ -63,6 +63,19 @@ def test_a_compared_closed_form_says_where_the_rate_was_cut():
     assert (rule.gradients(net, params, {}, batch, 0).info["means"]["closed_form_deviation"] > 1e-3).all()
 
 
+@pytest.mark.parametrize("form", ["yes", "compare"])
+def test_a_member_that_has_diverged_leaves_the_closed_form_to_others(form):
+    net = linear_net()
+    params, batch = start(net)
+    rule = credit.method("pc", steps=9, closed_form=form)
+    alone = rule.gradients(net, params, {}, batch, 0).gradients
+    params["1"]["weight"][1] = torch.nan
+    found = rule.gradients(net, params, {}, batch, 0).gradients
+    for i, block in found.items():
+        torch.testing.assert_close(block["weight"][[0, 2]], alone[i]["weight"][[0, 2]], rtol=0, atol=0)
+        assert block["weight"][1].isnan().any()
+
+
 def test_at_the_fixed_point_errors_are_those_of_the_formula():
     """eps_l = M_l^T r with r = (I + sum M_l M_l^T)^-1 (y - yhat) and M_l = W_L ... W_{l+1} (Song et al. 2024)."""
     net = linear_net()

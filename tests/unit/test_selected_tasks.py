@@ -199,6 +199,14 @@ def test_the_halves_of_the_test_images_are_those_of_every_class(tmp_path):
     assert found.keys() == {f"{s}_{m}" for s in ("validation", "held_out") for m in ("loss", "error")}
 
 
+def test_a_validation_without_images_is_refused(tmp_path):
+    task, _ = built(tmp_path, Classes, test_per_class=1)
+    learner = Seen(lambda images: torch.zeros(*images.shape, 6))
+    with pytest.raises(ConfigError, match="validation has no image, a class has 1 test image; needs 2"):
+        task.evaluate(learner, LOSS, ("test", "validation"))
+    assert torch.isfinite(task.evaluate(learner, LOSS, ("held_out",))["held_out_error"]).all()
+
+
 def test_the_published_error_is_the_mean_over_mini_batches_of_a_shuffled_pass(tmp_path):
     """24 images in mini-batches of 10, 10 and 4: a wrong one in the last counts for 1/12, any other for 1/30."""
     task, rand = built(tmp_path, Classes, test_batch_size=10)

@@ -181,8 +181,11 @@ class Selected(Task):
         """{"SPLIT_loss": (M,), "SPLIT_error": (M,), ...} of the splits train, test, validation and held_out.
 
         validation and held_out are the halves of every class of the test images, the first by order and the second. A
-        loss is a mean over images, or a sum where the loss is one over the batch.
+        loss is a mean over images, or a sum where the loss is one over the batch. Raises ConfigError for a validation
+        without images.
         """
+        if "validation" in splits and max(self.test.counts) < 2:
+            raise ConfigError("train.evaluate.splits: validation has no image, a class has 1 test image; needs 2")
         results: dict[str, Tensor] = {}
         if "train" in splits:
             results |= self._means("train", loss, *self.judged(learner, loss, self.train_pool, self.train.index))

@@ -17,7 +17,16 @@ def pairs(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[
         yield f"{key} = {list(value)}; needs {'target' if key == 'input' else 'input'} as well, a list of numbers"
     if given and values["points"] > 1:
         yield f"points = {values['points']}; needs pairs that are drawn, without input and target"
+    drawn = {"n_in": 1, "n_out": 1, "std": 1.0}
+    for key in (key for key in drawn if len(given) == 2 and values[key] not in (drawn[key], _length(key, values))):
+        yield f"{key} = {values[key]}; needs pairs that are drawn, without input and target"
     weights = values["output_weights"]
     n_out = values["n_out"] if values["target"] is None else len(values["target"])
     if weights is not None and len(weights) != n_out:
         yield f"output_weights = {list(weights)}; needs one for each of the {n_out} outputs"
+
+
+def _length(key: str, values: Mapping[str, Any]) -> int | None:
+    """What a given pair says of n_in and n_out."""
+    pair = {"n_in": "input", "n_out": "target"}
+    return len(values[pair[key]]) if key in pair else None

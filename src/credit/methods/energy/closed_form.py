@@ -19,6 +19,7 @@ from credit.errors import ConfigError
 from credit.methods.energy import state
 from credit.nets.base import Batch, Net
 from credit.nets.losses import SquaredError
+from credit.numerics.finite import finite_parts
 from credit.numerics.stack import Number, member
 from credit.numerics.trees import Params
 
@@ -26,17 +27,19 @@ from credit.numerics.trees import Params
 def inferred(net: Net, params: Params, batch: Batch, steps: int, rate: Number) -> state.Energy:
     """The net with its value nodes after `steps` steps of the rate.
 
-    Raises ConfigError for a loss that is not a squared error, and for weights of single outputs.
+    NaN for members whose weights are not finite. Raises ConfigError for a loss that is not a squared error, and for
+    weights of single outputs.
     """
     now = state.at(net, params, batch, None)
     if not now.x:
         return now
     slopes = state.node_gradients(net, params, now, state.deltas(net, now))
-    values, vectors = torch.linalg.eigh(hessian(net, params, batch).double())
+    finite, curvature = finite_parts(hessian(net, params, batch).double())
+    values, vectors = torch.linalg.eigh(torch.where(finite, curvature, torch.eye(curvature.shape[-1]).to(curvature)))
     gamma = member(rate, values)
     factor = 1 - (1 - gamma * values) ** steps
     g = torch.cat(slopes, -1).double()
-    moved = ((g @ vectors) * (factor / values).unsqueeze(-2)) @ vectors.mT
+    moved = torch.where(finite, ((g @ vectors) * (factor / values).unsqueeze(-2)) @ vectors.mT, torch.nan)
     moves = moved.to(slopes[0].dtype).split([x.shape[-1] for x in now.x], -1)
     return state.at(net, params, batch, [x - m for x, m in zip(now.x, moves, strict=True)])
 
