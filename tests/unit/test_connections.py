@@ -112,6 +112,10 @@ def test_a_layer_without_a_rate_keeps_its_given_weights():
         (lambda: start("bp")[0].init(0, {"name": "given", "values": [[1, 2]]}), "init.values: 1 rows of 2 numbers"),
         (lambda: start("bp")[0].init(0, {"name": "given", "values": [[1], [1, 2]]}), "must be the rows of the weight"),
         (lambda: start("bp")[0].init(0, {"name": "given", "values": "eye"}), "must be the rows of the weight"),
+        (
+            lambda: credit.dense([2, 2], connections="diagonal").init(0, {"name": "given", "values": [[1, 2], [0, 1]]}),
+            "given values of a diagonal layer; must be 0 off the diagonal",
+        ),
         (lambda: credit.optimizer("adam", lr=0.1, units={"0": {"1": 2.0}}), "optimizer.units; needs sgd"),
         (lambda: credit.optimizer("sgd", lr=0.1, units={"0": 2.0}), "must be {LAYER: {UNIT: factor}}"),
         (lambda: credit.optimizer("sgd", lr=0.1, units={"0": {"1": -2.0}}), "optimizer.units.0.1 = -2.0"),

@@ -186,6 +186,12 @@ def test_nodes_move_at_the_iterations_that_are_named_alone():
         ({"inference": {"optimizer": "asgd"}}, "pc.inference.optimizer = 'asgd'"),
         ({"inference": {"updates": "first"}}, "pc.inference.updates = 'first'"),
         ({"steps": 8, "weight_updates": (3, 8)}, r"pc.weight_updates = \[3, 8\]; must hold iterations from 0 to 7"),
+        ({"inference": {"updates": "never"}}, "pc.inference.updates = 'never'; trains the output layer alone"),
+        ({"inference": {"updates": "last"}}, "pc.inference.updates = 'last'; trains the output layer alone"),
+        (
+            {"weight_updates": (0,)},
+            "pc.inference.updates = 'all'; trains the output .* before 0, at which weights learn",
+        ),
         ({"weight_updates": "never"}, "pc.weight_updates = 'never'; needs an iteration at which weights learn"),
         ({"closed_form": "yes", "weight_updates": "all"}, "pc.closed_form = 'yes'; needs weight_updates 'last'"),
     ],

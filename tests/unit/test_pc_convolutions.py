@@ -48,8 +48,8 @@ def test_every_activation_and_rates_that_are_cut(hidden, stacked, lr):
     check(net_with(hidden), credit.method("pc", steps=9, inference=inference, weight_updates="all"), stacked=stacked)
 
 
-@pytest.mark.parametrize("learns", ["last", "last_half", (0, 3), (2, 7)])
-@pytest.mark.parametrize("updates", ["all", "last_half", (1, 2, 6), "never"])
+@pytest.mark.parametrize("learns", ["last", "last_half", (0, 5), (2, 7)])
+@pytest.mark.parametrize("updates", ["all", "last_half", (1, 2, 6)])
 def test_weights_and_nodes_at_some_iterations(learns, updates):
     rule = credit.method("pc", steps=8, inference={"lr": 0.2, "updates": updates}, weight_updates=learns)
     check(net_with(), rule, {"name": "sgd", "lr": 0.002, "momentum": 0.9})

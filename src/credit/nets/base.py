@@ -31,6 +31,7 @@ from credit.errors import ConfigError
 from credit.nets import losses
 from credit.nets.init import Scheme, init
 from credit.nets.losses import Loss
+from credit.nets.names import layer_options
 from credit.numerics.rand import Rand, Replay, as_rand
 from credit.numerics.trees import Params
 
@@ -319,7 +320,11 @@ def init_block(block: Block, rand: Rand, scheme: Scheme, stream: str) -> dict[st
         part = name[: name.rfind(".") + 1]
         drawn[name] = init(scheme, shape, rand, f"{stream}.{name}", fan_from=shapes[f"{part}weight"])
     kept = block.connected(drawn["weight"]) if hasattr(block, "connected") else None
-    return drawn if kept is None else {**drawn, "weight": drawn["weight"] * kept}
+    if kept is None:
+        return drawn
+    if layer_options(scheme)[0] == "given" and bool((drawn["weight"] * (1 - kept)).any()):
+        raise ConfigError(f"{stream}: given values of a diagonal layer; must be 0 off the diagonal")
+    return {**drawn, "weight": drawn["weight"] * kept}
 
 
 def check_input(net: Net, params: Params, x: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from credit.errors import ConfigError, one_of
@@ -35,10 +35,23 @@ def relaxed(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterato
             yield f"{place} = {list(which)}; must hold iterations from 0 to {steps - 1}, steps is {steps}"
     if values["weight_updates"] in ("never", ()):
         yield f"weight_updates = {values['weight_updates']!r}; needs an iteration at which weights learn"
-    if steps == 1 and net is not None and not list(suited.hidden(net)):
-        yield "steps = 1; trains the output layer alone, since the value nodes have not moved: must be at least 2"
+    if net is not None and not list(suited.hidden(net)):
+        yield from _unmoved(steps, inference["updates"], values["weight_updates"])
     if values["closed_form"] != "no":
         yield from _closed(values, net)
+
+
+def _unmoved(steps: int, updates: str | Sequence[int], learns: str | Sequence[int]) -> Iterator[str]:
+    """Nodes that have moved at no iteration before the last one at which weights learn."""
+    alone = "trains the output layer alone, since the value nodes have not moved:"
+    moves, seen = (SETS[w](steps) if isinstance(w, str) else None for w in (updates, learns))
+    first = min(updates, default=steps) if moves is None else moves
+    last = max(learns, default=steps) if seen is None else steps - 1
+    if steps == 1:
+        yield f"steps = 1; {alone} must be at least 2"
+    elif first >= last:
+        written = updates if isinstance(updates, str) else list(updates)
+        yield f"inference.updates = {written!r}; {alone} must hold an iteration before {last}, at which weights learn"
 
 
 def _closed(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
