@@ -30,8 +30,8 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 env: $(VENV)/.complete
 
 demo: $(VENV)/.complete
-	snakemake --cores all --configfile config/quick.yaml -- all
-	snakemake --cores all --configfile config/quick.yaml --report results/quick/report.html -- all
+	snakemake --cores all --configfile config/demo.yaml -- all
+	snakemake --cores all --configfile config/demo.yaml --report results/quick/report.html -- all
 	@echo
 	@echo "Done. Open:"
 	@ls results/quick/report.html results/quick/figures/*.png results/quick/figures/*/*.png results/quick/tables/*/*.md | sed 's/^/  /'

@@ -51,6 +51,18 @@ def rules(checkout: Checkout) -> dict[str, str]:
 # ---- quick scale
 
 
+def test_the_demo_shows_every_learning_rule_that_an_experiment_trains(own: Checkout):
+    demo = read_yaml(own.root / "config" / "demo.yaml")
+    some, whole = (workflow(own, scale="quick", experiments=names) for names in (demo["experiments"], None))
+    assert set(demo["experiments"]) <= set(whole.experiments)
+
+    def trained(chosen: Workflow) -> set[str]:
+        cells = [e.cell(d, m) for e in chosen.experiments.values() for d in e.datasets for m in e.methods]
+        return {cell.run["rule"]["name"] for cell in cells}
+
+    assert trained(some) == trained(whole)
+
+
 @pytest.mark.slow
 def test_everything_runs_at_quick_scale_and_has_a_report(own: Checkout):
     own.make(*QUICK, "--", "all")
@@ -82,6 +94,7 @@ def test_a_figure_of_the_dfc_paper_is_made_at_quick_scale(own: Checkout):
 
 def test_everything_is_planned_at_paper_scale(own: Checkout):
     done = own.snakemake("--dry-run", "all")
+    assert "InputFunctionException" not in done.text, "a table of one paper is taken for an experiment of another"
     assert done.status == 0, done.text
     whole = workflow(own)
     experiments = whole.experiments.values()

@@ -62,6 +62,15 @@ wildcard_constraints:
     shard=r"\d+(?:\.short)?",
 
 
+def papers_of_experiments():
+    """A paper where the name of one of its experiments follows: a table of another paper may bear this name."""
+    names = {}
+    for key in WORKFLOW.experiments:
+        paper, _, name = key.partition("/")
+        names.setdefault(paper, []).append(name)
+    return "|".join(rf"{paper}(?=/(?:{'|'.join(mine)})\.)" for paper, mine in names.items())
+
+
 def with_records(paths):
     # Snakemake makes again what is asked for, but not what else a job should have written.
     return [*paths, *dict.fromkeys(str(record_path(path)) for path in paths)]

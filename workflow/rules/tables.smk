@@ -10,7 +10,7 @@ rule collect_runs:
     benchmark:
         f"{TIMES}/collect_runs/{{paper}}/{{experiment}}.tsv"
     wildcard_constraints:
-        experiment="|".join(key.partition("/")[2] for key in WORKFLOW.experiments),
+        paper=papers_of_experiments(),
     localrule: True
     conda:
         "../../envs/analyse.yaml"
