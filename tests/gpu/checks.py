@@ -33,6 +33,8 @@ HYPER |= {n: {"steps": 8} for n in ("pc_coded", "generec", "hopfield", "almeida_
 
 # Rules that must know on the host what the device has found, with the reason.
 WAITING = {
+    "gn": "its pseudoinverse takes eigenvalues, whose solver reports to the host",
+    "mn": "its pseudoinverse takes eigenvalues, whose solver reports to the host",
     "di": "looks after every step whether the feedback is still stable, and mends it on the CPU if not",
     "ndi": "solves again, by least squares, for the members whose system is singular",
     "pbp": "solves again, by least squares, for the members whose system is singular",

@@ -20,7 +20,9 @@ from tests.conftest import small_batch, small_net
 CLOSE = {"rtol": 1e-11, "atol": 1e-13}
 
 SOURCES = Sources()
-FIRST_LAYER_ITSELF = {"credit.methods.online.chunks", "credit.tasks.regression"}  # take its weights, ask for no axis
+FIRST_LAYER_ITSELF = {  # take its weights, ask for no axis
+    "credit.methods.energy.fast", "credit.methods.online.chunks", "credit.tasks.regression"
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])

@@ -75,6 +75,7 @@ FAST = [
     Case("pepita", "dense", net={"keep": 0.7, "hidden": "relu", "bias": False}),
     Case("ldrl", "conv", net={"hidden": "elu"}),
     Case("bp", "conv", net={"hidden": "elu"}),
+    Case("pc", "dense", net={"hidden": "tanh", "loss": "squared_error_sum"}),
     *(Case(name, "dense") for name in ONLINE),
 ]
 

@@ -31,7 +31,9 @@ HALF_WIDTH = {
 
 def complete(name):
     """The scheme with a value for options that have no default."""
-    return {"name": name, **{key: 0.5 for key, default in SCHEMES[name].items() if default is None}}
+    rows = [[0.5] * DENSE[1]] * DENSE[0]
+    given = {key: rows if key == "values" else 0.5 for key, default in SCHEMES[name].items() if default is None}
+    return {"name": name, **given}
 
 
 def test_fans_of_dense_and_convolutional_weights():
@@ -125,7 +127,7 @@ def test_options_and_the_gain_argument_scale_the_draw():
     ("scheme", "message"),
     [
         ("xavier_normale", r"init = 'xavier_normale' \(did you mean 'xavier_normal'\?\)"),
-        ({"gain": 2.0}, "init.name is missing; must be one of: he_normal"),
+        ({"gain": 2.0}, "init.name is missing; must be one of: given, he_normal"),
         ("uniform", "init.scale is missing"),
         ({"name": "uniform", "scale": -1}, "init.scale = -1; must be a finite number >= 0"),
         ({"name": "uniform", "scale": True}, "init.scale = True"),

@@ -34,7 +34,7 @@ EXPERIMENTS = {
     "unknown key": (put("epoch", 3), ["top level: unknown key 'epoch'"]),
     "unknown key deep inside": (put("train/epoch", 3), ["train: unknown key 'epoch' (did you mean 'epochs'?)"]),
     "wrong type": (put("seeds", "three"), ["seeds = 'three'", "integer"]),
-    "unknown learning rule": (put("methods/bp/rule", "backprop"), ["methods.bp: ", "'backprop'", ": bp, ", ", dfa, "]),
+    "unknown learning rule": (put("methods/bp/rule", "backprop"), ["methods.bp: ", "'backprop'", ", bp, ", ", dfa, "]),
     "unknown method": (put("methods/dfaa", {}), ["methods.dfaa: ", "'dfaa' (did you mean 'dfa'?)"]),
     "a method in use that is not defined": (put("use_methods", ["bp", "fb"]), ["use_methods", "'fb'", "bp, dfa, fa"]),
     "unknown hyperparameter": (

@@ -111,6 +111,8 @@ def last_sample(what: Any, axis: int) -> Any:
         return what.narrow(axis, what.shape[axis] - 1, 1)
     if isinstance(what, Trace):
         return Trace([last_sample(block, axis) for block in what.blocks])
-    if isinstance(what, (Batch, BlockTrace)):
+    if isinstance(what, Batch):
+        return Batch(*(last_sample(t, axis) for t in (what.x, what.y, what.weights)), what.divisor)
+    if isinstance(what, BlockTrace):
         return replace(what, **{f.name: last_sample(getattr(what, f.name), axis) for f in fields(what)})
     return what
