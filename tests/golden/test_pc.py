@@ -198,6 +198,9 @@ def test_weights_learn_from_the_chosen_outputs(source, which, place, form):
                                     form if rule == "pc" else "plain", lr=lr, **hyper)  # fmt: skip
         agree_with(after, file, len(net), f"_{tag}_after", tolerance, place)
         close(alone(net.predict(after, batch.x), place), file[f"pred_{tag}_after"], tolerance)
+        change = alone(net.predict(after, batch.x), place) - file["pred_before"]
+        alignment = torch.cosine_similarity(change, file["y"] - file["pred_before"], dim=-1, eps=0).mean()
+        close(alignment, file[f"align_{tag}"], 1e-7)
         step = credit.method(rule, **hyper).gradients(net, params, {}, batch, 0)
         for i in range(len(net)):
             for name, key in (("weight", "W"), ("bias", "b")):

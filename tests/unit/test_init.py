@@ -29,9 +29,9 @@ HALF_WIDTH = {
 }
 
 
-def complete(name):
+def complete(name, shape=(5, 7)):
     """The scheme with a value for options that have no default."""
-    rows = [[0.5] * DENSE[1]] * DENSE[0]
+    rows = [[0.5] * shape[1]] * shape[0]
     given = {key: rows if key == "values" else 0.5 for key, default in SCHEMES[name].items() if default is None}
     return {"name": name, **given}
 

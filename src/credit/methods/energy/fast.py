@@ -61,9 +61,9 @@ class Compiled:
         self.kind = like.numpy().dtype.type
         self.sizes = np.array([net.block(0).n_in, *(block.n_out for block in net.blocks)])
         self.steps = steps if len(net) > 1 else 1
-        self.kinds = np.array([0, *(k for k, _ in hidden), 0])
-        self.slopes = np.array([0, *(s for _, s in hidden), 0], self.kind)
-        self.options = table([inference.lr, inference.discount, inference.amplifier], self.members, self.kind)
+        kinds, slopes = ([0, *(pair[k] for pair in hidden), 0] for k in (0, 1))
+        options = table([inference.lr, inference.discount, inference.amplifier], self.members, self.kind)
+        self.model = loops.Model(self.sizes, np.array(kinds), np.array(slopes, self.kind), options)
         self.large = (self.sizes[1:] * self.sizes[:-1])[1:].tolist()  # numbers of the weights from W_2 on
         units = int(self.sizes[1:].sum()) if net.block(0).bias else 0
         self.tiny = batch * int((self.sizes[1:] * self.sizes[:-1]).sum()) <= lanes.TINY
@@ -96,8 +96,8 @@ class Compiled:
         own = w1, self.w, self.biases
         to = own if steps else tuple(map(torch.zeros_like, own))
         share(
-            loops.train, self.members, *where, self.sizes, self.kinds, self.slopes, self.options, self.steps,
-            self.batch, *(t.numpy() for t in (*own, *to)), *how,
+            loops.train, self.members, loops.Samples(*where), self.model, self.steps, self.batch,
+            *(loops.Weights(*(t.numpy() for t in tensors)) for tensors in (own, to)), loops.Rates(*how[:2]), how[2],
         )  # fmt: skip
         return self._named(*to)
 
@@ -107,8 +107,8 @@ class Compiled:
         weights, biased = torch.cat([first, self.w], 1), self.biases.shape[1] > 0
         biases = self.biases if biased else self.w.new_zeros(self.members, int(self.sizes[1:].sum()))
         share(
-            lanes.train, -(-self.members // lanes.LANES), *where, self.sizes, self.kinds, self.slopes, self.options,
-            self.steps, self.batch, weights.numpy(), biases.numpy(), biased, *how,
+            lanes.train, -(-self.members // lanes.LANES), loops.Samples(*where), self.model, self.steps, self.batch,
+            lanes.Weights(weights.numpy(), biases.numpy(), biased), loops.Rates(*how[:2]), how[2],
         )  # fmt: skip
         first.copy_(weights[:, : first.shape[1]])
         self.w.copy_(weights[:, first.shape[1] :])

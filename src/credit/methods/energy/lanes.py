@@ -6,6 +6,8 @@ every lane keeps its own rate and energies.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from credit.methods.energy.passes import LINEAR, SIGMOID, TANH
@@ -14,6 +16,40 @@ from credit.numerics.elementwise import sigmoid_of, tanh_of
 
 LANES = 128
 TINY = 256  # multiply-adds of a mini-batch's forward pass, up to which this is the faster form
+
+
+class Given(NamedTuple):
+    """inputs (B, n_0, lanes), targets and weights of their errors (B, n_L, lanes), of a mini-batch."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+class Nodes(NamedTuple):
+    """Nodes, f of them and errors of all layers, (B, units, lanes) each."""
+
+    x: np.ndarray
+    h: np.ndarray
+    eps: np.ndarray
+
+
+class Weights(NamedTuple):
+    """weights (all of W_1, ..., W_L, lanes) and biases (all, lanes), which learn where the net is biased."""
+
+    weights: np.ndarray
+    biases: np.ndarray
+    biased: bool
+
+
+class Layers(NamedTuple):
+    """sizes, kinds and slopes by layer, and the first unit and weight of each."""
+
+    sizes: np.ndarray
+    kinds: np.ndarray
+    slopes: np.ndarray
+    unit: np.ndarray
+    start: np.ndarray
 
 
 @compiled
@@ -64,17 +100,21 @@ def predicted(below, at, k, weights, start, bias, out):
 
 
 @compiled
-def errors(x, h, eps, first, target, output_weights, weights, biases, sizes, unit, start, mu, total, loss):
-    """Errors of all layers of one sample, and their squares added to total (nodes) and loss (output), (lanes,).
+def errors(sample, nodes, first, given, own, net, mu, total, squares):
+    """Errors of all layers of one sample, and their squares added to total (nodes) and squares (output), (lanes,).
 
-    first: predictions of the first layer, (n_1, lanes).
+    first: predictions of the first layer, (B, n_1, lanes). mu: memory (lanes,).
     """
+    x, h, eps = nodes.x[sample], nodes.h[sample], nodes.eps[sample]
+    target, output_weights = given.targets[sample], given.weights[sample]
+    weights, biases, _ = own
+    sizes, _, _, unit, start = net
     depth = sizes.size - 1
     for layer in range(1, depth + 1):
         n, k, at = sizes[layer], sizes[layer - 1], unit[layer]
         for i in range(n):
             if layer == 1:
-                mu[:] = first[i]
+                mu[:] = first[sample, i]
             else:
                 predicted(h, unit[layer - 1], k, weights, start[layer] + i * k, biases[at + i], mu)
             error = eps[at + i]
@@ -87,13 +127,15 @@ def errors(x, h, eps, first, target, output_weights, weights, biases, sizes, uni
                 aim, weight = target[i], output_weights[i]
                 for w in range(mu.size):
                     error[w] = aim[w] - mu[w]
-                    loss[w] += error[w] * error[w] * weight[w]
+                    squares[w] += error[w] * error[w] * weight[w]
                     error[w] *= weight[w]
 
 
 @compiled
-def descend(x, h, eps, weights, sizes, kinds, slopes, unit, start, rate, up):
+def descend(sample, nodes, weights, net, rate, up):
     """One step of the nodes of one sample. up: memory (units, lanes)."""
+    x, h, eps = nodes.x[sample], nodes.h[sample], nodes.eps[sample]
+    sizes, kinds, slopes, unit, start = net
     depth = sizes.size - 1
     for layer in range(1, depth):
         n, k, at, above = sizes[layer + 1], sizes[layer], unit[layer], unit[layer + 1]
@@ -111,8 +153,11 @@ def descend(x, h, eps, weights, sizes, kinds, slopes, unit, start, rate, up):
 
 
 @compiled
-def learn(inputs, h, eps, weights, biases, sizes, unit, start, keep, rate, biased):
-    """One step of weights and biases; inputs (B, n_0, lanes), h, eps (B, units, lanes), keep and rate (2 L, lanes)."""
+def learn(inputs, nodes, own, net, keep, rate):
+    """One step of weights and biases; inputs (B, n_0, lanes), keep and rate (2 L, lanes)."""
+    _, h, eps = nodes
+    weights, biases, biased = own
+    sizes, _, _, unit, start = net
     depth, batch = sizes.size - 1, inputs.shape[0]
     total = np.empty(keep.shape[1], weights.dtype)
     for layer in range(1, depth + 1):
@@ -139,9 +184,10 @@ def learn(inputs, h, eps, weights, biases, sizes, unit, start, keep, rate, biase
 
 
 @compiled
-def relax(inputs, target, output_weights, x, h, eps, weights, biases, sizes, kinds, slopes, unit, start, rate, options,
-          steps, before):  # fmt: skip
+def relax(given, nodes, own, net, rate, options, steps, before):
     """The nodes of all samples after `steps` - 1 steps; options (3, lanes), rate: memory. before: loss at the start."""
+    inputs, (x, h, _), (weights, biases, _) = given.inputs, nodes, own
+    sizes, kinds, slopes, unit, start = net
     depth, batch, dtype = sizes.size - 1, inputs.shape[0], weights.dtype
     first = np.empty((batch, sizes[1], rate.size), dtype)
     up, mu = np.empty((unit[-1], rate.size), dtype), np.empty(rate.size, dtype)
@@ -165,17 +211,14 @@ def relax(inputs, target, output_weights, x, h, eps, weights, biases, sizes, kin
         total[:] = 0
         loss[:] = 0
         for b in range(batch):
-            errors(
-                x[b], h[b], eps[b], first[b], target[b], output_weights[b], weights, biases, sizes, unit, start, mu,
-                total, loss,
-            )  # fmt: skip
+            errors(b, nodes, first, given, own, net, mu, total, loss)
         if t == 0:
             for w in range(rate.size):
                 before[w] = loss[w] / 2
         if t == steps - 1:
             break
         for b in range(batch):
-            descend(x[b], h[b], eps[b], weights, sizes, kinds, slopes, unit, start, rate, up)
+            descend(b, nodes, weights, net, rate, up)
         for w in range(rate.size):
             total[w] += loss[w]
             if t >= 1:
@@ -184,12 +227,14 @@ def relax(inputs, target, output_weights, x, h, eps, weights, biases, sizes, kin
 
 
 @compiled
-def train(first, last, inputs, targets, output_weights, whose, sizes, kinds, slopes, options, steps, batch,
-          weights, biases, biased, keep, rates, losses):  # fmt: skip
+def train(first, last, samples, model, steps, batch, own, rates, losses):
     """Groups `first` to `last` - 1 of up to LANES members through consecutive mini-batches; the last may be smaller.
 
-    As `loops.train`, with weights (M, all of W_1, ..., W_L) and biases (M, all), which learn where the net is `biased`.
+    As `loops.train`; own: weights with M before all shapes, in which the steps are taken.
     """
+    inputs, targets, output_weights, whose = samples
+    sizes, kinds, slopes, options = model
+    weights, biases, biased = own
     depth, members, dtype = sizes.size - 1, weights.shape[0], weights.dtype
     unit, start = np.zeros(depth + 2, np.int64), np.zeros(depth + 2, np.int64)
     for layer in range(1, depth + 1):
@@ -199,8 +244,12 @@ def train(first, last, inputs, targets, output_weights, whose, sizes, kinds, slo
     w, b = np.zeros((start[-1], lanes), dtype), np.zeros((unit[-1], lanes), dtype)
     given, aim = np.zeros((batch, sizes[0], lanes), dtype), np.zeros((batch, sizes[-1], lanes), dtype)
     output = np.ones((batch, sizes[-1], lanes), dtype)
-    nodes = np.zeros((3, batch, unit[-1], lanes), dtype)
-    x, h, eps = nodes[0], nodes[1], nodes[2]
+    memory = np.zeros((3, batch, unit[-1], lanes), dtype)
+    nodes, net, mine = (
+        Nodes(memory[0], memory[1], memory[2]),
+        Layers(sizes, kinds, slopes, unit, start),
+        Weights(w, b, biased),
+    )
     chosen, steps_of = np.zeros((3, lanes), dtype), np.zeros((2, 2 * depth, lanes), dtype)
     stay, go = steps_of[0], steps_of[1]
     rate, before = np.empty(lanes, dtype), np.empty(lanes)
@@ -210,7 +259,7 @@ def train(first, last, inputs, targets, output_weights, whose, sizes, kinds, slo
         for lane in range(lanes):
             m = begin + min(lane, count - 1)
             w[:, lane], b[:, lane], chosen[:, lane] = weights[m], biases[m], options[m]
-            stay[:, lane], go[:, lane] = keep[m], rates[m]
+            stay[:, lane], go[:, lane] = rates.keep[m], rates.rate[m]
         for step in range(losses.shape[0]):
             size = min(batch, inputs.shape[1] - step * batch)
             for lane in range(lanes):
@@ -219,11 +268,8 @@ def train(first, last, inputs, targets, output_weights, whose, sizes, kinds, slo
                     given[k, :, lane], aim[k, :, lane] = inputs[s, step * batch + k], targets[s, step * batch + k]
                     if output_weights.shape[1]:
                         output[k, :, lane] = output_weights[s, step * batch + k]
-            relax(
-                given[:size], aim[:size], output[:size], x, h, eps, w, b, sizes, kinds, slopes, unit, start, rate,
-                chosen, steps, before,
-            )  # fmt: skip
-            learn(given[:size], h, eps, w, b, sizes, unit, start, stay, go, biased)
+            relax(Given(given[:size], aim[:size], output[:size]), nodes, mine, net, rate, chosen, steps, before)
+            learn(given[:size], nodes, mine, net, stay, go)
             for lane in range(count):
                 losses[step, begin + lane] = before[lane]
         for lane in range(count):

@@ -6,6 +6,8 @@ lies between them is one pass each. Nothing is reordered (no fast-math): energie
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from credit.methods.energy.passes import activate, move
@@ -13,6 +15,77 @@ from credit.numerics.compiled import compiled
 from credit.numerics.views import matrix, part
 
 FEW = 4096  # multiply-adds
+
+
+class Samples(NamedTuple):
+    """inputs (S, N, n_0), targets (S, N, n_L), of S members; weights of the output errors (S, N, n_L), or (S, 0, 0);
+    whose (M,): which of them are a member's."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    whose: np.ndarray
+
+
+class Model(NamedTuple):
+    """sizes of the layers, the input's first; kinds and slopes of activations by layer; options (M, 3): rate, discount,
+    amplifier."""
+
+    sizes: np.ndarray
+    kinds: np.ndarray
+    slopes: np.ndarray
+    options: np.ndarray
+
+
+class Weights(NamedTuple):
+    """w1 (M, n_1, n_0), w (M, all of W_2, ..., W_L), biases (M, all or 0); of one member without M."""
+
+    w1: np.ndarray
+    w: np.ndarray
+    biases: np.ndarray
+
+
+class Rates(NamedTuple):
+    """keep and rate of a step, (M, 2 L): of the weights of all layers, then of their biases."""
+
+    keep: np.ndarray
+    rate: np.ndarray
+
+
+class Layers(NamedTuple):
+    """sizes, kinds and slopes by layer, and where layers begin, see `layout`."""
+
+    sizes: np.ndarray
+    kinds: np.ndarray
+    slopes: np.ndarray
+    place: np.ndarray
+    start: np.ndarray
+    unit: np.ndarray
+
+
+class Nodes(NamedTuple):
+    """Nodes, f of them and errors of all layers, (B n,) each, and memory for one layer twice."""
+
+    x: np.ndarray
+    h: np.ndarray
+    eps: np.ndarray
+    mu: np.ndarray
+    up: np.ndarray
+
+
+class Member(NamedTuple):
+    """Weights from W_2 on, the same transposed, and biases, of one member."""
+
+    w: np.ndarray
+    turned: np.ndarray
+    bias: np.ndarray
+
+
+class Goal(NamedTuple):
+    """Target (B n_L,) and weights of its errors, as many or none."""
+
+    target: np.ndarray
+    weights: np.ndarray
 
 
 @compiled
@@ -93,13 +166,16 @@ def turn(w, turned, sizes, start):
 
 
 @compiled
-def sweep(lowest, moves, x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, rate, sizes, kinds, slopes,
-          place, start, unit):  # fmt: skip
+def sweep(lowest, moves, nodes, hoisted, goal, member, rate, net):
     """One iteration, from layer `lowest` on; returns the sums of squares of the nodes' errors and of the output's.
 
     The errors of a layer pull at the nodes below at once, which nothing needs any more as they were: what a layer works
-    on is still in the cache. mu, up: memory for one layer.
+    on is still in the cache.
     """
+    x, h, eps, mu, up = nodes
+    target, weights = goal
+    w, turned, bias = member
+    sizes, kinds, slopes, place, start, unit = net
     depth, total, loss = sizes.size - 1, np.float64(0), np.float64(0)
     for layer in range(lowest, depth + 1):
         a, below, n, k = place[layer], place[layer - 1], sizes[layer], sizes[layer - 1]
@@ -122,8 +198,11 @@ def sweep(lowest, moves, x, h, eps, mu, up, hoisted, target, weights, w, turned,
 
 
 @compiled
-def feed_forward(x, h, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit):
+def feed_forward(nodes, hoisted, member, net):
     """The nodes at their predictions, layer by layer."""
+    x, h, _, _, _ = nodes
+    _, turned, bias = member
+    sizes, kinds, slopes, place, start, unit = net
     for layer in range(1, sizes.size - 1):
         a, b, n = place[layer], place[layer + 1], sizes[layer]
         if layer == 1:
@@ -135,22 +214,18 @@ def feed_forward(x, h, hoisted, turned, bias, sizes, kinds, slopes, place, start
 
 
 @compiled
-def relax(x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, sizes, kinds, slopes, options, steps,
-          place, start, unit):  # fmt: skip
+def relax(nodes, hoisted, goal, member, options, steps, net):
     """A member's nodes from the feed-forward pass on, after `steps` - 1 steps; hoisted: predictions of the first layer.
 
     In iteration t errors below layer L - t are 0 still, since the target is felt one layer lower in each. Returns the
     loss of the feed-forward pass. options: rate, discount, amplifier.
     """
-    depth, rate, before, previous = sizes.size - 1, options[0], np.float64(0), np.float64(0)
-    turn(w, turned, sizes, start)
-    feed_forward(x, h, hoisted, turned, bias, sizes, kinds, slopes, place, start, unit)
-    eps[: place[depth + 1]] = 0
+    depth, rate, before, previous = net.sizes.size - 1, options[0], np.float64(0), np.float64(0)
+    turn(member.w, member.turned, net.sizes, net.start)
+    feed_forward(nodes, hoisted, member, net)
+    nodes.eps[: net.place[depth + 1]] = 0
     for t in range(steps):
-        total, loss = sweep(
-            max(1, depth - t), t < steps - 1, x, h, eps, mu, up, hoisted, target, weights, w, turned, bias, rate, sizes,
-            kinds, slopes, place, start, unit,
-        )  # fmt: skip
+        total, loss = sweep(max(1, depth - t), t < steps - 1, nodes, hoisted, goal, member, rate, net)
         before = loss / 2 if t == 0 else before
         total += loss
         if t >= 1:
@@ -175,12 +250,15 @@ def descend(w, error, below, keep, rate, memory):
 
 
 @compiled
-def learn(inputs, h, eps, sizes, w1, w, bias, keep, rate, memory, place, start, unit):
+def learn(inputs, nodes, to, keep, rate, memory, net):
     """w <- keep w + rate eps^T h of a member, and biases likewise with the sums of eps.
 
-    w1 (n_1, n_0), w (all of W_2, ..., W_L), bias (all or 0). keep, rate (2 L): of the weights of all layers, then of
-    their biases. memory: for one product.
+    to: w1 (n_1, n_0), w (all of W_2, ..., W_L), bias (all or 0). keep, rate (2 L): of the weights of all layers, then
+    of their biases. memory: for one product.
     """
+    w1, w, bias = to
+    _, h, eps, _, _ = nodes
+    sizes, _, _, place, start, unit = net
     depth, batch = sizes.size - 1, inputs.shape[0]
     for layer in range(1, depth + 1):
         n, k = sizes[layer], sizes[layer - 1]
@@ -200,33 +278,29 @@ def learn(inputs, h, eps, sizes, w1, w, bias, keep, rate, memory, place, start, 
 
 
 @compiled
-def train(first, last, inputs, targets, weights, whose, sizes, kinds, slopes, options, steps, batch,
-          w1, w, biases, to_w1, to_w, to_biases, keep, rate, losses):  # fmt: skip
+def train(first, last, samples, model, steps, batch, own, to, rates, losses):
     """Members `first` to `last` - 1 through consecutive mini-batches of `batch` samples; the last may be smaller.
 
-    inputs (S, N, n_0), targets (S, N, n_L), samples of S members; whose (M,): which of them are a member's. weights of
-    the output errors (S, N, n_L), or (S, 0, 0). w1 (M, n_1, n_0), w (M, all of W_2, ..., W_L), biases (M, all or 0);
-    to_w1, to_w, to_biases: where steps are taken, these themselves, or others where there is one mini-batch.
-    options (M, 3), keep, rate (M, 2 L): see `relax` and `learn`. losses (K, M): of the feed-forward pass.
+    own: weights; to: where steps are taken, these themselves, or others where there is one mini-batch.
+    losses (K, M): of the feed-forward pass.
     """
+    inputs, targets, weights, whose = samples
+    sizes, kinds, slopes, options = model
+    w1, w, biases = own
     memory = np.empty((sizes[1:] * sizes[:-1]).max(), w1.dtype)
     turned = np.empty(w.shape[1], w.dtype)
-    units = batch * sizes[1:].sum()
-    nodes, layers = np.empty((3, units), w1.dtype), np.empty((2, batch * sizes[1:].max()), w1.dtype)
-    x, h, eps, mu, up = nodes[0], nodes[1], nodes[2], layers[0], layers[1]
-    room = np.empty((batch, sizes[1]), w1.dtype)
+    room, layers = np.empty((3, batch * sizes[1:].sum()), w1.dtype), np.empty((2, batch * sizes[1:].max()), w1.dtype)
+    nodes, below = Nodes(room[0], room[1], room[2], layers[0], layers[1]), np.empty((batch, sizes[1]), w1.dtype)
     for m in range(first, last):
+        mine = Member(w[m], turned, biases[m])
         for k in range(losses.shape[0]):
-            a, b = k * batch, min((k + 1) * batch, inputs.shape[1])
+            a, b, s = k * batch, min((k + 1) * batch, inputs.shape[1]), whose[m]
             place, start, unit = layout(sizes, b - a, biases.shape[1] > 0)
-            mine = inputs[whose[m], a:b]
-            np.dot(mine, w1[m].T, room[: b - a])
-            hoisted = room[: b - a].reshape(-1)
+            net = Layers(sizes, kinds, slopes, place, start, unit)
+            np.dot(inputs[s, a:b], w1[m].T, below[: b - a])
+            hoisted = below[: b - a].reshape(-1)
             shift(hoisted, biases[m, unit[1] : unit[2]], sizes[1])
-            losses[k, m] = relax(
-                x, h, eps, mu, up, hoisted, targets[whose[m], a:b].reshape(-1), weights[whose[m], a:b].reshape(-1),
-                w[m], turned, biases[m], sizes, kinds, slopes, options[m], steps, place, start, unit,
-            )  # fmt: skip
-            learn(
-                mine, h, eps, sizes, to_w1[m], to_w[m], to_biases[m], keep[m], rate[m], memory, place, start, unit
-            )  # fmt: skip
+            goal = Goal(targets[s, a:b].reshape(-1), weights[s, a:b].reshape(-1))
+            losses[k, m] = relax(nodes, hoisted, goal, mine, options[m], steps, net)
+            given = Weights(to.w1[m], to.w[m], to.biases[m])
+            learn(inputs[s, a:b], nodes, given, rates.keep[m], rates.rate[m], memory, net)
