@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 PUBLISHED = 0.68  # about one standard error up and down
 DRAWS = 1000  # seaborn's default
@@ -17,19 +18,21 @@ def bootstrap_interval(
     Runs are drawn n times with replacement, the same ones for all entries. Values that are not finite are left out.
     """
     runs = np.asarray(runs, dtype=float)
-    n, rest = len(runs), runs.shape[1:]
-    if n < 2:
-        return np.full(rest, np.nan), np.full(rest, np.nan)
-    drawn = np.random.default_rng(SEED).integers(n, size=(draws, n))
-    times = np.stack([(drawn == run).sum(1) for run in range(n)], axis=1).astype(float)  # (draws, n)
-    sound = np.isfinite(runs)
-    with np.errstate(invalid="ignore"):
-        counted = np.tensordot(times, sound.astype(float), 1)
-        means = np.tensordot(times, np.where(sound, runs, 0.0), 1) / counted
-        tails = 50 * (1 - confidence)
-        limits = (
-            np.nanpercentile(means, [tails, 100 - tails], axis=0) if np.isfinite(means).any() else means[:2] * np.nan
-        )
-    few = sound.sum(0) < 2
-    low, high = (np.where(few, np.nan, limit) for limit in limits)
+    columns = runs.reshape(len(runs), -1)
+    sound = np.isfinite(columns)
+    limits = np.full((2, columns.shape[1]), np.nan)
+    for kept in np.unique(sound, axis=1).T:  # entries that lack the same runs
+        if kept.sum() > 1:
+            alike = (sound == kept[:, None]).all(0)
+            limits[:, alike] = _limits(columns[kept][:, alike], confidence, draws)
+    low, high = limits.reshape(2, *runs.shape[1:])
     return low, high
+
+
+def _limits(runs: np.ndarray, confidence: float, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of finite runs (n, k), (k,) each."""
+    found = stats.bootstrap(
+        (runs,), np.mean, n_resamples=draws, confidence_level=confidence, method="percentile", axis=0, batch=100,
+        rng=np.random.default_rng(SEED),
+    )  # fmt: skip
+    return found.confidence_interval.low, found.confidence_interval.high

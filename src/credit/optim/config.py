@@ -8,7 +8,7 @@
                  clip              whose norm: "per_tensor", "per_layer" (weight and bias together), "global"
                  schedule          lr by epoch, see `Schedule`
                  units             {LAYER: {UNIT: f}}: f times the gradient of the weights from an input unit, a rate of
-                                   its own; of sgd alone, in optimisers that a learning rule makes
+                                   its own without decay and clipping; of sgd alone, in optimisers that a rule makes
     sgd          momentum, dampening, nesterov; lr_in_velocity: true keeps v ← μ v + lr g, W ← W - v (PEPITA),
                  which differs from torch's v ← μ v + g, W ← W - lr v while lr changes
     adam         betas, eps

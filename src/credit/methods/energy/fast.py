@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from credit.numerics.rand import Rand
 from credit.numerics.stack import table
 from credit.numerics.threads import share
 from credit.numerics.trees import Params
-from credit.optim.base import OptimizerLike
+from credit.optim.base import Affine, OptimizerLike
 
 
 def form(
@@ -27,11 +27,11 @@ def form(
 ) -> Fast | None:
     """The compiled form of updates with mini-batches like `batch`, of `size` samples; None where there is none."""
     tensors = [p for block in params.values() for p in block.values()]
-    if net.kind != "dense" or not in_memory(*tensors) or batch.x.dtype != tensors[0].dtype or len(batch.x) == 0:
+    if net.kind != "dense" or not in_memory(*tensors) or batch.distinct.x.dtype != tensors[0].dtype:
         return None
     hidden = [kind_of(block.phi) for block in net.blocks[:-1]]
     biased = {block.bias for block in net.blocks}
-    if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net, batch):
+    if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net):
         return None
     several = opt.affine(0) is not None and net.loss.summed  # means have factors of their own
     return Fast(
@@ -39,7 +39,7 @@ def form(
     )
 
 
-def half_of_squares(net: Net, batch: Batch) -> bool:
+def half_of_squares(net: Net) -> bool:
     """Whether the loss, summed over samples, is half the sum of squared errors."""
     return isinstance(net.loss, SquaredError) and (net.loss.summed or net.loss.scale(1, net.n_out) == 0.5)
 
@@ -86,7 +86,8 @@ class Compiled:
         else:
             to = self._one_by_one(w1, where, how, steps=affine is not None)
         if affine:
-            self._scatter(params)
+            for kept, given in self._pairs(params):
+                given.copy_(kept)
         else:
             opt.step(params, to)
         return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), inputs.shape[1])}
@@ -113,7 +114,7 @@ class Compiled:
         first.copy_(weights[:, : first.shape[1]])
         self.w.copy_(weights[:, first.shape[1] :])
 
-    def _steps(self, affine, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    def _steps(self, affine: Affine | None, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """keep and rate of all weights and biases, (M, 2 L); without steps, such that gradients come out."""
         shape = self.members, 2 * len(self.net)
         if affine is None:
@@ -125,28 +126,21 @@ class Compiled:
         return np.ascontiguousarray(keep), np.ascontiguousarray(rate * self.kind(factor))
 
     def _mean(self, losses: Tensor, samples: int) -> Tensor:
-        """Of sums over the samples of mini-batches, (K, M), where the loss is a mean."""
-        if not self.net.loss.summed:
-            counts = torch.full((len(losses), 1), float(self.batch))
-            counts[-1] = samples - self.batch * (len(losses) - 1)
-            losses = losses / counts.to(losses.dtype)
+        """Of sums over the samples, (K, M); a loss that is a mean is that of one mini-batch."""
+        losses = losses if self.net.loss.summed else losses / samples
         return losses if self.stacked else losses[:, 0] if len(losses) > 1 else losses[0, 0]
 
     def _gather(self, params: Params) -> Tensor:
         """Weights of the first layer, (M, n_1, n_0); those of the others and all biases go to one piece of memory."""
-        self._copy(params, gather=True)
+        for kept, given in self._pairs(params):
+            kept.copy_(given)
         first = params["0"]["weight"]
         return first if self.stacked else first.unsqueeze(0)
 
-    def _scatter(self, params: Params) -> None:
-        self._copy(params, gather=False)
-
-    def _copy(self, params: Params, gather: bool) -> None:
-        named = self._named(None, self.w, self.biases)
-        for i, block in named.items():
-            for name, kept in block.items():
-                to, source = (kept, params[i][name]) if gather else (params[i][name], kept)
-                to.copy_(source)
+    def _pairs(self, params: Params) -> Iterator[tuple[Tensor, Tensor]]:
+        """Views of the memory, each with the parameter that it stands for."""
+        for i, block in self._named(None, self.w, self.biases).items():
+            yield from ((kept, params[i][name]) for name, kept in block.items())
 
     def _named(self, w1: Tensor | None, w: Tensor, biases: Tensor) -> Params:
         """Views of the memory under the names of the parameters, in their shapes."""
@@ -167,5 +161,5 @@ class Compiled:
         count = max(x.shape[0], y.shape[0], 1 if weights is None else weights.shape[0])
         weights = x.new_empty(count, 0, 0) if weights is None else weights
         x, y, weights = (t.expand(count, *t.shape[1:]).contiguous().numpy() for t in (x.flatten(2), y, weights))
-        whose = np.arange(count) % count if batch.whose is None else batch.whose.numpy()
+        whose = np.arange(count) if batch.whose is None else batch.whose.numpy()
         return x, y, weights, np.broadcast_to(whose, self.members).copy() if count == 1 else whose
