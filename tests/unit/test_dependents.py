@@ -38,7 +38,7 @@ NUMERICS = {  # of the numerics, those that not all rules need
     "chunks": (DFC | {"mn"}, {"controller_course", "ssa_angle"}),
     "damped": (DFC | {"gn", "mn"}, {"controller_course", "ssa_angle"}),
     "finite": (
-        DFC | INVERSION | {"gn", "mn", "tp_pinv"},
+        DFC | INVERSION | {"gn", "mn", "pc", "tp_pinv"},
         {"controller_course", "controller_stability", "feedback_alignment", "feedback_stability", "inversion_angles"}
         | {"null_space", "ssa_angle"},
     ),

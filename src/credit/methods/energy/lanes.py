@@ -35,7 +35,7 @@ class Nodes(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """weights (all of W_1, ..., W_L, lanes) and biases (all, lanes), which learn where the net is biased."""
+    """weights (N, lanes), all of W_1, ..., W_L, and biases (n, lanes), which learn where the net is biased."""
 
     weights: np.ndarray
     biases: np.ndarray
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 
 
 class Layers(NamedTuple):
-    """sizes, kinds and slopes by layer, and the first unit and weight of each."""
+    """sizes (L + 1,), kinds and slopes (L + 1,), and the first unit and weight of each layer (L + 1,)."""
 
     sizes: np.ndarray
     kinds: np.ndarray

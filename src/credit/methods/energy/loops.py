@@ -46,14 +46,14 @@ class Weights(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """keep and rate of a step, (M, 2 L): of the weights of all layers, then of their biases."""
+    """keep (M, 2 * L) and rate (M, 2 * L) of a step: of the weights of all layers, then of their biases."""
 
     keep: np.ndarray
     rate: np.ndarray
 
 
 class Layers(NamedTuple):
-    """sizes, kinds and slopes by layer, and where layers begin, see `layout`."""
+    """sizes (L + 1,), kinds and slopes (L + 1,), and where layers begin (L + 2,), see `layout`."""
 
     sizes: np.ndarray
     kinds: np.ndarray
@@ -64,7 +64,8 @@ class Layers(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """Nodes, f of them and errors of all layers, (B n,) each, and memory for one layer twice."""
+    """Nodes x, h = f(x) and errors eps of all layers, (B * units,) each;
+    mu, up: memory for a layer, (B * widest,)."""
 
     x: np.ndarray
     h: np.ndarray
@@ -74,7 +75,7 @@ class Nodes(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Weights from W_2 on, the same transposed, and biases, of one member."""
+    """Weights from W_2 on, flat (N,), the same transposed, and biases, flat (n,) or (0,), of one member."""
 
     w: np.ndarray
     turned: np.ndarray
@@ -82,7 +83,7 @@ class Member(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """Target (B n_L,) and weights of its errors, as many or none."""
+    """Target (B * n_L,) and weights of its errors, as many or none."""
 
     target: np.ndarray
     weights: np.ndarray
