@@ -113,6 +113,10 @@ def test_a_record_column_is_the_last_part_of_the_path():
     assert [column(p) for p in ("train.optimizer.lr", "hyper.alpha", "seed")] == ["lr", "alpha", "seed"]
 
 
+def test_a_varied_layer_and_a_unit_of_it_go_behind():
+    assert [column(f"train.optimizer.{p}") for p in ("lr.0", "units.1.0")] == ["lr_0", "units_1_0"]
+
+
 def test_a_setting_of_a_group_has_the_group_in_its_column_unless_it_is_the_controller():
     paths = ("hyper.feedback.k_p", "hyper.controller.k_p", "hyper.feedback.noise.sigma", "hyper.k_p")
     assert [column(p) for p in paths] == ["feedback_k_p", "k_p", "feedback_noise_sigma", "k_p"]

@@ -27,9 +27,23 @@ def test_the_rate_of_one_layer_may_vary(checkout, given):
     assert {r["lr_1"] for r in records} == {0.1, 0.3}
 
 
+@pytest.mark.parametrize("given", [None, {"1": {"2": 0.5}}], ids=["alone", "with another"])
+def test_the_rate_of_one_unit_may_vary(checkout, given):
+    train = {"optimizer": {"lr": 0.2, "units": given}}
+    checkout.change(train=train, methods={"fa": {"vary": {"train.optimizer.units.1.0": [0.1, 3.0]}}}, **OF_BP)
+    found = checkout.workflow().experiment("toy/fit").cell("near", "fa").train_spec((0,))
+    training = Training(found | {"train": found["train"] | {"epochs": 1}})
+    factors = training.learner.opt.factors["1"]
+    assert factors[:, 0, 0].tolist() == pytest.approx([0.1, 3.0])
+    assert factors[:, 0, 2].tolist() == [0.5 if given else 1.0] * 2
+    assert {r["units_1_0"] for r in training.run()} == {0.1, 3.0}
+
+
 @pytest.mark.parametrize(
     ("path", "values", "said"),
     [
+        ("train.optimizer.units.9.0", [0.1], r"vary: train.optimizer.units names the layers 9; must be among 0, 1"),
+        ("train.optimizer.units.1.0", [-0.1], r"vary: train.optimizer.units.1.0 = -0.1; must be a finite number >= 0"),
         ("train.optimizer.lr.2", [0.1], r"vary: train.optimizer.lr names the layers 0, 1, 2; must name all of 0, 1"),
         ("train.optimizer.lr.1", [-0.1], r"vary: train.optimizer.lr = -0.1; must be a finite number >= 0"),
         ("train.optimizer.name.0", [1], r"vary: train.optimizer.name.0 = \[1.0\]; cannot be varied, make it 1 methods"),

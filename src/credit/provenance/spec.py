@@ -70,10 +70,11 @@ def column(path: str) -> str:
     """Name of the record column of a varied setting, from its dotted path.
 
     That is the last part; of a group of hyperparameters it goes before it, as in feedback_k_p for hyper.feedback.k_p,
-    but for a controller's, whose names are plain. A layer goes behind: lr_0 for train.optimizer.lr.0.
+    but for a controller's, whose names are plain. A layer goes behind, and a unit of it: lr_0 for train.optimizer.lr.0,
+    units_1_0 for train.optimizer.units.1.0.
     """
     *head, name = path.removeprefix("hyper.").split(".")
-    if name.isdecimal() and head:
+    while name[0].isdecimal() and head:
         name = f"{head.pop()}_{name}"
     groups = [part for part in head if part != "controller"] if path.startswith("hyper.") else []
     return "_".join([*groups, name])
@@ -87,7 +88,7 @@ def put(settings: Mapping[str, Any], path: str, value: Any, where: str) -> dict[
     head, _, rest = path.partition(".")
     if not rest:
         return {**settings, head: value}
-    inner = settings.get(head, {})
+    inner = {} if settings.get(head) is None else settings[head]
     if not isinstance(inner, Mapping):
         raise ConfigError(f"{where}.{head} = {inner!r}; holds no settings, so that there is no {head}.{rest}")
     return {**settings, head: put(inner, rest, value, f"{where}.{head}")}
