@@ -167,5 +167,5 @@ def test_the_hidden_value_takes_the_recorded_course_during_inference(source, upd
     recorded = load(source)[f"inference_at{update}"]
     *_, moment = learned("pc", 0.1, 32, update)
     rows = InferenceCourse().measure(moment)
-    assert [(name, int(t)) for name, t, _ in rows] == [("node_1_1", int(t)) for t in recorded[:, 1]]
+    assert [(name, t) for name, t, _ in rows] == [("node_1_1", f"t{int(t)}") for t in recorded[:, 1]]
     close(torch.cat([value for _, _, value in rows]), recorded[:, 0], 5e-5)

@@ -234,7 +234,7 @@ def moment(rule, sizes=(2, 3, 2, 1), members=2, batch=4):
 
 def test_the_course_of_inference_begins_fed_forward_and_ends_where_weights_learn():
     now, info = moment({"steps": 12, "inference": {"lr": 0.2}})
-    rows = {(name, int(t)): value for name, t, value in InferenceCourse().measure(now)}
+    rows = {(name, int(t[1:])): value for name, t, value in InferenceCourse().measure(now)}
     assert len(rows) == 12 * 5
     forward = now.net.forward(now.params, now.batch.x)
     for layer, (x, trace) in enumerate(zip(info["x"], forward.blocks, strict=False), 1):

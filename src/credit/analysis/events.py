@@ -7,7 +7,6 @@ sum_g (k m_g + b - d_g)^2, at the best point of a grid of k and b, as published,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -69,54 +68,55 @@ def events(table: pd.DataFrame, wanted: Pooling) -> pd.DataFrame:
 
 
 def pooled(table: pd.DataFrame, artefact: str, wanted: Pooling) -> list[tuple]:
-    """Rows of a summary: mean, spread and interval over events, of groups and of rises; the fit, and fitted means.
+    """Rows of a summary: means over events of groups, with spread and interval over events; then rises, the fit and
+    fitted means, with spread and 95 % limits over runs drawn again, since events of one run depend on each other.
 
-    n is the number of events; of the fit, of runs, and its spread and 95 % limits come of drawing runs again. A method
-    without events of some group has no fit.
+    n is the number of events of groups, of runs of all else. A method without events of some group has groups alone.
     """
     found, rows = events(table, wanted), []
     for (dataset, method), mine in found.groupby(["dataset", "method"], sort=False):
         of = table[(table["dataset"] == dataset) & (table["method"] == method)]
         lost = int(of.loc[of["metric"] == "diverged", "seed"].nunique())
         end = "", int(of["epoch"].max()), bool(of[VERIFIED].all())
-        numbers = {name: mean_ci(values) for name, values in _numbers(mine, wanted).items()} | _fitted(mine, wanted)
+        numbers = {name: mean_ci(mine[name].dropna()) for name in wanted.data} | _of_runs(mine, wanted)
         for name, (mean, sd, n, low, high) in numbers.items():
             rows.append((artefact, dataset, method, name, "events", mean, sd, n, lost, low, high, *end))
     return rows
 
 
-def _numbers(mine: pd.DataFrame, wanted: Pooling) -> dict[str, pd.Series]:
-    """{name: values of events} of one method."""
-    found = {name: mine[name].dropna() for name in wanted.data}
-    return found | {name: (mine[b] - mine[a]).dropna() for name, (a, b) in wanted.rises.items()}
-
-
-def _fitted(mine: pd.DataFrame, wanted: Pooling) -> Mapping[str, tuple]:
-    """{name: (mean, sd, n, low, high)} of the fit of one method, and of its fitted means."""
-    names, data = list(wanted.data), np.array([*wanted.data.values()])
-    runs = mine.groupby("seed")[names]
+def _of_runs(mine: pd.DataFrame, wanted: Pooling) -> dict[str, tuple]:
+    """{name: (mean, sd, n, low, high)} of rises, fit and fitted means of one method."""
+    rises = {name: mine[b] - mine[a] for name, (a, b) in wanted.rises.items()}
+    runs = mine.assign(**rises).groupby("seed")[[*wanted.data, *rises]]
     sums, counts = runs.sum().to_numpy(), runs.count().to_numpy()
     if not counts.sum(0).all():
         return {}
-    grid = wanted.grids.get(str(mine["method"].iloc[0]))
-    best = fit(sums.sum(0) / counts.sum(0), data, grid)
-    again = _drawn_again(sums, counts, data, grid)
-    found = {}
-    for name, value, values in zip(FIT, best, again, strict=True):
-        sd, low, high = (values.std(ddof=1), *np.percentile(values, [2.5, 97.5])) if len(values) else (np.nan,) * 3
-        found[name] = float(value), float(sd), len(sums), float(low), float(high)
-    for name in names:
-        mean, sd, *rest = mean_ci(best.scale * mine[name].dropna() + best.offset)
-        found[f"fitted_{name}"] = (mean, sd, *rest)
-    return found
+    data, grid = np.array([*wanted.data.values()]), wanted.grids.get(str(mine["method"].iloc[0]))
+    means, again = sums.sum(0) / counts.sum(0), _drawn_again(sums, counts)
+    groups = slice(len(data))
+    best, others = fit(means[groups], data, grid), fit(again[:, groups], data, grid)
+    values = dict(zip(rises, means[len(data) :], strict=True)) | dict(zip(FIT, best, strict=True))
+    spread = dict(zip(rises, again[:, len(data) :].T, strict=True)) | dict(zip(FIT, others, strict=True))
+    for k, name in enumerate(wanted.data):
+        values[f"fitted_{name}"] = best.scale * means[k] + best.offset
+        spread[f"fitted_{name}"] = best.scale * again[:, k] + best.offset
+    return {name: (float(value), *_spread(spread[name], len(sums))) for name, value in values.items()}
 
 
-def _drawn_again(sums: np.ndarray, counts: np.ndarray, data: np.ndarray, grid: tuple | None) -> Fit:
-    """Fits to the events of runs (n, G) that are drawn again with replacement; none with fewer than two runs, and where
-    a group has no event."""
+def _drawn_again(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Means (draws, G) of events of runs (n, G) that are drawn again with replacement; draws without events of some
+    group are left out, and there are none of fewer than two runs."""
     if len(sums) < 2:
-        return Fit(*(np.empty(0) for _ in FIT))
+        return np.empty((0, sums.shape[1]))
     drawn = np.random.default_rng(SEED).integers(len(sums), size=(DRAWS, len(sums)))
     total, number = sums[drawn].sum(1), counts[drawn].sum(1)
     whole = number.all(1)
-    return fit(total[whole] / number[whole], data, grid)
+    return total[whole] / number[whole]
+
+
+def _spread(values: np.ndarray, n: int) -> tuple[float, int, float, float]:
+    """(standard deviation, n, 95 % limits) of a number over draws."""
+    if len(values) < 2:
+        return np.nan, n, np.nan, np.nan
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(values.std(ddof=1)), n, float(low), float(high)

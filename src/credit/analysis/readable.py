@@ -23,8 +23,8 @@ from credit.errors import ConfigError
 
 NOT_RUN, NOT_ASKED = "not run", "–"
 EVENTS = (
-    "Mean ± sample standard deviation (number of events, pooled over runs); of the fit, ± is over runs drawn again "
-    "(number of runs). 95 % intervals are in the CSV file."
+    "Means over events ± sample standard deviation (number of events, pooled over runs); of rises, fits and fitted "
+    "means ± is over runs drawn again (number of runs). 95 % intervals are in the CSV file."
 )
 
 

@@ -20,8 +20,8 @@ MOST = 64  # nodes
 class InferenceCourse:
     """Inference once more, with the weights from before the update: the nodes of the first sample of the mini-batch.
 
-    Metric node_LAYER_UNIT, both counted from 1, where "layer" is the iteration, from 0: x before that iteration's step,
-    at 0 the feed-forward pass. For dense nets of at most 64 value nodes, whose weights learn at the last iteration.
+    Metric node_LAYER_UNIT, both counted from 1, where "layer" is t0, t1, ..., the iteration: x before its step, at t0
+    the feed-forward pass. For dense nets of at most 64 value nodes, whose weights learn at the last iteration.
     Source: Song et al. (2024), released code: reversal_task, reason-simple-inference.
     """
 
@@ -39,7 +39,7 @@ class InferenceCourse:
             raise ConfigError(f"probe inference_course: the net has {nodes} value nodes; must be at most {MOST}")
         options = rule.inference, rule.energy_coefficient, rule.nodes == "before", rule.stop_below
         return [
-            (f"node_{layer}_{unit}", str(t), torch.atleast_1d(value))
+            (f"node_{layer}_{unit}", f"t{t}", torch.atleast_1d(value))
             for t, now in enumerate(relax(net, params, moment.batch, rule.steps, *options))
             for layer, x in enumerate(now.now.x, 1)
             for unit, value in enumerate(x[..., 0, :].unbind(-1), 1)

@@ -1,4 +1,4 @@
-"""Means of events that are pooled over runs, such as values at and after a punishment, beside measured ones (Fig. 6c)."""
+"""Means of events pooled over runs, such as values at and after a punishment, beside measured ones (Figure 6c)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from credit.figures import style
 from credit.figures.looks import LINES, Style, method_styles
 from credit.figures.options import FigureOptions
 from credit.figures.pc._runs import BARS, INTERVAL, interval_handle
-from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
+from credit.figures.references import PUBLISHED, published, published_handle
 
 MEASURED = "#7f7f7f"
 
@@ -40,8 +40,8 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """events: see `credit.analysis.pooling`. panels: settings of `Panel`, from left to right. lines: {name: metrics at
-    each of `places`}. scales: {method: [scale, offset]} of what is drawn; with it there is a panel of the measured means,
-    called `measured`. label: of the axis. known: what the published values are.
+    each of `places`}. scales: {method: [scale, offset]} of what is drawn; with it there is a panel of the measured
+    means, called `measured`. label: of the axis. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
@@ -53,7 +53,7 @@ class Options(FigureOptions):
     scales: dict = field(default_factory=dict)
     label: str = "value"
     measured: str = "measured"
-    known: str = READ_OFF
+    known: str = "published, read off the figure"
 
 
 @style.styled

@@ -17,7 +17,7 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import LINES, Style, method_styles
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
+from credit.figures.references import PUBLISHED, published, published_handle
 
 FEW = 3  # runs, up to which lines are not thin
 
@@ -44,8 +44,8 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """panels: settings of `Panel`, in rows of `columns`; those of one row share their axis of values. by: the varied
-    setting that line styles tell apart. every: of the published values, one in so many is drawn. x_label: of the epochs.
-    known: what the published values are.
+    setting that line styles tell apart. every: of the published values, one in so many is drawn. x_label: of the
+    epochs. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
@@ -57,7 +57,7 @@ class Options(FigureOptions):
     by: str | None = None
     every: int = 1
     x_label: str = "epoch"
-    known: str = READ_OFF
+    known: str = "published, read off the figure"
 
 
 @style.styled
