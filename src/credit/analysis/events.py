@@ -19,7 +19,7 @@ from credit.errors import NothingLeft
 
 
 class Fit(NamedTuple):
-    """Scale, offset and error, arrays (...) each."""
+    """Scale, offset and error of fits, (n,) each of n sets of means, or single numbers."""
 
     scale: np.ndarray
     offset: np.ndarray
