@@ -134,7 +134,7 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
     notes += [
         *_descriptions([value for value in wanted if value.label in there]),
         EVENTS
-        if "events" in set(summary["select"])
+        if "events" in set(summary.get("select", ()))
         else "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():
