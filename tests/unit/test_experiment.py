@@ -569,6 +569,7 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
         ({"name": "classes"}, "classes"),
         ({"name": "two_tasks"}, "classes"),
         ({"name": "drift"}, "classes"),
+        ({"name": "reversal"}, "values"),
     ],
 )
 def test_a_task_declares_what_its_targets_are(task, expected):

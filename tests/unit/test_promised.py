@@ -177,7 +177,8 @@ def test_the_figure_that_is_left_out_is_checked_too(tmp_path):
 
 LISTS = {  # that a figure must be given
     "dfc.panels": "panels", "dtp.fig43": "schemes", "dtp.theorem": "nets", "pc.conditions": "panels",
-    "pc.courses": "panels", "pc.plane": "panels",
+    "pc.courses": "panels", "pc.plane": "panels", "pc.events": "panels", "pc.traces": "panels",
+    "pc.inference": "epochs",
 }  # fmt: skip
 
 
@@ -187,6 +188,7 @@ def test_every_figure_declares_its_options_and_documents_them(module):
         pytest.skip("no figure")
     required = {option: [] for end, option in LISTS.items() if module.endswith(end)}
     required |= {"label": "depth"} if module.endswith("pc.conditions") else {}
+    required |= {"events": {}, "places": [], "lines": {}} if module.endswith("pc.events") else {}
     assert figure_options.check(module, required, "options")["where"] == {}
     assert figure_options.declared(module).keys() >= {"shows", "grids", "metric_options"}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit.analysis import pooling
 from credit.analysis.names import method_label, recorded_label
 from credit.analysis.readable import matrix, mean_and_sd
 from credit.analysis.selection import member_values
@@ -144,7 +145,8 @@ def test_the_schema_of_tables_knows_every_setting_of_a_value():
     schema = read_yaml(ROOT / "workflow" / "schemas" / "experiment.schema.yaml")["$defs"]["table_options"]["properties"]
     settings = {f.name for f in fields(Value)}
     assert set(schema["values"]["items"]["properties"]) == settings
-    assert set(schema) == settings | {"rows", "columns", "values"}
+    assert set(schema) == settings | {"rows", "columns", "values", "events"}
+    assert set(schema["events"]["properties"]) == set(pooling.KEYS)
     assert tuple(schema["select"]["enum"]) == SELECT
 
 

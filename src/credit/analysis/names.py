@@ -111,6 +111,14 @@ METRICS = {
     "prospective_index": "prospective index",
     "path_length": "length of the path of the weights",
     "final_length": "distance of the weights from their start",
+    "punished_stay": "value at punishment, stay",
+    "punished_switch": "value at punishment, switch",
+    "next_stay": "value in the next trial, stay",
+    "next_switch": "value in the next trial, switch",
+    "rise_stay": "rise of the value, stay",
+    "rise_switch": "rise of the value, switch",
+    "trials_reward": "mean reward",
+    "trials_right": "share of right choices",
 }
 
 # varied settings, by the columns of tables

@@ -22,6 +22,10 @@ from credit.analysis.values import WHOLE, Value, values
 from credit.errors import ConfigError
 
 NOT_RUN, NOT_ASKED = "not run", "–"
+EVENTS = (
+    "Means over events ± sample standard deviation (number of events, pooled over runs); of rises, fits and fitted "
+    "means ± is over runs drawn again (number of runs). 95 % intervals are in the CSV file."
+)
 
 
 def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
@@ -129,7 +133,9 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
     notes = [f"Recorded by no run: {', '.join(dict.fromkeys(missing))}."] if missing else []
     notes += [
         *_descriptions([value for value in wanted if value.label in there]),
-        "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
+        EVENTS
+        if "events" in set(summary.get("select", ()))
+        else "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
     if summary["diverged"].any():
         notes += dict.fromkeys(map(_of_diverged, wanted))

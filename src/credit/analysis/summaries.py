@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from credit.analysis.events import pooled
+from credit.analysis.pooling import pooling
 from credit.analysis.selection import chosen_values, member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
 from credit.analysis.values import Value, values
@@ -35,12 +37,15 @@ def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) ->
     options: where, and the settings of one value or of several under `values`, see `credit.analysis.selection.Value`.
     Runs that diverged are counted in `diverged` and left out of the mean, or count with the value's own `diverged`.
     `epochs` is the length of training (of the longest run), or the epoch selected with "at". Rows come in order of
-    appearance; a value that no run has gets none, and a line that says so. Raises NothingLeft where no value has any,
-    ConfigError for two values of one name.
+    appearance; a value that no run has gets none, and a line that says so. With `events` among the options, what
+    `credit.analysis.events` says instead. Raises NothingLeft where no value has any, ConfigError for two values of one
+    name.
     """
     table = where(table, options.get("where"))
     if table.empty:
         raise NothingLeft(f"{artefact}: no rows are left by options.where = {options.get('where')!r}")
+    if "events" in options:
+        return pd.DataFrame(pooled(table, artefact, pooling(options)), columns=SUMMARY)
     wanted, rows, missing = values(options), [], []
     for value in wanted:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config import hyperparameters
-from credit.config.parts import METHODS
+from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import classes_an_output, task_shape
@@ -114,6 +114,7 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
         whole = task.get("samples") or task.get("train") or task.get("points") or 1000
         train = task.get("per_epoch") or whole
         counts = {name: task.get(name) or 0 for name in ("validation", "test")} | {"train": whole, "points": whole}
+        counts["trials"] = 0  # what was done is told, and nothing is done for it
     return train, sum(counts[name] for name in splits), *task_shape(spec)
 
 
@@ -160,7 +161,8 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
-    batch = spec["task"].get("batch_size", 128)
+    own = hyperparameters.constants(TASKS.module(spec["task"]["name"])).get("batch_size", 128)
+    batch = spec["task"].get("batch_size", own)
     updates = math.ceil(train / batch)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from credit.analysis.values import Value, values
-from credit.dag import published
+from credit.dag import events, published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
 from credit.dag.recorded import by_output, fields_of, filled, recorded, recorded_some
@@ -61,6 +61,7 @@ def check(everything: Mapping[str, Experiment], root: Path, folder: Path) -> Non
                 needed = [everything[n] for n in entry.get("experiments", [key]) if n in everything]
                 place = f"{experiment.path}: {kind}.{name}"
                 found += problems(place, name, entry, experiment, needed) if needed else ()
+                found += _events(f"{place}.options", entry.get("options", {}), needed) if needed else ()
     found += published.problems(everything, root, folder) if not found else ()
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
@@ -294,6 +295,14 @@ def _epoch(epoch: float, rows: list[Row], place: str) -> Iterator[str]:
 
 
 # ---- both
+
+
+def _events(place: str, options: Mapping[str, Any], needed: Sequence[Experiment]) -> Iterator[str]:
+    """What `credit.dag.events` says of the cells that are left, and a grid among them."""
+    if "events" in options:
+        chosen, _ = _selected(rows(needed), options.get("where", {}), place)
+        yield from events.problems(options, [(row.experiment, row.dataset, row.method) for row in chosen], place)
+        yield from _grids(chosen, options.get("where", {}), place)
 
 
 def _selected(rows: list[Row], where: Mapping[str, Any], place: str, used: bool = True) -> tuple[list[Row], list[str]]:

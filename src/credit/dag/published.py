@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from credit.analysis.pooling import pooling
 from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED, values
 from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
@@ -54,6 +55,8 @@ def _names(everything: Mapping[str, Experiment]) -> Names:
     entries = {f"{e.paper}/{k}": entry for e in everything.values() for k, entry in e.body.get("tables", {}).items()}
     wanted = [value for entry in entries.values() for value in values(entry.get("options", {}))]
     metrics = {name for value in wanted for name in (value.label, value.second if value.best else value.label)}
+    for options in (entry.get("options", {}) for entry in entries.values()):
+        metrics |= set(pooling(options).names) if "events" in options else set()
     named = {kind: set().union(*(e.names[kind] for e in everything.values())) for kind in ("datasets", "methods")}
     turned = {m.removesuffix("error") + "accuracy" for m in metrics if m.endswith("_error")}
     prefixes = tuple({f"{value.label}_" for value in wanted if value.each})
