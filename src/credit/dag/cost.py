@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config import hyperparameters
-from credit.config.parts import METHODS
+from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import classes_an_output, task_shape
@@ -111,10 +111,15 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
         train = min(task.get("train") or entry.train, entry.train - held)
         counts = {"train": train, "validation": held, "test": entry.test}
     else:
-        whole = task.get("samples") or task.get("train") or task.get("points") or 1000
+        whole = task.get("samples") or task.get("train") or task.get("points") or trials(task) or 1000
         train = task.get("per_epoch") or whole
         counts = {name: task.get(name) or 0 for name in ("validation", "test")} | {"train": whole, "points": whole}
-    return train, sum(counts[name] for name in splits), *task_shape(spec)
+    return train, sum(counts.get(name, 0) for name in splits), *task_shape(spec)
+
+
+def trials(task: Mapping[str, Any]) -> int:
+    """About how many trials make an epoch of a task whose trials are updates; 0 for others."""
+    return hyperparameters.constants(TASKS.module(task["name"])).get("trials", 0)
 
 
 def selected(task: Mapping[str, Any], entry: Entry, splits: Sequence[str]) -> tuple[int, int]:
@@ -160,7 +165,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
-    batch = spec["task"].get("batch_size", 128)
+    batch = spec["task"].get("batch_size", 1 if trials(spec["task"]) else 128)
     updates = math.ceil(train / batch)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
