@@ -1,4 +1,4 @@
-"""Motor learning and fear conditioning against recordings of the official code of Song et al. (2024), in its float32."""
+"""Motor learning and fear conditioning against recordings of the official code of Song et al. (2024), in float32."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def load(source, name):
 def learner_of(name, hyper, weights, optimizer, n_out, dtype=torch.float32):
     """A learner of nets 2-2-n_out with a hidden unit for each input; weights: of both layers, (M, n, k)."""
     rule, members = credit.method(name, **hyper), len(weights[0])
-    net = credit.dense(
-        [2, 2, n_out], "linear", loss="squared_error_sum", bias=False, connections=["diagonal", "full"]
-    )
+    net = credit.dense([2, 2, n_out], "linear", loss="squared_error_sum", bias=False, connections=["diagonal", "full"])
     params = {str(i): {"weight": w.to(dtype).contiguous().clone()} for i, w in enumerate(weights)}
     opt = rule.optimizer(net, params, {}, {"name": "sgd", **optimizer})
     rand = credit.Rand(list(range(members)), dtype=dtype)
@@ -113,9 +111,10 @@ def test_the_recorded_trials_are_a_session_of_the_task():
     tests = [[k for k in kinds[start + 9 * i :][:6] if k != REST] for i in range(32)]
     draws["test_trials"] = [keys_of(t, [1] * (len(t) // 2) + [2] * (len(t) // 2), 6) for t in tests]
     draws["probes"] = [keys_of(group, range(4), 4) for group in session.probes[0].reshape(8, 4).tolist()]
-    lists = {"washouts": ([a for a, _ in split], config.washouts), "test_washouts": ([len(t) for t in tests], (2, 4, 6)),
-             "second_washouts": ([b for _, b in split], config.second_washouts)}  # fmt: skip
-    for name, (taken, values) in lists.items():
+    first, second = zip(*split, strict=True)
+    lists = {"washouts": first, "second_washouts": second, "test_washouts": [len(t) for t in tests]}
+    for name, taken in lists.items():
+        values = getattr(config, name)
         cycles = [taken[i : i + 3] for i in range(0, len(taken), 3)]
         draws[name] = [keys_of([*c, *(set(values) - {*c} if len(c) < 3 else ())], values, 3) for c in cycles]
     rand = credit.Rand([0], dtype=torch.float64).with_replay(

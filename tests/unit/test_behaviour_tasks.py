@@ -129,8 +129,8 @@ def test_a_session_has_the_trials_that_are_said(triplets):
 
 
 def test_sessions_depend_on_the_seed_alone_and_every_one_is_another():
-    one, other = (drawn(MotorConfig(), credit.Rand(seeds, dtype=d)) for seeds, d in (([0, 1], None or torch.float32),
-                                                                                       ([1], torch.float64)))  # fmt: skip
+    one = drawn(MotorConfig(), credit.Rand([0, 1]))
+    other = drawn(MotorConfig(), credit.Rand([1], dtype=torch.float64))
     assert torch.equal(one.kinds[1], other.kinds[0]) and torch.equal(one.probes[1], other.probes[0])
     assert not torch.equal(one.kinds[0], one.kinds[1])
     task, rand = built(MotorConfig, blocks=1, test_blocks=1)

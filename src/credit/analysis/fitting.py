@@ -1,7 +1,7 @@
 """What a fit of runs to measured data is told: groups, conditions, and whether there is an offset. Loads no pandas.
 
-An option `fit` of tables and figures holds `groups`, a list of {name, metric, datasets}, `conditions`, {name: pattern of
-data sets}, and `offset`.
+An option `fit` of tables and figures holds `groups`, a list of {name, metric, datasets}, `conditions`, {name: pattern
+of data sets}, and `offset`.
 """
 
 from __future__ import annotations
