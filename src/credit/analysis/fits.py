@@ -25,7 +25,7 @@ FLAT = 1e-12  # spread of group means beside their size that is rounding: no sca
 
 
 class Fit(NamedTuple):
-    """Scale, offset (0 without one) and error, arrays (...) each."""
+    """Scale, offset (0 without one) and error of P models, (P,) each, or () of a single one."""
 
     scale: np.ndarray
     offset: np.ndarray
@@ -89,7 +89,7 @@ class Fitted:
 
 
 def measured(references: pd.DataFrame | None, groups: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """{group: measured values}. Raises DataError for a group without any."""
+    """{group: measured values (n,)}. Raises DataError for a group without any."""
     found = {}
     for group in groups:
         mine = () if references is None else (references["method"] == DATA) & (references["metric"] == group)

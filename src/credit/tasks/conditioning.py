@@ -21,7 +21,7 @@ PHASES = {"N+": (NOISE, NOTHING), "LN+": (BOTH, NOTHING), "LN+,L-": (BOTH, LIGHT
 
 @dataclass
 class Conditioning(Task):
-    """stimuli (2, 2), of either phase; targets (2, 1), 1 and then 0: fear. Nothing is drawn, nothing remembered."""
+    """stimuli (2, n_in), of either phase; targets (2, n_out), 1 and then 0. Nothing is drawn, nothing remembered."""
 
     stimuli: Tensor
     targets: Tensor

@@ -66,7 +66,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     down, wide = -(-len(panels) // across), 0.5 + 0.34 * len(settings.groups) * (1 if apart else 1 + 0.3 * len(looks))
     size = max(0.6 + wide * across, 4.4), 0.9 + 2.2 * down
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    grid = figure.subplots(down, across, sharey=apart, squeeze=False).ravel()
     for axes, (title, mine, shows_data) in zip(grid, panels, strict=False):
         _strips(axes, mine, looks, list(settings.groups), found[0].data if shows_data else {}, o)
         axes.set_title(title, color=looks[mine[0].method].colour if apart and mine else "black")
