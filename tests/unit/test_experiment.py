@@ -566,6 +566,8 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
         ({"name": "regression"}, "values"),
         ({"name": "pairs"}, "values"),
         ({"name": "labelled_teacher"}, "values"),
+        ({"name": "motor"}, "values"),
+        ({"name": "conditioning"}, "values"),
         ({"name": "classes"}, "classes"),
         ({"name": "two_tasks"}, "classes"),
         ({"name": "drift"}, "classes"),

@@ -8,10 +8,14 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from credit.analysis.bootstrap import bootstrap_interval
-from credit.errors import ConfigError
+from credit.analysis.fits import fits
+from credit.analysis.fitting import fitting
+from credit.errors import ConfigError, NothingLeft
 from credit.figures.looks import METHOD_STYLES
-from credit.figures.pc import by_layer, conditions, courses, paths, plane, rates
+from credit.figures.pc import by_layer, conditions, courses, fitted, paths, plane, rates
 from tests.unit.test_figures import legend, texts, tidy
+from tests.unit.test_fits import data as measured_values
+from tests.unit.test_fits import swept as fitted_runs
 
 RATES = (0.01, 0.1, 1.0)
 DEPTHS = {"l1": 1, "l4": 4, "l15": 15}
@@ -345,3 +349,54 @@ def test_level_sets_of_the_loss_lie_around_the_target():
     assert "level sets of the loss" in legend(figure)
     with pytest.raises(ConfigError, match="plane: no panel was run, only example"):
         plane.draw(followed(), {"panels": [{"dataset": "other", "labels": ["a", "b"]}], "where": {"lr": 0.1}})
+
+
+# ---- fits
+
+FITTED = {
+    "groups": [{"name": "N", "metric": "noise"}, {"name": "L", "metric": "light"}, {"name": "B", "metric": "both"}],
+    "conditions": {"all": "*"}, "offset": True,
+}  # fmt: skip
+
+
+def series_of(axes, label):
+    return [line for line in axes.lines if label in line.get_label().split("\n")]
+
+
+def test_runs_at_the_best_point_are_drawn_scaled_beside_what_was_measured():
+    table, aims = fitted_runs(), measured_values()
+    options = {"fit": FITTED, "references": aims, "label": "fear", "data": "animals"}
+    figure = fitted.draw(table, options)
+    bp, pc, theirs = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["BP", "PC", "animals"] and bp.get_ylabel() == "fear"
+    one = next(f for f in fits(table, aims, fitting(options)) if f.method == "pc")
+    strips = series_of(pc, "PC")
+    assert len(strips) == 3
+    for strip, (group, values) in zip(strips, one.values.items(), strict=True):
+        assert sorted(strip.get_ydata()) == pytest.approx(sorted(values))
+        dash = [ln for ln in pc.lines if ln.get_marker() == "_" and abs(ln.get_xdata()[0] - strips.index(strip)) < 0.4]
+        assert dash[0].get_ydata() == pytest.approx([values.mean()])
+        assert sorted(series_of(theirs, "animals")[strips.index(strip)].get_ydata()) == sorted(one.data[group])
+    assert [t.get_text() for t in pc.get_xticklabels()] == ["N", "L", "B"]
+    levels = [c.get_segments()[0][0][1] for c in pc.collections if c.get_label() == "mean of animals"]
+    assert levels == pytest.approx([v.mean() for v in one.data.values()])
+    assert not series_of(pc, "animals") and {"BP", "PC", "animals", "mean of animals"} <= set(legend(figure))
+    assert "published, read off the figure" not in legend(figure)
+
+
+def test_several_conditions_have_a_panel_each_and_published_means_are_drawn_in():
+    table, aims = fitted_runs(datasets=("std_0_1", "std_2")), measured_values()
+    read_off = known([("std_2", "pc", 1, "L", 2.25)])
+    fit = {**FITTED, "conditions": {"std_0_1": "std_0_1", "std_2": "std_2"}}
+    figure = fitted.draw(table, {"fit": fit, "references": pd.concat([aims, read_off]), "titles": {"std_2": "wide"}})
+    assert [axes.get_title() for axes in figure.axes] == ["std 0.1", "wide"]
+    for axes in figure.axes:
+        assert len(series_of(axes, "BP")) == len(series_of(axes, "PC")) == len(series_of(axes, "measured")) == 3
+    first, second = (series_of(axes, "published, read off the figure") for axes in figure.axes)
+    assert not first and [line.get_ydata()[0] for line in second] == [2.25]
+    assert "published, read off the figure" in legend(figure)
+
+
+def test_a_fit_without_runs_draws_nothing():
+    with pytest.raises(NothingLeft, match="fitted: nothing to draw"):
+        fitted.draw(fitted_runs(), {"fit": FITTED, "references": measured_values(), "where": {"method": "fa"}})

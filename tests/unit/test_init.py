@@ -119,6 +119,8 @@ def test_options_and_the_gain_argument_scale_the_draw():
     narrow = init({"name": "uniform", "scale": 0.01}, (50, 70), Rand(0), "w")
     assert 0.0099 < float(narrow.abs().max()) <= 0.01
     assert float(init({"name": "normal", "std": 0.1}, DENSE, Rand(0), "w").std()) == pytest.approx(0.1, rel=0.05)
+    folded = init({"name": "folded_normal", "mean": 0.1, "std": 0.5}, DENSE, Rand(0), "w")
+    assert torch.equal(folded, (init({"name": "normal", "std": 0.5}, DENSE, Rand(0), "w") + 0.1).abs())
     assert torch.equal(init("ones", (2, 3), Rand(0), "w"), torch.ones(2, 3))
     assert torch.equal(init("zeros", (2, 3), Rand(0), "w"), torch.zeros(2, 3))
 
@@ -127,7 +129,7 @@ def test_options_and_the_gain_argument_scale_the_draw():
     ("scheme", "message"),
     [
         ("xavier_normale", r"init = 'xavier_normale' \(did you mean 'xavier_normal'\?\)"),
-        ({"gain": 2.0}, "init.name is missing; must be one of: given, he_normal"),
+        ({"gain": 2.0}, "init.name is missing; must be one of: folded_normal, given"),
         ("uniform", "init.scale is missing"),
         ({"name": "uniform", "scale": -1}, "init.scale = -1; must be a finite number >= 0"),
         ({"name": "uniform", "scale": True}, "init.scale = True"),

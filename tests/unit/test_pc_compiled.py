@@ -95,3 +95,50 @@ def test_what_is_no_number_stays_and_its_neighbours_are_as_before(monkeypatch, t
     assert found[1][2].isnan().all()
     others = [0, 1, 3, 4]
     assert torch.equal(found[0][others], found[1][others])
+
+
+UNITS = {"1": {"0": 0.2, "2": [0.1 * k for k in range(35)]}, "2": {"1": 3.0}}
+
+
+@FORMS
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("lr", [1e-2, {"0": 3e-2, "1": [1e-3 * k for k in range(35)], "2": 2e-2}])
+def test_rates_by_unit_and_layer_and_weights_that_are_not_there(monkeypatch, tiny, bias, lr):
+    net = credit.dense(
+        [4, 4, 5, 2], hidden="tanh", bias=bias, loss="squared_error_sum", connections=["diagonal", "full", "full"]
+    )
+    decay = {"weight_decay": 0.1} if bias else {}
+    optimizer = {"name": "sgd", "lr": lr, "units": UNITS, **decay}
+    check(monkeypatch, tiny, net, credit.method("pc", steps=8, inference={"lr": 0.2}), optimizer=optimizer, seeds=5)
+
+
+@pytest.mark.parametrize("tiny", [True, False])
+def test_where_rates_differ_within_a_layer_mini_batches_are_taken_together_in_tiny_nets_alone(tiny):
+    net = credit.dense([2, 2 if tiny else 90, 2], "linear", bias=False, loss="squared_error_sum")
+    rule, rand = credit.method("pc", steps=9), credit.Rand([0, 1, 2], dtype=torch.float64)
+    params = net.init(rand, {"name": "normal", "std": 0.4})
+    units = {"name": "sgd", "lr": {"0": 0.01, "1": [0.1, 0.02, 0.3]}, "units": {"1": {"0": 0.0, "1": [1.0, 2.0, 3.0]}}}
+    opt = rule.optimizer(net, params, {}, units)
+    others = copy.deepcopy((params, opt))
+    batch = credit.Batch(rand.normal("x", (6, 2)), rand.normal("y", (6, 2)))
+    form = rule.fast(net, params, opt, {}, credit.Batch(batch.x[:, :1], batch.y[:, :1]), 1)
+    assert form.at_once == (1024 if tiny else 1) and form.alone
+    parts = [batch] if tiny else [credit.Batch(batch.x[:, [k]], batch.y[:, [k]]) for k in range(6)]
+    for part in parts:
+        params, opt, _, _ = form(params, opt, {}, part, rand)
+    for k in range(6):
+        *others, _, _ = rule.update(net, *others, {}, credit.Batch(batch.x[:, [k]], batch.y[:, [k]]), rand)
+    for i in params:
+        close(params[i]["weight"], others[0][i]["weight"])
+
+
+def test_a_single_net_has_rates_by_unit_too():
+    net, rule = credit.dense([2, 3, 2], "linear", bias=False, loss="squared_error_sum"), credit.method("pc", steps=5)
+    params = net.init(3, dtype=torch.float64)
+    opt = rule.optimizer(net, params, {}, {"name": "sgd", "lr": 0.1, "units": {"1": {"1": 0.5}, "0": {"0": 0.0}}})
+    others = copy.deepcopy((params, opt))
+    batch = credit.Batch(torch.ones(2, 2).double(), torch.ones(2, 2).double())
+    params, *_ = rule.fast(net, params, opt, {}, batch, 2)(params, opt, {}, batch, 0)
+    rule.update(net, *others, {}, batch, 0)
+    for i in params:
+        close(params[i]["weight"], others[0][i]["weight"])

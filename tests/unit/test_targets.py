@@ -117,7 +117,7 @@ def test_published_curves_are_inputs_of_a_figure_and_part_of_its_spec(checkout):
     ("kind", "name", "message"),
     [
         ("figures", "curves", r"figures.curves.references = 'offical.csv' \(did you mean 'official.csv'\?\)"),
-        ("tables", "table1", r"tables.table1.references: figures only"),
+        ("tables", "table1", r"tables.table1.references: of figures, and of tables with a fit"),
     ],
 )
 def test_published_curves_that_are_not_there_are_refused(checkout, kind, name, message):

@@ -33,7 +33,8 @@ for name, artefact in WORKFLOW.tables.items():
         name:
             "_".join(["summarise", *Path(name).parts])
         input:
-            [f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+            tables=[f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
+            references=WORKFLOW.given(artefact.references),
         output:
             table=report(
                 update(f"{RESULTS}/tables/{name}.csv"),
@@ -58,7 +59,7 @@ for name, artefact in WORKFLOW.tables.items():
         params:
             spec=artefact_spec("table", name),
         shell:
-            "credit_script summarise {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
+            "credit_script summarise {params.spec:q} {output.table:q} --record {output.record:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"
 
     rule:
         name:

@@ -119,10 +119,26 @@ METRICS = {
     "rise_switch": "rise of the value, switch",
     "trials_reward": "mean reward",
     "trials_right": "share of right choices",
+    "adaptation_1_plus": "adaptation to 1+",
+    "adaptation_2_plus": "adaptation to 2+",
+    "adaptation_1_minus": "adaptation to 1−",
+    "adaptation_2_minus": "adaptation to 2−",
+    "fear": "fear of the noise",
+    "fear_light": "fear of the light",
+    "fit_error": "error of the fit",
+    "fit_scale": "scale of the fit",
+    "fit_offset": "offset of the fit",
 }
 
 # varied settings, by the columns of tables
-COLUMNS = {"lr": "learning rate"}
+COLUMNS = {
+    "lr": "learning rate",
+    "lr_0": "learning rate, layer 1",
+    "lr_1": "learning rate, layer 2",
+    "units_1_0": "factor of the rate, layer 2, input 1",
+    "units_1_1": "factor of the rate, layer 2, input 2",
+    "std": "width of the initial weights",
+}
 
 
 def family(name: str, rule: str | None = None) -> str | None:
@@ -167,8 +183,8 @@ def method_order(names: Iterable[str], rules: Mapping[str, str] | None = None) -
 
 
 def dataset_title(name: str) -> str:
-    """Name of a data set as papers print it; an unknown one with its underscores as spaces."""
-    return DATASETS.get(name, name.replace("_", " "))
+    """Name of a data set as papers print it; an unknown one with its underscores as spaces, or a point: std 0.1."""
+    return DATASETS.get(name, re.sub(r"_(\d+)_(\d+)$", r" \1.\2", name).replace("_", " "))
 
 
 def dataset_order(names) -> list[str]:
@@ -183,7 +199,9 @@ def dataset_order(names) -> list[str]:
 
 
 def metric_label(name: str, unit: str = "") -> str:
-    """Axis label of a metric, its unit in brackets."""
+    """Axis label of a metric, its unit in brackets; of a number of a fit, the varied setting that was chosen."""
+    if name not in METRICS and name.startswith("fit_"):
+        name = f"{column_label(name.removeprefix('fit_'))} of the fit"
     return METRICS.get(name, name.replace("_", " ")) + (f" [{unit}]" if unit else "")
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from credit.analysis.events import pooled
 from credit.analysis.pooling import pooling
+from credit.analysis.fits import Fitted, fits, parameters
+from credit.analysis.fitting import fitting
 from credit.analysis.selection import chosen_values, member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
 from credit.analysis.values import Value, values
@@ -22,30 +24,38 @@ SUMMARY = ["artefact", "dataset", "method", "metric", "select", "mean", "sd", "n
 SUMMARY += ["ci_low", "ci_high", "unit", "epochs", VERIFIED]
 
 
-def summarised(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) -> pd.DataFrame:
+def summarised(
+    table: pd.DataFrame, artefact: str, options: Mapping[str, Any], references: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """As `summarise`; where nothing of it was run, a summary without rows, and a line that says why."""
     try:
-        return summarise(table, artefact, options)
+        return summarise(table, artefact, options, references)
     except NothingLeft as note:
         print(note, file=sys.stderr)
         return pd.DataFrame(columns=SUMMARY)
 
 
-def summarise(table: pd.DataFrame, artefact: str, options: Mapping[str, Any]) -> pd.DataFrame:
+def summarise(
+    table: pd.DataFrame, artefact: str, options: Mapping[str, Any], references: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Mean over seeds of every method on every dataset, with sd, n and a 95 % t interval.
 
     options: where, and the settings of one value or of several under `values`, see `credit.analysis.selection.Value`.
     Runs that diverged are counted in `diverged` and left out of the mean, or count with the value's own `diverged`.
     `epochs` is the length of training (of the longest run), or the epoch selected with "at". Rows come in order of
     appearance; a value that no run has gets none, and a line that says so. With `events` among the options, what
-    `credit.analysis.events` says instead. Raises NothingLeft where no value has any, ConfigError for two values of one
-    name.
+    `credit.analysis.events` says instead; with `fit`, the numbers of the best fits to the values measured, which
+    `references` holds, see `credit.analysis.fits`. Raises NothingLeft where no value has any, ConfigError for two values
+    of one name.
     """
     table = where(table, options.get("where"))
     if table.empty:
         raise NothingLeft(f"{artefact}: no rows are left by options.where = {options.get('where')!r}")
     if "events" in options:
         return pd.DataFrame(pooled(table, artefact, pooling(options)), columns=SUMMARY)
+    if "fit" in options:
+        found = fits(table, references, fitting(options))
+        return pd.DataFrame([row for one in found for row in _of_fit(artefact, one)], columns=SUMMARY)
     wanted, rows, missing = values(options), [], []
     for value in wanted:
         try:
@@ -85,6 +95,19 @@ def _rows(table: pd.DataFrame, artefact: str, value: Value) -> list[tuple]:
         if value.best and not value.minus:
             at = float(run[value.best].iloc[0])
             rows.append((*place, value.second, value.select, at, np.nan, n, 0, np.nan, np.nan, "", *state))
+    return rows
+
+
+def _of_fit(artefact: str, fit: Fitted) -> list[tuple]:
+    """Error with its spread over seeds, scale, offset and point of the grid of a fit; means of its scaled values."""
+    place, n, end = (artefact, fit.condition, fit.method), len(fit.raw), (fit.epochs, fit.verified)
+    single = {"fit_scale": fit.scale} | ({} if fit.offset is None else {"fit_offset": fit.offset})
+    single |= {f"fit_{name}": number for name, number in parameters(fit.at).items()}
+    rows = [(*place, "fit_error", "fit", fit.error, fit.error_sd, n, 0, fit.error_low, fit.error_high, "", *end)]
+    rows += [(*place, name, "fit", v, np.nan, n, 0, np.nan, np.nan, "", *end) for name, v in single.items()]
+    for group, runs in fit.values.items():
+        mean, sd, n, low, high = mean_ci(runs)
+        rows.append((*place, f"fitted_{group}", "fit", mean, sd, n, 0, low, high, "", *end))
     return rows
 
 

@@ -130,10 +130,10 @@ def values(options: Mapping[str, Any]) -> list[Value]:
     """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
 
     A list of epochs stands for one value for each, called NAME_EPOCH; `window` may then be a list as long.
-    Raises ConfigError for an unknown key or select, and for lists that do not go together. A table of events has
-    numbers of its own, see `credit.analysis.pooling`.
+    Events and a fit have numbers of their own, see `credit.analysis.pooling` and `credit.analysis.fitting`: there are no
+    values then. Raises ConfigError for an unknown key or select, and for lists that do not go together.
     """
-    if "events" in options:
+    if "events" in options or "fit" in options:
         return []
     known = {f.name for f in fields(Value)}
     common = {k: v for k, v in options.items() if k in known - {"where"}}

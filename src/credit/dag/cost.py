@@ -111,11 +111,15 @@ def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
         train = min(task.get("train") or entry.train, entry.train - held)
         counts = {"train": train, "validation": held, "test": entry.test}
     else:
-        whole = task.get("samples") or task.get("train") or task.get("points") or 1000
+        whole = task.get("samples") or task.get("train") or task.get("points") or trials(task) or 1000
         train = task.get("per_epoch") or whole
         counts = {name: task.get(name) or 0 for name in ("validation", "test")} | {"train": whole, "points": whole}
-        counts["trials"] = 0  # what was done is told, and nothing is done for it
-    return train, sum(counts[name] for name in splits), *task_shape(spec)
+    return train, sum(counts.get(name, 0) for name in splits), *task_shape(spec)
+
+
+def trials(task: Mapping[str, Any]) -> int:
+    """About how many trials make an epoch of a task whose trials are updates; 0 for others."""
+    return hyperparameters.constants(TASKS.module(task["name"])).get("trials", 0)
 
 
 def selected(task: Mapping[str, Any], entry: Entry, splits: Sequence[str]) -> tuple[int, int]:
@@ -162,7 +166,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
     own = hyperparameters.constants(TASKS.module(spec["task"]["name"])).get("batch_size", 128)
-    batch = spec["task"].get("batch_size", own)
+    batch = spec["task"].get("batch_size", 1 if trials(spec["task"]) else own)
     updates = math.ceil(train / batch)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from credit.analysis.pooling import pooling
+from credit.analysis.fitting import DATA
+from credit.analysis.fitting import NUMBERS as FITTED
 from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED, values
 from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
@@ -60,7 +62,9 @@ def _names(everything: Mapping[str, Experiment]) -> Names:
     named = {kind: set().union(*(e.names[kind] for e in everything.values())) for kind in ("datasets", "methods")}
     turned = {m.removesuffix("error") + "accuracy" for m in metrics if m.endswith("_error")}
     prefixes = tuple({f"{value.label}_" for value in wanted if value.each})
-    return Names({*entries}, named["datasets"] | {*catalog.load()}, named["methods"], metrics | turned, prefixes)
+    fitted = [entry["options"]["fit"] for entry in entries.values() if "fit" in entry.get("options", {})]
+    datasets = named["datasets"].union(catalog.load(), *(fit["conditions"] for fit in fitted))
+    return Names({*entries}, datasets, named["methods"], metrics | turned, prefixes + FITTED * bool(fitted))
 
 
 def _numbers(path: Path, names: Names) -> Iterator[str]:
@@ -113,6 +117,16 @@ def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
         yield one_of(f"{where}: method", row["method"], names.methods)
     if row["metric"] not in names.metrics and not row["metric"].startswith(names.prefixes):
         yield one_of(f"{where}: metric", row["metric"], names.metrics)
+
+
+def measured(paths: Iterable[Path]) -> set[str]:
+    """Groups of which files of curves hold measured values, see `credit.analysis.fits`."""
+    found: set[str] = set()
+    for path in paths:
+        head, *rest = [cells for _, cells in _lines(path)] or [[]]
+        rows = [dict(zip(head, cells, strict=False)) for cells in rest]
+        found |= {row.get("metric", "") for row in rows if row.get("method") == DATA and _finite(row.get("value", ""))}
+    return found
 
 
 def _curves(path: Path) -> Iterator[str]:

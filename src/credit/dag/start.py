@@ -103,6 +103,9 @@ def task_shape(run: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     """(shape of an input, number of outputs) of a run, from its spec."""
     task, data = run["task"], run.get("data")
     if not data:
+        fixed = hyperparameters.constants(TASKS.module(task["name"])).get("shape")
+        if fixed:
+            return (fixed[0],), fixed[1]
         given = task.get("input"), task.get("target")  # lists, where the task is given its samples
         if all(given):
             return (len(given[0]),), len(given[1])

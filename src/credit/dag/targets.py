@@ -299,8 +299,9 @@ class Workflow:
         references = artefact.entry.get("references", ())
         curves = [p.name for p in (self.folder / CURVES).glob("*.csv")] if references else []
         for name in references:
-            if artefact.kind != "figure":
-                raise ConfigError(f"{where}.references: figures only; a table is held against config/published")
+            if artefact.kind != "figure" and "fit" not in artefact.entry.get("options", {}):
+                held = "other tables are held against config/published"
+                raise ConfigError(f"{where}.references: of figures, and of tables with a fit; {held}")
             if name not in curves:
                 raise ConfigError(one_of(f"{where}.references", name, curves))
         try:
@@ -322,11 +323,13 @@ class Workflow:
             "methods": list(dict.fromkeys(m for e in artefact.experiments for m in self.experiments[e].methods)),
             "scale": self.settings.scale,
         }  # fmt: skip
+        references = {name: file_digest(self.folder.parent / name) for name in artefact.references}
         if kind == "table":  # what numbers it holds, not how it is called and laid out
             spec["options"] = {k: v for k, v in spec["options"].items() if k not in LAYOUT}
+            spec |= {"references": references} if references else {}
         else:
             spec |= {"title": artefact.entry.get("title", name), "rules": self._rules(artefact)}
-            spec["references"] = {name: file_digest(self.folder.parent / name) for name in artefact.references}
+            spec["references"] = references
             spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
             script, modules = "plot", (spec["module"],)
         return {**spec, **self.digests("analyse", str(self.script(script)), *modules)}

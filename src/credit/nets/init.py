@@ -16,6 +16,7 @@ With n_in = fan-in and n_out = fan-out of the weight (a convolution's are its ch
     torch_default     U(±1 / sqrt(n_in)) for weights and biases, as torch.nn.Linear and Conv2d draw them
     uniform           U(±scale)
     normal            N(0, std²)
+    folded_normal     |N(mean, std²)|, mean 0 unless given
     zeros, ones       constant
     given             the option `values`, rows of a dense weight, the same for all members
     ================  =====================================================================================
@@ -49,7 +50,7 @@ def init(
 ) -> Tensor:
     """One parameter, (M, *shape) or `shape` for a single net, drawn from the stream `name`.
 
-    scheme: a name of the module's table, or {"name": …, option: number} with `gain`, `scale` or `std`.
+    scheme: a name of the module's table, or {"name": …, option: number} with `gain`, `scale`, `mean` or `std`.
     shape: of one member, (n_out, n_in), (C_out, C_in, k, k), or (n,) for a bias. gain: multiplies the result.
     fan_from: shape of the weight that gives the fans, for biases. Raises ConfigError for an unknown scheme.
     """
@@ -120,6 +121,7 @@ _DRAW = {
     "torch_default": lambda r, s, shape, i, o: _uniform(r, s, shape, 1 / math.sqrt(i)),
     "uniform": lambda r, s, shape, i, o, scale: _uniform(r, s, shape, scale),
     "normal": lambda r, s, shape, i, o, std: _normal(r, s, shape, std),
+    "folded_normal": lambda r, s, shape, i, o, mean, std: (_normal(r, s, shape, std) + mean).abs(),
     "zeros": lambda r, s, shape, i, o: _constant(r, shape, 0.0),
     "ones": lambda r, s, shape, i, o: _constant(r, shape, 1.0),
 }

@@ -28,6 +28,7 @@ LOSSES = {"half_squared_error": False, "mse": False, "softmax_cross_entropy": Tr
 
 # Initialisation schemes with the default of each option; None means that the option must be given.
 SCHEMES: dict[str, dict[str, Any]] = {
+    "folded_normal": {"mean": 0.0, "std": None},
     "given": {"values": None},
     "he_normal": {"gain": 1.0},
     "he_uniform": {"gain": 1.0},

@@ -33,8 +33,12 @@ class Scaled:
         self.inner.step(params, scaled, lr_scale)
 
     def affine(self, steps: int) -> Affine | None:
-        """None: the rate is not the same for a whole weight matrix."""
-        return None
+        """As the inner optimiser, with rates (M, n_out, n_in) of the weights that have factors."""
+        found = self.inner.affine(steps)
+        for block in self.factors.keys() & found.keys() if found else ():
+            keep, rate = found[block]["weight"]
+            found[block]["weight"] = keep, rate[:, None, None] * self.factors[block]
+        return found
 
     def set_epoch(self, epoch: int) -> None:
         """Epoch `epoch` of the present phase begins."""

@@ -30,3 +30,14 @@ def _length(key: str, values: Mapping[str, Any]) -> int | None:
     """What a given pair says of n_in and n_out."""
     pair = {"n_in": "input", "n_out": "target"}
     return len(values[pair[key]]) if key in pair else None
+
+
+def motor(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of `credit.tasks.motor`: a washout has as many trials of one cue as of the other."""
+    for key in ("washouts", "second_washouts", "test_washouts"):
+        if not values[key]:
+            yield f"{key} = []; needs at least one number of trials"
+        for length in values[key]:
+            if length % 2:
+                yield f"{key} = {list(values[key])}; needs even numbers, half of the trials are of either cue"
+                break

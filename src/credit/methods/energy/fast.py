@@ -19,7 +19,7 @@ from credit.numerics.rand import Rand
 from credit.numerics.stack import table
 from credit.numerics.threads import share
 from credit.numerics.trees import Params
-from credit.optim.base import Affine, OptimizerLike
+from credit.optim.base import Affine, OptimizerLike, uniform
 
 
 def form(
@@ -33,10 +33,9 @@ def form(
     biased = {block.bias for block in net.blocks}
     if None in hidden or net.blocks[-1].activation != "linear" or len(biased) > 1 or not half_of_squares(net):
         return None
-    several = opt.affine(0) is not None and net.loss.summed  # means have factors of their own
-    return Fast(
-        Compiled(net, params, steps, inference, hidden, size).update, at_once=1024 if several else 1, alone=True
-    )
+    form = Compiled(net, params, steps, inference, hidden, size, opt)
+    several = form.steps_within and net.loss.summed  # means have factors of their own
+    return Fast(form.update, at_once=1024 if several else 1, alone=True)
 
 
 def half_of_squares(net: Net) -> bool:
@@ -55,6 +54,7 @@ class Compiled:
         inference: Inference,
         hidden: Sequence[tuple[int, float]],
         batch: int,
+        opt: OptimizerLike,
     ) -> None:
         self.net, self.stacked, self.batch = net, net.stacked(params), batch
         self.members, like = max(1, net.members(params)), net.like(params)
@@ -67,6 +67,8 @@ class Compiled:
         self.large = (self.sizes[1:] * self.sizes[:-1])[1:].tolist()  # numbers of the weights from W_2 on
         units = int(self.sizes[1:].sum()) if net.block(0).bias else 0
         self.tiny = batch * int((self.sizes[1:] * self.sizes[:-1]).sum()) <= lanes.TINY
+        affine = opt.affine(0)
+        self.steps_within = uniform(affine) or (affine is not None and self.tiny)
         self.w = like.new_empty(self.members, sum(self.large))
         self.biases = like.new_empty(self.members, units)
 
@@ -74,17 +76,16 @@ class Compiled:
         """Consecutive mini-batches, of which each is learned as `pc` says; info: loss (K, M), or () of a single net."""
         inputs, targets, weights, whose = self._samples(batch)
         count = -(-inputs.shape[1] // self.batch)
-        affine = opt.affine(count)
+        affine = opt.affine(count) if self.steps_within else None
         if affine is None and count > 1:
             raise ValueError("several mini-batches at once need steps that are affine in the gradient")
-        keep, rate = self._steps(affine, 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or inputs.shape[1]))
-        losses = np.empty((count, self.members), self.kind)
-        where, how = (inputs, targets, weights, whose), (keep, rate, losses)
+        factor = 1.0 if self.net.loss.summed else 1.0 / (batch.divisor or inputs.shape[1])
+        losses, where = np.empty((count, self.members), self.kind), loops.Samples(inputs, targets, weights, whose)
         w1 = self._gather(params)
         if affine and self.tiny:
-            self._side_by_side(params, where, how)
+            self._side_by_side(params, where, self._rates_of_each(affine, factor), losses)
         else:
-            to = self._one_by_one(w1, where, how, steps=affine is not None)
+            to = self._one_by_one(w1, where, self._rates(affine, factor), losses, steps=affine is not None)
         if affine:
             for kept, given in self._pairs(params):
                 given.copy_(kept)
@@ -92,38 +93,55 @@ class Compiled:
             opt.step(params, to)
         return params, opt, state, {"loss": self._mean(torch.from_numpy(losses), inputs.shape[1])}
 
-    def _one_by_one(self, w1: Tensor, where: tuple, how: tuple, steps: bool) -> Params:
+    def _one_by_one(
+        self, w1: Tensor, where: loops.Samples, rates: loops.Rates, losses: np.ndarray, steps: bool
+    ) -> Params:
         """One member after another; returns what the steps are taken in, the weights or, without steps, gradients."""
         own = w1, self.w, self.biases
         to = own if steps else tuple(map(torch.zeros_like, own))
         share(
-            loops.train, self.members, loops.Samples(*where), self.model, self.steps, self.batch,
-            *(loops.Weights(*(t.numpy() for t in tensors)) for tensors in (own, to)), loops.Rates(*how[:2]), how[2],
+            loops.train, self.members, where, self.model, self.steps, self.batch,
+            *(loops.Weights(*(t.numpy() for t in tensors)) for tensors in (own, to)), rates, losses,
         )  # fmt: skip
         return self._named(*to)
 
-    def _side_by_side(self, params: Params, where: tuple, how: tuple) -> None:
+    def _side_by_side(self, params: Params, where: loops.Samples, rates: lanes.Rates, losses: np.ndarray) -> None:
         """The same with members in lanes, which take their steps in place."""
         first = params["0"]["weight"].view(self.members, -1)
         weights, biased = torch.cat([first, self.w], 1), self.biases.shape[1] > 0
         biases = self.biases if biased else self.w.new_zeros(self.members, int(self.sizes[1:].sum()))
         share(
-            lanes.train, -(-self.members // lanes.LANES), loops.Samples(*where), self.model, self.steps, self.batch,
-            lanes.Weights(weights.numpy(), biases.numpy(), biased), loops.Rates(*how[:2]), how[2],
+            lanes.train, -(-self.members // lanes.LANES), where, self.model, self.steps, self.batch,
+            lanes.Weights(weights.numpy(), biases.numpy(), biased), rates, losses,
         )  # fmt: skip
         first.copy_(weights[:, : first.shape[1]])
         self.w.copy_(weights[:, first.shape[1] :])
 
-    def _steps(self, affine: Affine | None, factor: float) -> tuple[np.ndarray, np.ndarray]:
-        """keep and rate of all weights and biases, (M, 2 L); without steps, such that gradients come out."""
+    def _rates(self, affine: Affine | None, factor: float) -> loops.Rates:
+        """Steps with one rate for all of a parameter; without steps, such that gradients come out."""
         shape = self.members, 2 * len(self.net)
         if affine is None:
-            return np.zeros(shape, self.kind), np.full(shape, -factor, self.kind)
+            return loops.Rates(np.zeros(shape, self.kind), np.full(shape, -factor, self.kind))
+        keep, rate = (torch.stack([p[k] for p in self._of_all(affine)], -1).numpy() for k in (0, 1))
+        return loops.Rates(np.ascontiguousarray(keep), np.ascontiguousarray(rate * self.kind(factor)))
+
+    def _rates_of_each(self, affine: Affine, factor: float) -> lanes.Rates:
+        """Steps with rates that may differ between the weights of a layer."""
+        pairs, depth, (n, k) = self._of_all(affine), len(self.net), (self.sizes[1:].tolist(), self.sizes[:-1].tolist())
+        keep = torch.stack([stay for stay, _ in pairs], -1).numpy()
+        weights = [
+            rate.reshape(self.members, *rate.shape[1:], *[1] * (3 - rate.ndim)).expand(-1, *shape).flatten(1)
+            for (_, rate), shape in zip(pairs[:depth], zip(n, k, strict=True), strict=True)
+        ]
+        biases = [rate.unsqueeze(1).expand(-1, units) for (_, rate), units in zip(pairs[depth:], n, strict=True)]
+        rates = ((torch.cat(r, 1).numpy() * self.kind(factor)) for r in (weights, biases))
+        return lanes.Rates(np.ascontiguousarray(keep), *rates)
+
+    def _of_all(self, affine: Affine) -> list[tuple[Tensor, Tensor]]:
+        """(keep, rate) of the weights of all layers, then of their biases, zeros where there are none."""
         zero = torch.zeros(self.members, dtype=self.w.dtype)
         names = [(str(i), name) for name in ("weight", "bias") for i in range(len(self.net))]
-        pairs = [affine[i].get(name, (zero, zero)) for i, name in names]
-        keep, rate = (torch.stack([p[k] for p in pairs], -1).numpy() for k in (0, 1))
-        return np.ascontiguousarray(keep), np.ascontiguousarray(rate * self.kind(factor))
+        return [affine[i].get(name, (zero, zero)) for i, name in names]
 
     def _mean(self, losses: Tensor, samples: int) -> Tensor:
         """Of sums over the samples, (K, M); a loss that is a mean is that of one mini-batch."""

@@ -42,6 +42,14 @@ class Weights(NamedTuple):
     biased: bool
 
 
+class Rates(NamedTuple):
+    """keep (M, 2 L) of the weights of all layers, then of their biases; rates of weights (M, N) and biases (M, n)."""
+
+    keep: np.ndarray
+    weights: np.ndarray
+    biases: np.ndarray
+
+
 class Layers(NamedTuple):
     """sizes (L + 1,), kinds and slopes (L + 1,), and the first unit and weight of each layer (L + 1,)."""
 
@@ -153,11 +161,12 @@ def descend(sample, nodes, weights, net, rate, up):
 
 
 @compiled
-def learn(inputs, nodes, own, net, keep, rate):
-    """One step of weights and biases; inputs (B, n_0, lanes), keep and rate (2 L, lanes)."""
+def learn(inputs, nodes, own, net, steps):
+    """One step of weights and biases; inputs (B, n_0, lanes), steps: rates with the lanes last."""
     _, h, eps = nodes
     weights, biases, biased = own
     sizes, _, _, unit, start = net
+    keep, rate, bias_rate = steps
     depth, batch = sizes.size - 1, inputs.shape[0]
     total = np.empty(keep.shape[1], weights.dtype)
     for layer in range(1, depth + 1):
@@ -170,7 +179,8 @@ def learn(inputs, nodes, own, net, keep, rate):
                     below = inputs[b, j] if layer == 1 else h[b, unit[layer - 1] + j]
                     for w in range(keep.shape[1]):
                         total[w] += error[w] * below[w]
-                row, stay, go = weights[start[layer] + i * k + j], keep[layer - 1], rate[layer - 1]
+                at = start[layer] + i * k + j
+                row, stay, go = weights[at], keep[layer - 1], rate[at]
                 for w in range(keep.shape[1]):
                     row[w] = stay[w] * row[w] + go[w] * total[w]
             if biased:
@@ -178,7 +188,7 @@ def learn(inputs, nodes, own, net, keep, rate):
                 for b in range(batch):
                     for w in range(keep.shape[1]):
                         total[w] += eps[b, unit[layer] + i, w]
-                row, stay, go = biases[unit[layer] + i], keep[depth + layer - 1], rate[depth + layer - 1]
+                row, stay, go = biases[unit[layer] + i], keep[depth + layer - 1], bias_rate[unit[layer] + i]
                 for w in range(keep.shape[1]):
                     row[w] = stay[w] * row[w] + go[w] * total[w]
 
@@ -250,8 +260,8 @@ def train(first, last, samples, model, steps, batch, own, rates, losses):
         Layers(sizes, kinds, slopes, unit, start),
         Weights(w, b, biased),
     )
-    chosen, steps_of = np.zeros((3, lanes), dtype), np.zeros((2, 2 * depth, lanes), dtype)
-    stay, go = steps_of[0], steps_of[1]
+    chosen, stay = np.zeros((3, lanes), dtype), np.zeros((2 * depth, lanes), dtype)
+    go = Rates(stay, np.zeros(w.shape, dtype), np.zeros(b.shape, dtype))
     rate, before = np.empty(lanes, dtype), np.empty(lanes)
     for group in range(first, last):
         begin = group * lanes
@@ -259,7 +269,7 @@ def train(first, last, samples, model, steps, batch, own, rates, losses):
         for lane in range(lanes):
             m = begin + min(lane, count - 1)
             w[:, lane], b[:, lane], chosen[:, lane] = weights[m], biases[m], options[m]
-            stay[:, lane], go[:, lane] = rates.keep[m], rates.rate[m]
+            stay[:, lane], go.weights[:, lane], go.biases[:, lane] = rates.keep[m], rates.weights[m], rates.biases[m]
         for step in range(losses.shape[0]):
             size = min(batch, inputs.shape[1] - step * batch)
             for lane in range(lanes):
@@ -269,7 +279,7 @@ def train(first, last, samples, model, steps, batch, own, rates, losses):
                     if output_weights.shape[1]:
                         output[k, :, lane] = output_weights[s, step * batch + k]
             relax(Given(given[:size], aim[:size], output[:size]), nodes, mine, net, rate, chosen, steps, before)
-            learn(given[:size], nodes, mine, net, stay, go)
+            learn(given[:size], nodes, mine, net, go)
             for lane in range(count):
                 losses[step, begin + lane] = before[lane]
         for lane in range(count):

@@ -24,6 +24,7 @@ from credit.nets.base import Net, Trace
 from credit.numerics.rand import Rand
 from credit.numerics.stack import member, scaled
 from credit.numerics.trees import Params
+from credit.optim.base import uniform
 from credit.optim.clipping import unit
 
 CARRIED = frozenset({"hidden_deltas", "after_step", "below", "slope", "feedback_of"})  # what a `carry` stands in for
@@ -84,7 +85,7 @@ class Inversion(Method):
         waits = self.skip_first and int(state["updates"]) == 0
         if function != "update" or batch_size > 1 or self.normalize or waits:
             return None
-        if not (chunks.possible(net, batch) and chunks.pays(net) and opt.affine(0)):
+        if not (chunks.possible(net, batch) and chunks.pays(net) and uniform(opt.affine(0))):
             return None
         self.check_net(net)
         return Fast(functools.partial(self._online, net), at_once=100)  # divides the intervals of online evaluations
