@@ -102,6 +102,8 @@ class Plan:
 def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
     """(training samples, samples of one evaluation, input shape, outputs) of a run, from its spec."""
     task, data = spec["task"], spec.get("data")
+    if "environment" in task:  # nothing but what it learns from; `acting` has the rest
+        return task["episodes"] * task["updates"] * task["batch_size"], 0, *task_shape(spec)
     splits = spec["train"]["evaluate"].get("splits", ())
     if data:
         entry = catalog.dataset(data["name"])

@@ -46,8 +46,11 @@ class Learner(Protocol):
 
     net: Net
 
-    def update(self, batch: Batch) -> None:
-        """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out)."""
+    def update(self, batch: Batch, learns: Tensor | None = None) -> None:
+        """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out).
+
+        learns (M,) bool: who learns from it; the others stay as they are.
+        """
 
     def visit(self, order: Tensor, take: Take, batch_size: int, whose: Tensor | None = None) -> None:
         """Mini-batches of the samples `order` (M, n), the last of which may be smaller.

@@ -94,17 +94,19 @@ def shift(x, bias, n):
     """x += bias, x flat (B n); bias (n,), or none."""
     if bias.size:
         for start in range(0, x.size, n):
+            row = part(x, start, n)
             for i in range(n):
-                x[start + i] += bias[i]
+                row[i] += bias[i]
 
 
 @compiled
 def difference(x, mu, bias, out, n):
     """out = x - (mu + bias), flat (B n), bias (n,) or none; returns the sum of squares."""
     if bias.size:
-        for start in range(0, x.size, n):
+        for start in range(0, x.size, n):  # by rows, which the compiler turns into vector instructions
+            a, b, row = part(x, start, n), part(mu, start, n), part(out, start, n)
             for i in range(n):
-                out[start + i] = x[start + i] - (mu[start + i] + bias[i])
+                row[i] = a[i] - (b[i] + bias[i])
     else:
         for i in range(x.size):
             out[i] = x[i] - mu[i]
