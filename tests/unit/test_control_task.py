@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import credit
@@ -22,12 +22,13 @@ from credit.nets.base import Batch
 from credit.provenance.spec import VERSION
 from credit.tasks.base import Context
 from credit.tasks.control import Control
+from credit.tasks.reinforcement.acting import compiled_greedy, greedy
 from credit.tasks.reinforcement.environments import CompiledEnvironments, Environments
 from credit.tasks.reinforcement.exploration import epsilon, explored
 from credit.tasks.reinforcement.names import SPACES
-from credit.tasks.reinforcement.replay import Replay, drawn
+from credit.tasks.reinforcement.replay import CompiledReplay, Replay, drawn
 from credit.tasks.reinforcement.returns import Returns
-from credit.tasks.reinforcement.running import RunningStatistics
+from credit.tasks.reinforcement.running import CompiledStatistics, RunningStatistics
 from credit.training.learner import Learner
 from credit.training.loop import Training
 
@@ -117,12 +118,36 @@ def test_environments_are_seeded_once_and_go_on_from_what_was_saved(kind):
     assert np.array_equal(untouched.reset(), starts[0])
 
 
+# ---- acting
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu", "linear"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_compiled_actions_are_those_of_the_net(hidden, bias, dtype):
+    net, rand = credit.dense([4, 9, 7, 3], hidden, loss="squared_error_sum", bias=bias), credit.Rand(SEEDS, dtype=dtype)
+    params = net.init(rand)
+    learner = Learner(net, params, credit.method("bp"), None, {}, rand)
+    plain, fast = (kind(learner, torch.zeros(0, dtype=dtype)) for kind in (greedy, compiled_greedy))
+    assert fast.__qualname__ != plain.__qualname__
+    for _ in range(50):
+        x, live = rand.normal("x", (4,)).numpy(), np.array([0, 2])
+        assert np.array_equal(fast(x, live), plain(x, live))
+    params["2"]["weight"][0, 1] = torch.nan
+    assert plain(x, live)[0] == fast(x, live)[0] == 1
+    for p in params["2"].values():
+        p.zero_()
+    assert plain(x, live).tolist() == fast(x, live).tolist() == [0, 0], "of equal ones the first"
+
+
 # ---- replay, statistics, exploration, returns
 
 
+@pytest.mark.parametrize("kind", [Replay, CompiledReplay])
+@settings(deadline=None)  # the first one compiles
 @given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_a_buffer_keeps_the_last_transitions(capacity, count, seed):
-    rng, replay, kept = np.random.default_rng(seed), Replay(2, capacity, 1, np.float64), ([], [])
+def test_a_buffer_keeps_the_last_transitions(kind, capacity, count, seed):
+    rng, replay, kept = np.random.default_rng(seed), kind(2, capacity, 1, np.float64), ([], [])
     for t in range(count):
         live = np.flatnonzero(rng.random(2) < 0.7)
         values = 100.0 * live + t
@@ -155,9 +180,11 @@ def test_every_set_is_drawn_as_often():
     assert len(sets) == 10 and np.abs(counts - 2000).max() < 5 * np.sqrt(2000 * 0.9)
 
 
+@pytest.mark.parametrize("kind", [RunningStatistics, CompiledStatistics])
+@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1))
-def test_statistics_are_those_of_all_that_was_seen(count, seed):
-    rng, statistics, seen = np.random.default_rng(seed), RunningStatistics(2, 3, np.float64), ([], [])
+def test_statistics_are_those_of_all_that_was_seen(kind, count, seed):
+    rng, statistics, seen = np.random.default_rng(seed), kind(2, 3, np.float64), ([], [])
     for _ in range(count):
         live = np.flatnonzero(rng.random(2) < 0.8)
         x = rng.normal(5, 2, (len(live), 3))
@@ -169,8 +196,19 @@ def test_statistics_are_those_of_all_that_was_seen(count, seed):
             assert row == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-def test_where_a_component_never_changed_nothing_is_divided():
-    statistics = RunningStatistics(1, 2, np.float64)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_statistics_are_the_same_bit_by_bit(dtype):
+    rng, plain, fast = np.random.default_rng(0), RunningStatistics(4, 3, dtype), CompiledStatistics(4, 3, dtype)
+    for _ in range(500):
+        live = np.flatnonzero(rng.random(4) < 0.7)
+        x = rng.normal(1, 3, (len(live), 3)).astype(np.float32)
+        assert np.array_equal(plain.normalised(x, live), fast.normalised(x, live))
+    assert all(torch.equal(value, fast.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [RunningStatistics, CompiledStatistics])
+def test_where_a_component_never_changed_nothing_is_divided(kind):
+    statistics = kind(1, 2, np.float64)
     for x in ([1.0, 3.0], [1.0, 5.0]):
         found = statistics.normalised(np.array([x]), np.array([0]))
     assert found.tolist() == [[0.0, 1.0]]
@@ -390,7 +428,9 @@ def test_an_update_of_predictive_coding_is_the_formula(form, monkeypatch):
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(
-    "rule", [{"name": "bp"}, {"name": "pc", "steps": 8}, {"name": "dfa"}, {"name": "ddtp_linear"}], ids=lambda r: r["name"]
+    "rule",
+    [{"name": "bp"}, {"name": "pc", "steps": 8}, {"name": "dfa"}, {"name": "ddtp_linear"}],
+    ids=lambda r: r["name"],
 )
 def test_a_killed_run_goes_on_to_the_same_numbers(rule, compiled, tmp_path, monkeypatch):
     content = spec(rule, compiled=compiled, dtype="float32")

@@ -66,6 +66,9 @@ DATASETS = {
     "digits_autoencoder": "digits 8×8 autoencoder",
     "student_teacher": "student–teacher",
     "teacher": "student–teacher",
+    "cartpole": "CartPole",
+    "acrobot": "Acrobot",
+    "mountain_car": "MountainCar",
 }
 
 METRICS = {
@@ -111,6 +114,10 @@ METRICS = {
     "prospective_index": "prospective index",
     "path_length": "length of the path of the weights",
     "final_length": "distance of the weights from their start",
+    "episode_return": "return of an episode",
+    "mean_return": "mean return of the last episodes",
+    "run_return": "mean return over the run",
+    "run_return_minus_bp": "mean return over the run minus that of BP",
 }
 
 # varied settings, by the columns of tables

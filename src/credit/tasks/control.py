@@ -18,11 +18,12 @@ from credit.nets.losses import Loss
 from credit.numerics.devices import moved
 from credit.numerics.rand import Rand
 from credit.tasks.base import Context, Learner, Task
+from credit.tasks.reinforcement.acting import compiled_greedy, greedy
 from credit.tasks.reinforcement.environments import CompiledEnvironments, Environments
 from credit.tasks.reinforcement.exploration import epsilon, explored
-from credit.tasks.reinforcement.replay import Replay, Transitions, drawn
+from credit.tasks.reinforcement.replay import CompiledReplay, Replay, Transitions, drawn
 from credit.tasks.reinforcement.returns import Returns
-from credit.tasks.reinforcement.running import RunningStatistics
+from credit.tasks.reinforcement.running import CompiledStatistics, RunningStatistics
 
 
 @dataclass
@@ -63,10 +64,10 @@ class QLearning(Task):
         uniform = rand.uniform("explore", (env.limit, 2)).cpu().numpy()
         probability = epsilon(self.done, o.epsilon, o.epsilon_fall, o.epsilon_min)
         total, live = np.zeros(len(uniform)), np.arange(len(uniform))
+        best = (compiled_greedy if o.compiled else greedy)(learner, self.like)
         now = self._seen(env.reset(), live)
         for step in range(env.limit):
-            best = learner.predict(self._tensor(now).unsqueeze(1)).argmax(-1).flatten().cpu().numpy()
-            actions = explored(best[live], uniform[live, step], probability, self.n_out)
+            actions = explored(best(now, live), uniform[live, step], probability, self.n_out)
             observations, rewards, ended = env.step(live, actions)
             following = self._seen(observations, live)
             self.replay.put(live, now[live], actions, rewards, following, ended)
@@ -79,8 +80,9 @@ class QLearning(Task):
 
     def _seen(self, observations: np.ndarray, live: np.ndarray) -> np.ndarray:
         """Observations (K, n) of the members `live`, as the net gets them; the statistics know them from then on."""
-        observations = observations.astype(self.replay.kept.observation.dtype)
-        return self.statistics.normalised(observations, live) if self.settings.normalise else observations
+        if self.settings.normalise:
+            return self.statistics.normalised(observations, live)
+        return observations.astype(self.replay.kept.observation.dtype)
 
     def _learn(self, learner: Learner, rand: Rand) -> None:
         """Updates of the members that have seen enough; the others stay as they are."""
@@ -140,8 +142,8 @@ class Control:
     discount: of later rewards. epsilon, epsilon_fall, epsilon_min: the probability of a random action is
     max(epsilon_min, epsilon - epsilon_fall * episodes done). normalise: observations, by mean and standard deviation
     of all that a member has seen so far, when it sees them; as such they are kept. limit: steps of an episode; left
-    out: the environment's. window: episodes, over whose last ones mean_return is the mean. compiled: steps of
-    environments in compiled loops, equal to gymnasium's to rounding.
+    out: the environment's. window: episodes, over whose last ones mean_return is the mean. compiled: steps
+    in compiled loops, those of environments equal to gymnasium's to rounding.
 
     Recorded are the return of the last episode, the sum of its rewards; mean_return; and run_return, the mean of
     mean_return over all episodes so far.
@@ -169,12 +171,13 @@ class Control:
 
     def build(self, context: Context) -> QLearning:
         """The task. Raises ConfigError where mini-batches could never be filled."""
-        kind = CompiledEnvironments if self.compiled else Environments
-        environments = kind(self.environment, context.rand.seeds, self.limit)
+        kinds = (CompiledEnvironments, CompiledStatistics, CompiledReplay)
+        world, statistics, replay = kinds if self.compiled else (Environments, RunningStatistics, Replay)
+        environments = world(self.environment, context.rand.seeds, self.limit)
         like = torch.zeros(0, dtype=context.dtype, device=context.device)
         members, n, number = context.members, environments.space.observations, like.cpu().numpy().dtype.type
         return QLearning(
-            self, environments, RunningStatistics(members, n, number), Replay(members, self.capacity, n, number),
+            self, environments, statistics(members, n, number), replay(members, self.capacity, n, number),
             Returns(members, self.window), like,
         )  # fmt: skip
 

@@ -1,10 +1,12 @@
-"""Steps of environments in compiled loops, by the equations of gymnasium's `envs/classic_control`.
+"""What happens in a step of all members, in compiled loops: environments, statistics, replay.
+
+Environments follow the equations of gymnasium's `envs/classic_control`.
 
 Sources: Barto, Sutton & Anderson (1983), cart and pole; Sutton (1996), acrobot; Moore (1990), mountain car; their
 constants as in gymnasium. gymnasium takes 7 to 37 µs for a step, which is half of what deep Q-learning costs.
 
-Every step takes states (M, 4), in place, of the members `live` (K,) that act by `actions` (K,) int64; it fills
-observations (K, n), rewards (K,) and terminated (K,).
+Every step of an environment takes states (M, 4), in place, of the members `live` (K,) that act by `actions` (K,) int64;
+it fills observations (K, n), rewards (K,) and terminated (K,).
 """
 
 from __future__ import annotations
@@ -102,3 +104,37 @@ def mountain_car(states, live, actions, observations, rewards, terminated):
 
 
 STEPS = {"CartPole-v1": cart_pole, "Acrobot-v1": acrobot, "MountainCar-v0": mountain_car}
+
+
+@compiled
+def normalised(x, live, count, mean, squares, out):
+    """out (K, n) of `RunningStatistics.normalised`, whose arrays it changes in place; x (K, n) float32."""
+    one = count.dtype.type(1)
+    for k in range(live.size):
+        m, flat = live[k], False
+        count[m] += one
+        for i in range(x.shape[1]):
+            given, before = count.dtype.type(x[k, i]), mean[m, i]
+            mean[m, i] = before + (given - before) / count[m]
+            squares[m, i] = squares[m, i] + (given - before) * (given - mean[m, i])
+            flat = flat or np.sqrt(squares[m, i] / count[m]) == 0
+            out[k, i] = given - mean[m, i]
+        if not flat:
+            for i in range(x.shape[1]):
+                out[k, i] = out[k, i] / np.sqrt(squares[m, i] / count[m])
+
+
+@compiled
+def put(live, transition, kept, size, place):
+    """`Replay.put`: the parts of a transition go to where the members `live` have their places."""
+    observation, action, reward, following, ended = transition
+    observations, chosen, rewards, next_ones, ends = kept
+    capacity = rewards.shape[1]
+    for k in range(live.size):
+        m, p = live[k], place[live[k]]
+        for i in range(observation.shape[1]):
+            observations[m, p, i] = observation[k, i]
+            next_ones[m, p, i] = following[k, i]
+        chosen[m, p], rewards[m, p], ends[m, p] = action[k], reward[k], ended[k]
+        place[m] = (p + 1) % capacity
+        size[m] = min(size[m] + 1, capacity)

@@ -63,6 +63,15 @@ class Replay:
             kept[:, : state[name].shape[1]] = state[name].numpy()
 
 
+class CompiledReplay(Replay):
+    """The same in a compiled loop."""
+
+    def put(self, live: np.ndarray, *transition: np.ndarray) -> None:
+        from credit.tasks.reinforcement import loops
+
+        loops.put(live, transition, tuple(self.kept), self.size, self.place)
+
+
 def drawn(uniform: np.ndarray, size: np.ndarray) -> np.ndarray:
     """For each of (M, U) mini-batches B different numbers below the member's size (M,), int64 (M, U, B).
 
