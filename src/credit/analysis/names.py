@@ -115,9 +115,9 @@ METRICS = {
     "path_length": "length of the path of the weights",
     "final_length": "distance of the weights from their start",
     "episode_return": "return of an episode",
-    "mean_return": "mean return of the last episodes",
-    "run_return": "mean return over the run",
-    "run_return_minus_bp": "mean return over the run minus that of BP",
+    "mean_return": "return, mean of the last episodes",
+    "run_return": "return, mean over the run",
+    "run_return_minus_bp": "return, mean over the run, minus that of BP",
 }
 
 # varied settings, by the columns of tables

@@ -149,7 +149,7 @@ def drawing(spec: Mapping[str, Any]) -> float:
 
 
 def acting(spec: Mapping[str, Any]) -> float:
-    """Seconds that acting takes, and what every update needs before it learns: transitions, and values of what followed.
+    """Seconds that acting takes, and what an update needs before it learns: transitions, and values of what followed.
 
     As many steps as an episode may have: some member of a stack will take them.
     """

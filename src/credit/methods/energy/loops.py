@@ -273,11 +273,13 @@ def learn(inputs, nodes, to, keep, rate, memory, net):
             descend(own, error, below.reshape(batch, k), keep[layer - 1], rate[layer - 1], product)
         if bias.size:
             stay, go = keep[depth + layer - 1], rate[depth + layer - 1]
+            totals = memory[:n]
+            totals[:] = error[0]
+            for i in range(1, batch):
+                for j in range(n):
+                    totals[j] += error[i, j]
             for j in range(n):
-                total = error[0, j]
-                for i in range(1, batch):
-                    total += error[i, j]
-                bias[unit[layer] + j] = stay * bias[unit[layer] + j] + go * total
+                bias[unit[layer] + j] = stay * bias[unit[layer] + j] + go * totals[j]
 
 
 @compiled
