@@ -38,7 +38,7 @@ class QLearning(Task):
     statistics: RunningStatistics
     replay: Replay
     returns: Returns
-    like: Tensor  # of dtype and on the device of the net
+    like: Tensor  # of any shape, of the dtype and on the device of the net
     done: int = 0  # episodes
 
     @property

@@ -31,7 +31,7 @@ Greedy = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x (M, n) of all membe
 def greedy(learner: Learner, like: torch.Tensor) -> Greedy:
     """The actions of largest value, int64, by the net as it is now; of equal ones the first, NaN being the largest.
 
-    like: of the dtype and on the device of the net.
+    like: of the dtype and on the device of the net, of any shape. Takes x (M, n).
     """
 
     def best(x: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ def greedy(learner: Learner, like: torch.Tensor) -> Greedy:
 
 
 def compiled_greedy(learner: Learner, like: torch.Tensor) -> Greedy:
-    """The same to rounding, and compiled where the net is dense and on the CPU."""
+    """The same to rounding, and compiled where the net is dense and on the CPU; takes x (M, n)."""
     net, params = getattr(learner, "net", None), getattr(learner, "params", None)
     if params is None or not _takes(net, params):
         return greedy(learner, like)

@@ -57,7 +57,7 @@ class Replay:
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`, tensors (M,) and (M, filled, ...)."""
         self.size[:], self.place[:] = state["size"].numpy(), state["place"].numpy()
         for name, kept in self.kept._asdict().items():
             kept[:, : state[name].shape[1]] = state[name].numpy()

@@ -36,11 +36,11 @@ class RunningStatistics:
         return (x - mean) / deviation
 
     def state_dict(self) -> dict[str, Tensor]:
-        """{"count", "mean", "squares"}."""
+        """{"count": (M,), "mean", "squares": (M, n)}."""
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in ("count", "mean", "squares")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`, tensors (M,) and (M, n)."""
         for name, value in state.items():
             getattr(self, name)[:] = value.numpy()
 
