@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import credit
 from credit.config import hyperparameters
+from credit.dag.checks import task_problems
 from credit.dag.cost import samples
 from credit.dag.start import task_shape
 from credit.errors import ConfigError
@@ -534,6 +535,21 @@ def test_a_net_whose_outputs_do_not_fit_is_refused_before_training():
     learner = Learner(net, net.init(credit.Rand(SEEDS)), credit.method("bp"), None, {}, credit.Rand(SEEDS))
     with pytest.raises(ConfigError, match="has 2 outputs; needs one for each of the 3 actions of Acrobot-v1"):
         task.evaluate(learner, net.loss, ("episodes",))
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        ({}, []),
+        ({"kind": "conv"}, ["net.kind = 'conv'; needs dense, observations of CartPole-v1 are vectors"]),
+        ({"output": "tanh"}, ["net.output = 'tanh'; needs linear, since values of actions have no bounds"]),
+        ({"loss": "softmax_cross_entropy"}, ["needs classes"]),
+    ],
+)
+def test_nets_that_give_no_values_of_actions_are_refused_before_any_job(net, expected):
+    content = spec({"name": "bp"})
+    found = list(task_problems({**content, "net": content["net"] | net}, None))
+    assert len(found) == len(expected) and all(e in f for e, f in zip(expected, found))
 
 
 @pytest.mark.parametrize("name", SPACES)
