@@ -13,7 +13,7 @@ ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 RULES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
 NEEDED = {
     "fetch": {"torchvision", "scikit-learn"},
-    "train": {"torch", "numba", "safetensors"},
+    "train": {"torch", "numba", "safetensors", "gymnasium"},
     "analyse": {"pandas", "matplotlib"},
 }
 

@@ -568,6 +568,7 @@ def test_what_the_settings_leave_out_is_checked_too(checkout):
         ({"name": "labelled_teacher"}, "values"),
         ({"name": "motor"}, "values"),
         ({"name": "conditioning"}, "values"),
+        ({"name": "control", "environment": "CartPole-v1"}, "values"),
         ({"name": "classes"}, "classes"),
         ({"name": "two_tasks"}, "classes"),
         ({"name": "drift"}, "classes"),

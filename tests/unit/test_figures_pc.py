@@ -203,6 +203,19 @@ def test_courses_are_means_at_the_chosen_point_with_a_line_style_for_each_metric
     assert {"test error, task 0", "test error, task 1", "68 % interval"} <= {*legend(figure)}
 
 
+def test_an_epoch_may_hold_several_of_what_the_axis_counts():
+    table = swept(datasets=("plain",))
+    options = {"panels": [{"dataset": "plain"}], "best": "lr", "highest": True, "axis": "episode", "per_epoch": 100}
+    (axes,) = courses.draw(table, options | {"references": known([("plain", "pc", 3, "test_error", 0.7)])}).axes
+    (line,) = lines_of(axes, "bp")
+    last = table[(table["epoch"] == table["epoch"].max()) & (table["method"] == "bp")]
+    means = last.groupby("lr")["value"].mean()
+    assert list(line.get_xdata()) == [100.0 * e for e in range(1, int(table["epoch"].max()) + 1)]
+    assert line.get_ydata()[-1] == pytest.approx(100 * means.max())
+    assert axes.get_xlabel() == "episode"
+    assert [ln.get_xdata()[0] for ln in axes.lines if ln.get_label() == "published, read off the figure"] == [300]
+
+
 def test_norms_may_be_summed_over_layers():
     rows = [
         ("plain", "bp", s, e, "weight_norm", layer, s + e + 10.0 * int(layer))

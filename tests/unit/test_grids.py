@@ -119,6 +119,27 @@ def test_a_grid_that_is_not_chosen_from_is_refused_and_one_that_is_not_there_too
         summarise(grid(ERRORS), "t", {"select": "mean", "best": "rate"})
 
 
+def test_the_best_point_may_be_the_one_of_the_highest_mean():
+    table = grid(ERRORS)
+    means = table[table["epoch"] > 0].groupby(["method", "lr", "metric"])["value"].mean()
+    options = {"select": "mean", "best": "lr", "highest": True, "metric": "test_error"}
+    summary = summarise(table, "pc/t", options).set_index(["method", "metric"])["mean"]
+    for method in ("bp", "pc"):
+        own = means[method].xs("test_error", level="metric")
+        assert summary[method, "test_error"] == pytest.approx(own.max())
+        assert summary[method, "test_error_lr"] == own.idxmax()
+    text = matrix(summarise(table, "pc/t", options), "t", {**options, "rows": "metric", "columns": "method"}, {})
+    assert "at the learning rate of the highest mean of these very numbers over runs" in text
+
+
+@pytest.mark.parametrize("highest", [False, True])
+def test_points_at_which_a_run_diverged_are_out_also_where_the_highest_is_best(highest):
+    lost = grid({"bp": {0.1: {"test_error": 0.3 if highest else 0.2}, 0.5: {"test_error": 0.25}}})
+    gone = (lost["lr"] == 0.1) & (lost["seed"] == 2) & (lost["epoch"] == 4)
+    lost.loc[gone, ["metric", "value"]] = ["diverged", 40.0]
+    assert set(at_best(lost, Value(select="mean", best="lr", highest=highest))["lr"]) == {0.5}
+
+
 def test_points_at_which_a_run_diverged_are_out_unless_they_count_or_there_is_no_other():
     lost = grid({"bp": {0.1: {"test_error": 0.2}, 0.5: {"test_error": 0.3}}})
     gone = (lost["lr"] == 0.1) & (lost["seed"] == 2) & (lost["epoch"] == 4)

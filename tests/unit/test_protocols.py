@@ -113,7 +113,7 @@ class Recorder:
     def __init__(self, net, params):
         self.net, self.params, self.sizes = net, params, []
 
-    def update(self, batch: Batch) -> None:
+    def update(self, batch: Batch, learns=None) -> None:
         assert batch.x.shape[1] == batch.y.shape[1]
         self.sizes.append(batch.x.shape[1])
 

@@ -66,6 +66,9 @@ DATASETS = {
     "digits_autoencoder": "digits 8×8 autoencoder",
     "student_teacher": "student–teacher",
     "teacher": "student–teacher",
+    "cartpole": "CartPole",
+    "acrobot": "Acrobot",
+    "mountain_car": "MountainCar",
 }
 
 METRICS = {
@@ -128,6 +131,10 @@ METRICS = {
     "fit_error": "error of the fit",
     "fit_scale": "scale of the fit",
     "fit_offset": "offset of the fit",
+    "episode_return": "return of an episode",
+    "mean_return": "return, mean of the last episodes",
+    "run_return": "return, mean over the run",
+    "run_return_minus_bp": "return, mean over the run, minus that of BP",
 }
 
 # varied settings, by the columns of tables

@@ -186,7 +186,8 @@ def _describe(value: Value) -> str:
     }.get(value.select, f"at the epoch of lowest {metric_label(value.chooser)}")
     when += f", mean of the last {value.window} records" if value.window > 1 else ""
     if value.best:
-        decides = f"lowest mean {metric_label(value.by)}" if value.by else "lowest mean of these very numbers"
+        extreme = "highest" if value.highest else "lowest"
+        decides = f"{extreme} mean {metric_label(value.by)}" if value.by else f"{extreme} mean of these very numbers"
         when += f", at the {column_label(value.best)} of the {decides} over runs"
     when += f", minus that of {method_label(value.minus)}, run by run of the same seed" if value.minus else ""
     name = f"{metric_label(value.name)}: " if value.name else ""

@@ -107,7 +107,8 @@ def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -
 
 def best_points(table: pd.DataFrame, value: Value) -> pd.DataFrame:
     """Columns dataset, method and that of the grid, `value.best`: the point with the lowest mean over seeds of
-    `value.scorer`, for every method on every data set; of equal ones the first in the order of the table.
+    `value.scorer` (the highest with `value.highest`), for every method on every data set; of equal ones the first in
+    the order of the table.
 
     A point at which a run has no score, since it diverged, is out, unless there is no other.
     """
@@ -115,7 +116,7 @@ def best_points(table: pd.DataFrame, value: Value) -> pd.DataFrame:
     score = scores.groupby([*RUN[:2], value.best], sort=False, dropna=False)["value"].agg(
         lambda v: v.mean(skipna=False)
     )
-    score = score.fillna(np.inf).reset_index(name="score")
+    score = (-score if value.highest else score).fillna(np.inf).reset_index(name="score")
     return score.loc[score.groupby(RUN[:2], sort=False)["score"].idxmin(), [*RUN[:2], value.best]]
 
 

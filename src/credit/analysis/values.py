@@ -37,6 +37,7 @@ class Value:
     None: a run that diverged does not count.
     best: column of a grid; for each method and data set the value counts that has the lowest mean over seeds, and is
     itself a second number, NAME_COLUMN. by: the metric that decides, by the same `select`, if not the metric itself.
+    highest: the best has the highest mean, as of rewards, in place of the lowest.
     each: column of a grid, of which every value counts by itself, as NAME_VALUE. minus: a method whose value is taken
     off that of every other, run by run of the same seed, each at its own best.
     where: further conditions on columns of the table. percent: times 100, in %. unit: otherwise.
@@ -56,6 +57,7 @@ class Value:
     diverged: float | None = None
     best: str = ""
     by: str = ""
+    highest: bool = False
     each: str = ""
     minus: str = ""
     where: dict[str, Any] = field(default_factory=dict)

@@ -84,6 +84,7 @@ def learning(name: str, net, members: int, batch: Batch, samples: int, optimizer
     opt = rule.optimizer(net, params, state, optimizer)
     x, y = batch.distinct.x, batch.distinct.y
     parts = [Batch(*t, whose=batch.whose) for t in zip(x.split(samples, 1), y.split(samples, 1), strict=True)]
+    parts = parts if batch.weights is None else [batch]
     fast = rule.fast(net, params, opt, state, parts[0], samples)
     given = parts if fast is None or fast.at_once < len(parts) else [batch]
 
@@ -182,8 +183,32 @@ def convolutional(repeats: int) -> list[Row]:
     return [*rows, carried(name, seconds, CONV_OFFICIAL, ">= 1.3")]
 
 
+Q_SIZES, Q_BATCH, Q_STEPS, Q_MEMBERS, Q_OFFICIAL = [4, 128, 128, 2], 60, 32, 18, 26.8e-3
+
+
+def q_learning(repeats: int) -> list[Row]:
+    """Of the net of Figure 4k: every member with a mini-batch of its own, an error of one output alone."""
+    generator = torch.Generator().manual_seed(0)
+    net = credit.dense(Q_SIZES, hidden="sigmoid", bias=True, loss="squared_error_sum")
+    x = torch.randn(Q_MEMBERS, Q_BATCH, Q_SIZES[0], generator=generator)
+    chosen = torch.randint(Q_SIZES[-1], (Q_MEMBERS, Q_BATCH, 1), generator=generator)
+    weights = torch.zeros(Q_MEMBERS, Q_BATCH, Q_SIZES[-1]).scatter_(-1, chosen, 1.0)
+    batch = Batch(x, weights * torch.randn(weights.shape, generator=generator), weights)
+    given, sgd = (net, Q_MEMBERS, batch, Q_BATCH), ({"name": "sgd", "lr": 1e-6}, "torch_default")
+    runs = {
+        "pc": learning("pc", *given, *sgd, steps=Q_STEPS, inference={"lr": 0.05, "discount": 1.0}),
+        "bp": learning("bp", *given, *sgd),
+        "reference": reference(),
+    }
+    seconds, name = medians(runs, repeats, time.process_time), "Q-learning, 4-128-128-2, B 60, T 32"
+    each = {n: statistics.median(seconds[n]) / Q_MEMBERS for n in ("pc", "bp")}
+    rows = [Row("pc", f"{name}: {n}, a member", 1e6 * s, "us") for n, s in each.items()]
+    rows.append(Row("pc", f"{name}: pc / bp", ratio(seconds, "pc", "bp"), "ratio"))
+    return [*rows, carried(name, seconds, Q_OFFICIAL * Q_MEMBERS, ">= 20")]
+
+
 def run(repeats: int = 7) -> list[Row]:
     """Rows of this benchmark; one thread."""
     torch.set_num_threads(1)
     rows = [row for name, case in CASES.items() for row in dense(name, case, repeats)]
-    return [*rows, *convolutional(max(repeats // 2, 3))]
+    return [*rows, *q_learning(repeats), *convolutional(max(repeats // 2, 3))]

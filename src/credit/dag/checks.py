@@ -15,6 +15,7 @@ from credit.nets.geometry import image_problems
 from credit.nets.names import LOSSES, check_lengths, n_blocks
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import column, put
+from credit.tasks.reinforcement.names import net_problems
 
 RECORDED = (
     "paper", "experiment", "dataset", "method", "seed", "epoch", "step", "metric", "layer", "value", "data_verified",
@@ -184,6 +185,8 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
         value = task.get(key)
         if image is not None and isinstance(value, tuple) and len(value) not in (1, image[0]):
             yield f"task.{key} = {list(value)}; must be one number, or one for each of {image[0]} channels"
+    if "environment" in task:
+        yield from net_problems(task, net)
     yield from class_problems(task, data and data.classes, run["train"]["evaluate"]["splits"])
     yield from size_problems(task, data.train if data else task.get("train"))
 

@@ -113,7 +113,8 @@ def _used(workflow: Workflow, target: str) -> Iterator[tuple[str, str]]:
     data = [cell.data for cell in cells if cell.data]
     yield from (("datasets", name) for name in data)
     sources = [catalog.load()[name].source for name in data]
-    yield from (("software", step) for step in ("workflow", "training", *made, *sources))
+    worlds = ("gymnasium",) if any("environment" in run["task"] for run in runs) else ()
+    yield from (("software", step) for step in ("workflow", "training", *worlds, *made, *sources))
 
 
 def _cells(workflow: Workflow, target: str) -> tuple[list[Cell], tuple[str, ...]]:

@@ -28,9 +28,12 @@ from credit.nets.names import LOSSES
 from credit.nets.work import Run, Work
 from credit.provenance import snapshot as provenance
 from credit.provenance.spec import canonical_json, members
+from credit.tasks.reinforcement.names import SPACES
 
 RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for an epoch of MNIST, 784-256-256-256-10
 CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
+STEP, ENVIRONMENT = 2.5e-5, 1e-6  # seconds of a step of all members of a stack, and of each environment
+SINGLE = 2e10  # operations a second of a net that gets a single sample
 ITEMSIZE = {"float32": 4, "float64": 8}  # bytes of a number
 START = 3.0  # CPU seconds to start Python, import torch and read the data
 RECORD = 100  # bytes that a record takes as JSON
@@ -102,6 +105,8 @@ class Plan:
 def samples(spec: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...], int]:
     """(training samples, samples of one evaluation, input shape, outputs) of a run, from its spec."""
     task, data = spec["task"], spec.get("data")
+    if "environment" in task:  # nothing but what it learns from; `acting` has the rest
+        return task["episodes"] * task["updates"] * task["batch_size"], 0, *task_shape(spec)
     splits = spec["train"]["evaluate"].get("splits", ())
     if data:
         entry = catalog.dataset(data["name"])
@@ -148,6 +153,19 @@ def drawing(spec: Mapping[str, Any]) -> float:
     )
 
 
+def acting(spec: Mapping[str, Any]) -> float:
+    """Seconds that acting takes, and what an update needs before it learns: transitions, and values of what followed.
+
+    As many steps as an episode may have: some member of a stack will take them.
+    """
+    task, epochs, networks = spec["task"], spec["train"]["epochs"], len(members(spec))
+    episodes, forward = epochs * task["episodes"], 2 * multiply_adds(spec["net"], *task_shape(spec))
+    limit = task.get("limit") or SPACES[task["environment"]].limit
+    step = STEP + networks * (ENVIRONMENT + forward / SINGLE)
+    values = networks * forward * task["batch_size"] / RATE[spec["train"]["dtype"]]
+    return episodes * (limit * step + task["updates"] * (values + 3 * CALL))
+
+
 @cache
 def formula(rule: str) -> Callable[[Run], Work]:
     """What the updates of a learning rule cost: its own formula, else its base class's, else backpropagation's."""
@@ -175,9 +193,10 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     operations = work.operations * epochs * train / batch + drawing(spec)
     operations += 2 * networks * multiply_adds(spec["net"], shape, n_out) * evaluated * evaluations
     seconds = operations / RATE[settings["dtype"]] + epochs * updates * CALL * work.calls + START + work.seconds
+    seconds += acting(spec) if "environment" in spec["task"] else 0.0
     if spec["kind"] == "search":  # it keeps its choice, not its records
         return Cost(1, networks, seconds, HEADER)
-    metrics = 2 if LOSSES.get(spec["net"].get("loss")) else 1
+    metrics = 3 if "environment" in spec["task"] else 2 if LOSSES.get(spec["net"].get("loss")) else 1
     layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
     measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
     records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))

@@ -12,6 +12,7 @@ from credit.config.parts import TASKS, targets
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
 from credit.nets.geometry import parameter_shapes
+from credit.tasks.reinforcement.names import SPACES
 
 if TYPE_CHECKING:
     from credit.dag.experiment import Cell, Experiment
@@ -102,6 +103,9 @@ def _shape_problems(run: Mapping[str, Any], upstream: Mapping[str, Any], where: 
 def task_shape(run: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
     """(shape of an input, number of outputs) of a run, from its spec."""
     task, data = run["task"], run.get("data")
+    if "environment" in task:
+        space = SPACES[task["environment"]]
+        return (space.observations,), space.actions
     if not data:
         fixed = hyperparameters.constants(TASKS.module(task["name"])).get("shape")
         if fixed:

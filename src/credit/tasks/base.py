@@ -21,6 +21,7 @@ from torch import Tensor
 from credit.nets.base import Batch, Net
 from credit.nets.losses import Loss
 from credit.numerics.rand import Rand
+from credit.numerics.trees import Params
 
 Take = Callable[[Tensor], tuple[Tensor, ...]]  # indices (M, k) -> x and y (M, k, ...), and weights where there are any
 
@@ -45,9 +46,13 @@ class Learner(Protocol):
     """What a task may ask of what it trains, a stack of M members; `credit.training.learner` is one."""
 
     net: Net
+    params: Params  # as they are now: to be read
 
-    def update(self, batch: Batch) -> None:
-        """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out)."""
+    def update(self, batch: Batch, learns: Tensor | None = None) -> None:
+        """One mini-batch of all members: x (M, B, ...), y (M, B) or (M, B, n_out).
+
+        learns (M,) bool: who learns from it; the others stay as they are.
+        """
 
     def visit(self, order: Tensor, take: Take, batch_size: int, whose: Tensor | None = None) -> None:
         """Mini-batches of the samples `order` (M, n), the last of which may be smaller.

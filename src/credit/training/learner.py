@@ -18,6 +18,7 @@ from credit.optim.base import OptimizerLike
 from credit.probes.base import Moment, Probe
 from credit.tasks.base import Take
 from credit.training.fast import ask, batch_kind
+from credit.training.frozen import put_back
 
 AHEAD = 16  # samples
 AT_ONCE = 1024  # samples that a fast form is handed together at most: bounds memory
@@ -126,10 +127,20 @@ class Learner:
                     self._one(ahead(later, end), fast if end - later == batch_size else None)
             start = stop
 
-    def update(self, batch: Batch) -> None:
-        """One step of all members, with the probes that are due."""
+    def update(self, batch: Batch, learns: Tensor | None = None) -> None:
+        """One step of all members, or of those of whom `learns` (M,) says so, with the probes that are due.
+
+        The others keep weights, state and what the optimiser has of them; steps and draws are counted for the stack.
+        """
         self._inspect(batch)
+        still = None if learns is None or bool(learns.all()) else ~learns
+        kept = None if still is None else (clone(self.params), clone(self.state), self.opt.state_dict())
         self._one(batch, self._fast(batch, batch.distinct.y.shape[1]))
+        if kept is not None:
+            opt = self.opt.state_dict()
+            for now, before in zip((self.params, self.state, opt), kept, strict=True):
+                put_back(now, before, still)
+            self.opt.load_state_dict(opt)
 
     def _inspect(self, batch: Batch) -> None:
         """What the method measures of itself with the first mini-batch of a pass."""

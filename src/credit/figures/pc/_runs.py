@@ -25,7 +25,8 @@ BARS = {"elinewidth": 0.9, "capsize": 2.0, "fmt": "none"}
 
 @dataclass(frozen=True)
 class RunOptions(FigureOptions):
-    """metric, select, first, diverged, best, by: what a run is reduced to, see `credit.analysis.values.Value`."""
+    """metric, select, first, diverged, best, by, highest: what a run is reduced to, see
+    `credit.analysis.values.Value`."""
 
     metric_options: ClassVar[tuple[str, ...]] = ("metric", "by")
     column_options: ClassVar[tuple[str, ...]] = ("best",)
@@ -37,11 +38,12 @@ class RunOptions(FigureOptions):
     diverged: float | None = None
     best: str | None = None
     by: str | None = None
+    highest: bool = False
 
 
 def value_of(o: Mapping[str, Any], **other: Any) -> Value:
     """The value that options describe, with other settings laid over them."""
-    names = ("metric", "select", "first", "diverged")
+    names = ("metric", "select", "first", "diverged", "highest")
     return Value(**{**{k: o[k] for k in names}, "best": o["best"] or "", "by": o["by"] or "", **other})
 
 

@@ -1,4 +1,4 @@
-"""Metrics against epochs, at the best point of a grid or at a given one (Figures 3f, 4d, 4f)."""
+"""Metrics against epochs, at the best point of a grid or at a given one (Figures 3f, 4d, 4f, 4k)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from credit.analysis.names import column_label, metric_label
 from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.curves import draw_curve
+from credit.figures.curves import Curve, draw_curve
 from credit.figures.looks import LINES, Style, method_styles
 from credit.figures.pc._runs import RunOptions, chosen_rows, course, interval_handle, value_of, y_label
 from credit.figures.references import PUBLISHED, published, published_handle
@@ -40,13 +40,16 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     """panels: settings of `Panel`, from left to right. metric, select, first, by: by which the best point of the grid
-    `best` is chosen, where one is; last: the last epoch that is drawn. known: what the published values are.
+    `best` is chosen, where one is; last: the last epoch that is drawn. axis: what the axis counts, of which an epoch
+    has `per_epoch`. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
 
     panels: tuple[dict, ...]
     last: Annotated[int, "> 0"] | None = None
+    axis: str = "epoch"
+    per_epoch: Annotated[int, "> 0"] = 1
     known: str = "published, read off the figure"
 
 
@@ -102,6 +105,11 @@ def _summed(rows: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
     return pd.concat([rows[~rows["metric"].isin(metrics)], total], ignore_index=True)
 
 
+def _counted(curve: Curve, per_epoch: int) -> Curve:
+    """A curve over what an epoch has so many of."""
+    return curve._replace(epoch=curve.epoch * per_epoch, runs=curve.runs.set_axis(curve.runs.index * per_epoch))
+
+
 def _panel(axes, rows: pd.DataFrame, panel: Panel, looks: Mapping[str, Style], o: Mapping, known: pd.DataFrame) -> None:
     present = [m for m in looks if (rows["method"] == m).any()]
     several = len(panel.metrics) > 1
@@ -114,11 +122,11 @@ def _panel(axes, rows: pd.DataFrame, panel: Panel, looks: Mapping[str, Style], o
             value = value_of(o, metric=metric, best="", by="", diverged=counts)
             curve = course(rows[rows["method"] == method], value, o["last"])
             if np.isfinite(curve.middle).any():
-                draw_curve(axes, curve, look, place, len(present))
+                draw_curve(axes, _counted(curve, o["per_epoch"]), look, place, len(present))
             theirs = published(known, method=method, metric=metric)
             if len(theirs):
                 mark = {**PUBLISHED, "color": look.colour, "ms": 6, "zorder": 4, "label": o["known"]}
-                axes.plot(theirs["epoch"], style.percent(metric)[0] * theirs["value"], **mark)
-    axes.set(xlabel="epoch", ylabel=panel.label or y_label(panel.metrics[0]))
+                axes.plot(theirs["epoch"] * o["per_epoch"], style.percent(metric)[0] * theirs["value"], **mark)
+    axes.set(xlabel=o["axis"], ylabel=panel.label or y_label(panel.metrics[0]))
     style.epoch_axis(axes.xaxis, 6)
     style.say_if_blank(axes)

@@ -94,17 +94,19 @@ def shift(x, bias, n):
     """x += bias, x flat (B n); bias (n,), or none."""
     if bias.size:
         for start in range(0, x.size, n):
+            row = part(x, start, n)
             for i in range(n):
-                x[start + i] += bias[i]
+                row[i] += bias[i]
 
 
 @compiled
 def difference(x, mu, bias, out, n):
     """out = x - (mu + bias), flat (B n), bias (n,) or none; returns the sum of squares."""
     if bias.size:
-        for start in range(0, x.size, n):
+        for start in range(0, x.size, n):  # by rows, which the compiler turns into vector instructions
+            a, b, row = part(x, start, n), part(mu, start, n), part(out, start, n)
             for i in range(n):
-                out[start + i] = x[start + i] - (mu[start + i] + bias[i])
+                row[i] = a[i] - (b[i] + bias[i])
     else:
         for i in range(x.size):
             out[i] = x[i] - mu[i]
@@ -271,11 +273,13 @@ def learn(inputs, nodes, to, keep, rate, memory, net):
             descend(own, error, below.reshape(batch, k), keep[layer - 1], rate[layer - 1], product)
         if bias.size:
             stay, go = keep[depth + layer - 1], rate[depth + layer - 1]
+            totals = memory[:n]
+            totals[:] = error[0]
+            for i in range(1, batch):
+                for j in range(n):
+                    totals[j] += error[i, j]
             for j in range(n):
-                total = error[0, j]
-                for i in range(1, batch):
-                    total += error[i, j]
-                bias[unit[layer] + j] = stay * bias[unit[layer] + j] + go * total
+                bias[unit[layer] + j] = stay * bias[unit[layer] + j] + go * totals[j]
 
 
 @compiled
