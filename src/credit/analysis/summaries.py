@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from credit.analysis.events import pooled
-from credit.analysis.pooling import pooling
 from credit.analysis.fits import Fitted, fits, parameters
 from credit.analysis.fitting import fitting
+from credit.analysis.pooling import pooling
 from credit.analysis.selection import chosen_values, member_values
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting, read_csv, where
 from credit.analysis.values import Value, values
@@ -45,8 +45,8 @@ def summarise(
     `epochs` is the length of training (of the longest run), or the epoch selected with "at". Rows come in order of
     appearance; a value that no run has gets none, and a line that says so. With `events` among the options, what
     `credit.analysis.events` says instead; with `fit`, the numbers of the best fits to the values measured, which
-    `references` holds, see `credit.analysis.fits`. Raises NothingLeft where no value has any, ConfigError for two values
-    of one name.
+    `references` holds, see `credit.analysis.fits`. Raises NothingLeft where no value has any, ConfigError for two
+    values of one name.
     """
     table = where(table, options.get("where"))
     if table.empty:

@@ -132,8 +132,8 @@ def values(options: Mapping[str, Any]) -> list[Value]:
     """The values that a table's options ask for: `values`, a list of settings laid over the options' own; or one.
 
     A list of epochs stands for one value for each, called NAME_EPOCH; `window` may then be a list as long.
-    Events and a fit have numbers of their own, see `credit.analysis.pooling` and `credit.analysis.fitting`: there are no
-    values then. Raises ConfigError for an unknown key or select, and for lists that do not go together.
+    Events and a fit have numbers of their own, see `credit.analysis.pooling` and `credit.analysis.fitting`: there are
+    no values then. Raises ConfigError for an unknown key or select, and for lists that do not go together.
     """
     if "events" in options or "fit" in options:
         return []

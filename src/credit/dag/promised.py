@@ -306,6 +306,8 @@ def _events(place: str, options: Mapping[str, Any], needed: Sequence[Experiment]
         chosen, _ = _selected(rows(needed), options.get("where", {}), place)
         yield from events.problems(options, [(row.experiment, row.dataset, row.method) for row in chosen], place)
         yield from _grids(chosen, options.get("where", {}), place)
+
+
 def _fit(place: str, entry: Mapping[str, Any], needed: Sequence[Experiment], folder: Path) -> Iterator[str]:
     """A fit must have measured values of every group, and runs that record what corresponds to it."""
     options = entry["options"]

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from credit.analysis.pooling import pooling
 from credit.analysis.fitting import DATA
 from credit.analysis.fitting import NUMBERS as FITTED
+from credit.analysis.pooling import pooling
 from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED, values
 from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
