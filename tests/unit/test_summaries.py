@@ -145,7 +145,7 @@ def test_the_schema_of_tables_knows_every_setting_of_a_value():
     schema = read_yaml(ROOT / "workflow" / "schemas" / "experiment.schema.yaml")["$defs"]["table_options"]["properties"]
     settings = {f.name for f in fields(Value)}
     assert set(schema["values"]["items"]["properties"]) == settings
-    assert set(schema) == settings | {"rows", "columns", "values", "events"}
+    assert set(schema) == settings | {"rows", "columns", "values", "events", "fit"}
     assert set(schema["events"]["properties"]) == set(pooling.KEYS)
     assert tuple(schema["select"]["enum"]) == SELECT
 

@@ -137,7 +137,7 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
         if "events" in set(summary.get("select", ()))
         else "Mean ± sample standard deviation (number of runs); 95 % t intervals of the mean are in the CSV file.",
     ]
-    if "fit" in set(summary["select"]):
+    if "fit" in set(summary.get("select", ())):
         notes.append(
             "Fits are least squares of means over runs to means of the values measured, each method at the point of "
             "its grid with the smallest error; ± of an error: over seeds drawn again, each time fitted anew."

@@ -10,10 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from credit.analysis.fitting import Fitting, fitting
 from credit.analysis.values import Value, values
-from credit.dag import events, published
-from credit.dag.artefacts import CURVES
+from credit.dag import events, fits, published
 from credit.dag.checks import RECORDED
 from credit.dag.experiment import Cell, Experiment
 from credit.dag.recorded import by_output, fields_of, filled, recorded, recorded_some
@@ -63,8 +61,7 @@ def check(everything: Mapping[str, Experiment], root: Path, folder: Path) -> Non
                 needed = [everything[n] for n in entry.get("experiments", [key]) if n in everything]
                 place = f"{experiment.path}: {kind}.{name}"
                 found += problems(place, name, entry, experiment, needed) if needed else ()
-                found += _events(f"{place}.options", entry.get("options", {}), needed) if needed else ()
-                found += _fit(place, entry, needed, folder) if needed and "fit" in entry.get("options", {}) else ()
+                found += _of_runs(place, entry, needed, folder) if needed else ()
     found += published.problems(everything, root, folder) if not found else ()
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
@@ -300,44 +297,18 @@ def _epoch(epoch: float, rows: list[Row], place: str) -> Iterator[str]:
 # ---- both
 
 
-def _events(place: str, options: Mapping[str, Any], needed: Sequence[Experiment]) -> Iterator[str]:
-    """What `credit.dag.events` says of the cells that are left, and a grid among them."""
-    if "events" in options:
-        chosen, _ = _selected(rows(needed), options.get("where", {}), place)
-        yield from events.problems(options, [(row.experiment, row.dataset, row.method) for row in chosen], place)
-        yield from _grids(chosen, options.get("where", {}), place)
-
-
-def _fit(place: str, entry: Mapping[str, Any], needed: Sequence[Experiment], folder: Path) -> Iterator[str]:
-    """A fit must have measured values of every group, and runs that record what corresponds to it."""
-    options = entry["options"]
-    try:
-        settings = fitting(options, f"{place}.options")
-    except ConfigError as error:
-        yield str(error)
+def _of_runs(place: str, entry: Mapping[str, Any], needed: Sequence[Experiment], folder: Path) -> Iterator[str]:
+    """What `credit.dag.events` and `credit.dag.fits` say of the runs that are left, and a grid among events."""
+    options = entry.get("options", {})
+    if "events" not in options and "fit" not in options:
         return
-    known = published.measured(folder / CURVES / name for name in entry.get("references", ()))
-    for group in settings.groups:
-        if group not in known:
-            there = ", ".join(sorted(known)) or "none"
-            yield f"{place}.references: hold no measured values of group {group!r}; there are: {there}"
     chosen, _ = _selected(rows(needed), options.get("where", {}), f"{place}.options")
-    yield from _of_groups(settings, chosen, f"{place}.options.fit")
-
-
-def _of_groups(settings: Fitting, chosen: list[Row], place: str) -> Iterator[str]:
-    names = list(dict.fromkeys(row.dataset for row in chosen))
-    for condition, pattern in settings.conditions.items():
-        for group, wanted in settings.groups.items():
-            datasets = settings.datasets(condition, group, names)
-            if not datasets:
-                yield (
-                    f"{place}: condition {condition!r} has no data set of group {group!r}: none of {', '.join(names)} "
-                    f"matches {pattern!r} and {wanted.datasets!r}"
-                )
-            known = _recorded([row for row in chosen if row.dataset in datasets])
-            if datasets and known is not None and not recorded(wanted.metric, known):
-                yield one_of(f"{place}.groups: {group}: metric", wanted.metric, known)
+    runs = [(row.experiment, row.dataset, row.method) for row in chosen]
+    if "events" in options:
+        yield from events.problems(options, runs, f"{place}.options")
+        yield from _grids(chosen, options.get("where", {}), f"{place}.options")
+    if "fit" in options:
+        yield from fits.problems(entry, folder, runs, place)
 
 
 def _selected(rows: list[Row], where: Mapping[str, Any], place: str, used: bool = True) -> tuple[list[Row], list[str]]:
