@@ -151,7 +151,9 @@ def test_every_method_and_data_set_alone_is_drawn_and_tabulated(tidy, tmp_path, 
             place = (name, left(narrowed, artefact))
             if place not in summaries:
                 spec = narrowed.artefact_spec("table", name)
-                summary = summarised(tidy(place[1]), name, spec["options"])
+                measured = [REPOSITORY / path for path in spec.get("references", ())]
+                references = read_tables(measured) if measured else None
+                summary = summarised(tidy(place[1]), name, spec["options"], references)
                 assert matrix(summary, name, spec["options"], {})
                 summaries[place] = tmp_path / f"{len(summaries)}.csv"
                 write_table(summaries[place], summary)

@@ -14,7 +14,7 @@ import pytest
 from credit.analysis.fidelity import compare, read_published
 from credit.analysis.readable import matrix
 from credit.analysis.summaries import read_summary, summarise
-from credit.analysis.tables import collect, read_csv, read_table, write_table
+from credit.analysis.tables import collect, read_csv, read_table, read_tables, write_table
 from credit.dag.commands import configuration
 from credit.dag.targets import Workflow
 from credit.dag.transport import NAMES
@@ -96,7 +96,8 @@ def summary(tidy):
     def table(name: str) -> pd.DataFrame:
         spec = workflow().artefact_spec("table", name)
         joined = pd.concat([tidy(key) for key in spec["experiments"]], ignore_index=True)
-        return summarise(joined, name, spec["options"])
+        measured = [REPOSITORY / path for path in spec.get("references", ())]
+        return summarise(joined, name, spec["options"], read_tables(measured) if measured else None)
 
     return table
 
