@@ -60,8 +60,9 @@ def pooling(options: Mapping[str, Any], where: str = "options") -> Pooling:
     for name, pair in given.get("rises", {}).items():
         if not isinstance(pair, Sequence) or len(pair) != 2 or not {*pair} <= {*data}:
             raise ConfigError(f"{where}.rises.{name} = {pair!r}; must be two of: {', '.join(data)}")
-    rises = {name: tuple(pair) for name, pair in given.get("rises", {}).items()}
-    return Pooling({name: float(value) for name, value in data.items()}, after, grids, rises)
+    rises = {name: tuple(pair) for name, pair in sorted(given.get("rises", {}).items())}
+    # in the order of names, which is that of a specification
+    return Pooling({name: float(value) for name, value in sorted(data.items())}, after, grids, rises)
 
 
 def _number(value: Any) -> bool:
