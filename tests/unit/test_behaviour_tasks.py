@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from killed import records_after
 
 import credit
 from credit.config import hyperparameters
@@ -223,23 +224,9 @@ def test_an_unknown_group_is_refused():
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_resumed_run_records_what_an_uninterrupted_one_does(tmp_path, name, monkeypatch):
     content = spec(WHOLE[name], epochs=3)
-    whole, original = run(content), Training._save
-    for stop_after in (1, 2):
-        count = 0
-
-        def save_then_die(self, target, stop_after=stop_after):
-            nonlocal count
-            original(self, target)
-            count += 1
-            if count == stop_after:
-                raise KeyboardInterrupt
-
-        checkpoint = tmp_path / f"{stop_after}.ckpt"
-        monkeypatch.setattr(Training, "_save", save_then_die)
-        with pytest.raises(KeyboardInterrupt):
-            run(content, checkpoint)
-        monkeypatch.setattr(Training, "_save", original)
-        assert run(content, checkpoint) == whole
+    whole = run(content)
+    again = records_after((1, 2), lambda checkpoint: run(content, checkpoint), tmp_path, monkeypatch)
+    assert again == [whole] * 2
 
 
 def test_what_was_measured_is_not_lost_between_a_session_and_its_evaluation():

@@ -529,6 +529,12 @@ def test_settings_that_make_no_sense_are_refused(settings, expected):
         hyperparameters.check("credit.tasks.control", given, "here")
 
 
+@pytest.mark.parametrize("settings", [{"environment": "CartPole-v0"}, {"capacity": 30, "learn_from": 30}])
+def test_a_task_made_in_python_refuses_them_too(settings):
+    with pytest.raises(ConfigError, match=r"task[.](environment|capacity) = "):
+        built(**settings)
+
+
 def test_a_net_whose_outputs_do_not_fit_is_refused_before_training():
     task, _ = built(environment="Acrobot-v1")
     net = credit.dense([6, 4, 2], loss="squared_error_sum")

@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from killed import records_after
 
 import credit
 from credit.config import hyperparameters
@@ -142,23 +143,9 @@ PC = {"name": "pc", "steps": 20}
 @pytest.mark.parametrize("rule", [{"name": "bp"}, PC], ids=["bp", "pc"])
 def test_a_resumed_run_records_what_an_uninterrupted_one_does(rule, tmp_path, monkeypatch):
     content = spec(rule, streak=1, flip=0.5, per_epoch=2)
-    whole, original = run(content), Training._save
-    for stop_after in (1, 4):
-        count = 0
-
-        def save_then_die(self, target, stop_after=stop_after):
-            nonlocal count
-            original(self, target)
-            count += 1
-            if count == stop_after:
-                raise KeyboardInterrupt
-
-        checkpoint = tmp_path / f"{stop_after}.ckpt"
-        monkeypatch.setattr(Training, "_save", save_then_die)
-        with pytest.raises(KeyboardInterrupt):
-            run(content, checkpoint)
-        monkeypatch.setattr(Training, "_save", original)
-        assert run(content, checkpoint) == whole
+    whole = run(content)
+    again = records_after((1, 4), lambda checkpoint: run(content, checkpoint), tmp_path, monkeypatch)
+    assert again == [whole] * 2
     assert {r["metric"] for r in whole} >= {*EVENTS, "reward", "choice", "right", "trials_reward", "trials_right"}
 
 

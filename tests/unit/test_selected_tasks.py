@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from killed import records_after
 
 import credit
 from credit.dag.checks import task_problems
@@ -417,23 +418,11 @@ WHOLE = {
 def test_a_resumed_run_records_what_an_uninterrupted_one_does(tmp_path, name, monkeypatch):
     path = data(tmp_path / "toy.npz")
     whole = Training(spec(WHOLE[name]), path, log=io.StringIO()).run()
-    original = Training._save
-    for stop_after in (1, 4):
-        count = 0
 
-        def save_then_die(self, target, stop_after=stop_after):
-            nonlocal count
-            original(self, target)
-            count += 1
-            if count == stop_after:
-                raise KeyboardInterrupt
+    def run(checkpoint):
+        return Training(spec(WHOLE[name]), path, log=io.StringIO()).run(checkpoint, 0.0)
 
-        checkpoint = tmp_path / f"{stop_after}.ckpt"
-        monkeypatch.setattr(Training, "_save", save_then_die)
-        with pytest.raises(KeyboardInterrupt):
-            Training(spec(WHOLE[name]), path, log=io.StringIO()).run(checkpoint, 0.0)
-        monkeypatch.setattr(Training, "_save", original)
-        assert Training(spec(WHOLE[name]), path, log=io.StringIO()).run(checkpoint, 0.0) == whole
+    assert records_after((1, 4), run, tmp_path, monkeypatch) == [whole] * 2
     assert {r["metric"] for r in whole} >= {"test_error", "test_loss", "held_out_error", "train_loss"}
 
 

@@ -29,6 +29,14 @@ def bootstrap_interval(
     return low, high
 
 
+def spread(draws: np.ndarray) -> tuple[float, float, float]:
+    """Standard deviation and 95 % percentile limits of a number over draws (n,), NaN of fewer than two."""
+    if len(draws) < 2:
+        return np.nan, np.nan, np.nan
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(draws.std(ddof=1)), float(low), float(high)
+
+
 def _limits(runs: np.ndarray, confidence: float, draws: int) -> tuple[np.ndarray, np.ndarray]:
     """Of finite runs (n, k), (k,) each."""
     found = stats.bootstrap(

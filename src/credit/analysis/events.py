@@ -7,23 +7,14 @@ sum_g (k m_g + b - d_g)^2, at the best point of a grid of k and b, as published,
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
-from credit.analysis.bootstrap import DRAWS, SEED
+from credit.analysis.bootstrap import DRAWS, SEED, spread
+from credit.analysis.fits import Fit, least_squares, squares
 from credit.analysis.pooling import FIT, Pooling
 from credit.analysis.tables import VERIFIED, mean_ci, one_setting
 from credit.errors import NothingLeft
-
-
-class Fit(NamedTuple):
-    """Scale, offset and error of fits, (n,) each of n sets of means, or single numbers."""
-
-    scale: np.ndarray
-    offset: np.ndarray
-    error: np.ndarray
 
 
 def fit(means: np.ndarray, data: np.ndarray, grid: tuple[list[float], list[float]] | None = None) -> Fit:
@@ -34,19 +25,13 @@ def fit(means: np.ndarray, data: np.ndarray, grid: tuple[list[float], list[float
     means, data = np.asarray(means, float), np.asarray(data, float)
     if grid is not None:
         scales, offsets = (np.array(side) for side in grid)
-        errors = _errors(means[..., None, None, :], scales[:, None], offsets, data)
+        errors = squares(means[..., None, None, :], scales[:, None], offsets, data)
         place = errors.reshape(*means.shape[:-1], -1).argmin(-1)
         scale, offset = scales[place // len(offsets)], offsets[place % len(offsets)]
     else:
-        m, d = means - means.mean(-1, keepdims=True), data - data.mean()
-        size, meet = (m * m).sum(-1), (m * d).sum(-1)
-        scale = np.where(meet > 0, meet / np.where(size > 0, size, 1.0), 0.0)
-        offset = data.mean() - scale * means.mean(-1)
-    return Fit(scale, offset, _errors(means, scale, offset, data))
-
-
-def _errors(means: np.ndarray, scale: np.ndarray, offset: np.ndarray, data: np.ndarray) -> np.ndarray:
-    return ((scale[..., None] * means + offset[..., None] - data) ** 2).sum(-1)
+        free = least_squares(means, data, offset=True)
+        scale, offset = np.maximum(free.scale, 0.0), np.where(free.scale > 0, free.offset, data.mean())
+    return Fit(scale, offset, squares(means, scale, offset, data))
 
 
 def events(table: pd.DataFrame, wanted: Pooling) -> pd.DataFrame:
@@ -96,11 +81,12 @@ def _of_runs(mine: pd.DataFrame, wanted: Pooling) -> dict[str, tuple]:
     groups = slice(len(data))
     best, others = fit(means[groups], data, grid), fit(again[:, groups], data, grid)
     values = dict(zip(rises, means[len(data) :], strict=True)) | dict(zip(FIT, best, strict=True))
-    spread = dict(zip(rises, again[:, len(data) :].T, strict=True)) | dict(zip(FIT, others, strict=True))
+    draws = dict(zip(rises, again[:, len(data) :].T, strict=True)) | dict(zip(FIT, others, strict=True))
     for k, name in enumerate(wanted.data):
         values[f"fitted_{name}"] = best.scale * means[k] + best.offset
-        spread[f"fitted_{name}"] = best.scale * again[:, k] + best.offset
-    return {name: (float(value), *_spread(spread[name], len(sums))) for name, value in values.items()}
+        draws[f"fitted_{name}"] = best.scale * again[:, k] + best.offset
+    spreads = {name: spread(drawn) for name, drawn in draws.items()}
+    return {name: (float(value), spreads[name][0], len(sums), *spreads[name][1:]) for name, value in values.items()}
 
 
 def _drawn_again(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -112,11 +98,3 @@ def _drawn_again(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     total, number = sums[drawn].sum(1), counts[drawn].sum(1)
     whole = number.all(1)
     return total[whole] / number[whole]
-
-
-def _spread(values: np.ndarray, n: int) -> tuple[float, int, float, float]:
-    """(standard deviation, n, 95 % limits) of a number over draws."""
-    if len(values) < 2:
-        return np.nan, n, np.nan, np.nan
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(values.std(ddof=1)), n, float(low), float(high)

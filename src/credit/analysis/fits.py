@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from credit.analysis.bootstrap import DRAWS, SEED
+from credit.analysis.bootstrap import DRAWS, SEED, spread
 from credit.analysis.fitting import DATA, Fitting, number_of
 from credit.analysis.tables import VERIFIED, varied_columns
 from credit.errors import DataError, NothingLeft
@@ -43,8 +43,12 @@ def least_squares(model: np.ndarray, data: np.ndarray, offset: bool = False) -> 
     flat = np.sqrt(square) <= FLAT * size if offset else square == 0
     scale = np.where(flat, 0.0, (m * d).sum(-1) / np.where(flat, 1.0, square))
     shift = (data.mean(-1) - scale * model.mean(-1)) if offset else np.zeros_like(scale)
-    error = ((scale[..., None] * model + shift[..., None] - data) ** 2).sum(-1)
-    return Fit(scale, shift, error)
+    return Fit(scale, shift, squares(model, scale, shift, data))
+
+
+def squares(model: np.ndarray, scale: np.ndarray, offset: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """Errors (...) of model means (..., G), scaled and shifted by numbers (...), as sums of squares over groups."""
+    return ((scale[..., None] * model + offset[..., None] - data) ** 2).sum(-1)
 
 
 def best(errors: np.ndarray, spreads: np.ndarray) -> int:
@@ -169,9 +173,7 @@ def resampled_error(runs: np.ndarray, data: np.ndarray, offset: bool) -> tuple[f
     if len(runs) < 2:
         return np.nan, np.nan, np.nan
     drawn = np.random.default_rng(SEED).integers(len(runs), size=(DRAWS, len(runs)))
-    errors = least_squares(runs[drawn].mean(1), data, offset).error
-    low, high = np.percentile(errors, [2.5, 97.5])
-    return float(errors.std(ddof=1)), float(low), float(high)
+    return spread(least_squares(runs[drawn].mean(1), data, offset).error)
 
 
 def parameters(at: Mapping[str, Any]) -> dict[str, float]:

@@ -5,7 +5,7 @@ Source: Song et al. (2024), released code: simple_dqn_new (Figure 4k); Mnih et a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from credit.tasks.base import Context, Learner, Task
 from credit.tasks.reinforcement.acting import compiled_greedy, greedy
 from credit.tasks.reinforcement.environments import CompiledEnvironments, Environments
 from credit.tasks.reinforcement.exploration import epsilon, explored
+from credit.tasks.reinforcement.names import problems
 from credit.tasks.reinforcement.replay import CompiledReplay, Replay, Transitions, drawn
 from credit.tasks.reinforcement.returns import Returns
 from credit.tasks.reinforcement.running import CompiledStatistics, RunningStatistics
@@ -170,7 +171,9 @@ class Control:
     compiled: bool = True
 
     def build(self, context: Context) -> QLearning:
-        """The task. Raises ConfigError where mini-batches could never be filled."""
+        """The task. Raises ConfigError for an unknown environment, and where mini-batches could never be filled."""
+        if found := list(problems(asdict(self), None)):
+            raise ConfigError("\n".join(f"task.{problem}" for problem in found))
         kinds = (CompiledEnvironments, CompiledStatistics, CompiledReplay)
         world, statistics, replay = kinds if self.compiled else (Environments, RunningStatistics, Replay)
         environments = world(self.environment, context.rand.seeds, self.limit)

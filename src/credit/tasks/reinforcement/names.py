@@ -1,9 +1,11 @@
-"""Environments by name, and settings that contradict each other. Standard library only."""
+"""Environments by name, and settings that contradict each other. Loads no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from credit.errors import one_of
 
 
 class Space(NamedTuple):
@@ -24,6 +26,8 @@ SPACES = {
 
 def problems(values: Mapping[str, Any], net: Mapping[str, Any] | None) -> Iterator[str]:
     """Of `credit.tasks.control`: learning must start at some time, and with mini-batches that can be filled."""
+    if values["environment"] not in SPACES:
+        yield one_of("environment", values["environment"], SPACES)
     least = values["learn_from"] + 1
     if values["capacity"] < least:
         yield f"capacity = {values['capacity']}; needs more than learn_from, which is {values['learn_from']}"
