@@ -135,6 +135,13 @@ def test_the_spread_of_a_rise_is_that_over_runs_and_not_over_events():
     assert summary.loc["fitted_next_stay", "sd"] > 3 * summary.loc["fit_scale", "mean"] * 0.01 / len(rise) ** 0.5
 
 
+@pytest.mark.parametrize("grids", [{}, {"pc": {"scale": [1, 5, 1], "offset": [-1, 1, 0.5]}}], ids=["free", "grid"])
+def test_a_single_run_has_a_fit_without_spread(grids):
+    settings = {"events": {**SETTINGS, "grids": grids}}
+    row = summarise(recorded(methods=("pc",), seeds=1), "pc/fig", settings).set_index("metric").loc["fit_error"]
+    assert np.isfinite(row["mean"]) and row["n"] == 1 and np.isnan([row["sd"], row["ci_low"], row["ci_high"]]).all()
+
+
 def test_runs_that_diverged_have_no_events_and_are_counted():
     table = recorded()
     lost = tidy([("reversal", "pc", 3, 20, "diverged", "", 20.0)])

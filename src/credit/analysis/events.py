@@ -26,7 +26,7 @@ def fit(means: np.ndarray, data: np.ndarray, grid: tuple[list[float], list[float
     if grid is not None:
         scales, offsets = (np.array(side) for side in grid)
         errors = squares(means[..., None, None, :], scales[:, None], offsets, data)
-        place = errors.reshape(*means.shape[:-1], -1).argmin(-1)
+        place = errors.reshape(*means.shape[:-1], len(scales) * len(offsets)).argmin(-1)
         scale, offset = scales[place // len(offsets)], offsets[place % len(offsets)]
     else:
         free = least_squares(means, data, offset=True)
