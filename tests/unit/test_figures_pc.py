@@ -74,7 +74,7 @@ def test_the_best_mean_over_runs_is_drawn_against_the_condition_with_its_interva
         ends = [c.get_segments() for c in axes.collections if to_rgb(c.get_color()[0]) == to_rgb(line.get_color())]
         found = sorted((s[:, 1].min(), s[:, 1].max()) for s in ends[0])
         assert found == [pytest.approx(tuple(map(float, limit))) for limit in sorted(limits)]
-    assert axes.get_ylabel() == "test error [%]"
+    assert axes.get_ylabel() == "mean test error [%]"
     assert legend(figure) == ["BP", "PC", "68 % interval"]
 
 
@@ -130,7 +130,15 @@ def test_every_value_of_the_varied_setting_has_its_mean_in_a_panel_for_each_data
         assert list(line.get_ydata()) == pytest.approx([100 * r for r in runs])
     dots = [ln for ln in figure.axes[1].lines if ln.get_label() == "published, read off the figure"]
     assert [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in dots] == [(0.1, 50)]
-    assert {"learning rate", "test error [%]"} <= {*texts(figure).split(" | ")}
+    assert {"learning rate", "mean test error [%]"} <= {*texts(figure).split(" | ")}
+
+
+def test_a_short_axis_of_rates_has_plain_numbers():
+    table = swept(datasets=("l1",), rates=(0.05, 0.1, 0.3))
+    (axes,) = rates.draw(table, {"select": "lowest"}).axes
+    ticks = [label.get_text() for label in axes.get_xticklabels(which="both") if label.get_text()]
+    assert {"0.05", "0.1", "0.3"} <= {*ticks} and not [t for t in ticks if "10^" in t]
+    assert axes.get_ylabel() == "lowest test error [%]"
 
 
 def test_below_the_sweep_stand_the_courses_at_the_best_value():
@@ -138,6 +146,7 @@ def test_below_the_sweep_stand_the_courses_at_the_best_value():
     figure = rates.draw(table, {"select": "lowest", "curves": True})
     sweep, course = figure.axes
     assert course.get_xlabel() == "epoch, at the best learning rate"
+    assert [axes.get_ylabel() for axes in figure.axes] == ["lowest test error [%]", "test error [%]"]
     for method, lr in (("bp", 0.1), ("pc", 0.01)):
         (line,) = lines_of(course, method)
         mine = table[(table["method"] == method) & (table["lr"] == lr)]
@@ -201,6 +210,9 @@ def test_courses_are_means_at_the_chosen_point_with_a_line_style_for_each_metric
     assert (theirs.get_xdata()[0], theirs.get_ydata()[0]) == (3, pytest.approx(70))
     assert "BP: learning rate 0.1; PC: learning rate 0.01" in texts(figure)
     assert {"test error, task 0", "test error, task 1", "68 % interval"} <= {*legend(figure)}
+    panels = [{"dataset": "plain", "metrics": ["task0_error", "task1_error"]}]
+    (axes,) = courses.draw(table, {"panels": panels, "best": "lr"}).axes
+    assert axes.get_ylabel() == "test error, task 0 [%]\ntest error, task 1 [%]"
 
 
 def test_an_epoch_may_hold_several_of_what_the_axis_counts():

@@ -20,6 +20,7 @@ from credit.figures.looks import Style
 from credit.figures.options import FigureOptions
 
 INTERVAL = f"{100 * PUBLISHED:g} % interval"
+OF_A_RUN = {"mean": "mean ", "lowest": "lowest "}
 BARS = {"elinewidth": 0.9, "capsize": 2.0, "fmt": "none"}
 
 
@@ -47,9 +48,9 @@ def value_of(o: Mapping[str, Any], **other: Any) -> Value:
     return Value(**{**{k: o[k] for k in names}, "best": o["best"] or "", "by": o["by"] or "", **other})
 
 
-def y_label(metric: str) -> str:
-    """Label of the axis of a metric."""
-    return metric_label(metric, style.percent(metric)[1])
+def y_label(metric: str, select: str = "final") -> str:
+    """Label of the axis of a metric; of the mean or the lowest value of a run it says so."""
+    return OF_A_RUN.get(select, "") + metric_label(metric, style.percent(metric)[1])
 
 
 def draw_points(axes, points: Mapping[float, np.ndarray], look: Style) -> None:

@@ -77,7 +77,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             _method(axes, points, look, o["dots"])
             _known(axes, published(o["references"], method=method, metric=o["metric"]), places, look, o, scale)
         _label(axes, rows, panel, places, o)
-    grid[0].set_ylabel(y_label(o["metric"]))
+    grid[0].set_ylabel(y_label(o["metric"], o["select"]))
     if o["y_limits"]:
         grid[0].set_ylim(*o["y_limits"])
     handles = [*style.method_handles(looks.values()), interval_handle(), published_handle(o["known"])]

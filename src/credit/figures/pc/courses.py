@@ -127,6 +127,6 @@ def _panel(axes, rows: pd.DataFrame, panel: Panel, looks: Mapping[str, Style], o
             if len(theirs):
                 mark = {**PUBLISHED, "color": look.colour, "ms": 6, "zorder": 4, "label": o["known"]}
                 axes.plot(theirs["epoch"] * o["per_epoch"], style.percent(metric)[0] * theirs["value"], **mark)
-    axes.set(xlabel=o["axis"], ylabel=panel.label or y_label(panel.metrics[0]))
+    axes.set(xlabel=o["axis"], ylabel=panel.label or "\n".join(map(y_label, panel.metrics)))
     style.epoch_axis(axes.xaxis, 6)
     style.say_if_blank(axes)

@@ -74,10 +74,11 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         verified = rows.loc[rows["dataset"] == dataset, VERIFIED].all()
         title = o["titles"].get(dataset, dataset_title(dataset)) + ("" if verified else " †")
         panels[0].set(title=title, xlabel=column_label(o["best"]))
+        _plain_ticks(panels[0])
         if o["curves"]:
             _courses(panels[1], best[best["dataset"] == dataset], looks, value)
-        for axes in panels if column == 0 else ():
-            axes.set_ylabel(y_label(o["metric"]))
+        for axes, select in zip(panels, (o["select"], "final"), strict=False) if column == 0 else ():
+            axes.set_ylabel(y_label(o["metric"], select))
     handles = [*style.method_handles(looks.values()), interval_handle(), published_handle(o["known"])]
     style.legend_below(figure, handles, rows)
     return figure
@@ -91,6 +92,13 @@ def _sweep(axes, runs: pd.DataFrame, looks: Mapping[str, Style], o: Mapping[str,
         points = {x: scale * v.to_numpy(float) for x, v in mine.groupby(o["best"])["value"]}
         draw_points(axes, points, look)
     style.say_if_blank(axes)
+
+
+def _plain_ticks(axes) -> None:
+    """Plain numbers on an axis so short that it has few powers of ten."""
+    low, high = axes.get_xlim()
+    if high < 15 * low:
+        style.log_axis(axes.xaxis)
 
 
 def _known(axes, known: pd.DataFrame, looks: Mapping[str, Style], o: Mapping[str, Any]) -> None:
