@@ -112,6 +112,9 @@ def test_every_run_may_be_a_dot_and_a_setting_may_be_pooled():
     mine = table[(table["method"] == "pc") & (table["epoch"] == 6)]
     assert sorted(dots["PC"][:, 1]) == pytest.approx(sorted(mine["value"]))
     assert legend(figure) == ["BP", "PC"]
+    few = {**options, "pool": "lr", "panels": [{"at": {"l1": 1, "l4": 4}}]}
+    (axes,) = conditions.draw(table, few).axes
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
 # ---- rates

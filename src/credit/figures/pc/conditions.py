@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from credit.analysis.selection import chosen_values
 from credit.analysis.tables import VERIFIED
@@ -111,5 +111,7 @@ def _label(axes, rows: pd.DataFrame, panel: Panel, places: Mapping[str, float], 
     if o["even"] or o["log"]:
         axes.set_xticks([*places.values()], [f"{panel.at[d]:g}" for d in places])
         axes.xaxis.set_minor_locator(NullLocator())
+    elif all(float(at).is_integer() for at in panel.at.values()):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
     if not axes.collections:  # neither dots nor intervals
         style.say_if_blank(axes)
