@@ -68,7 +68,7 @@ class Experiment:
         self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
         layers = (content, content.get("quick") or {})
-        self.names = {kind: {n for layer in layers for n in layer.get(kind) or ()} for kind in ("datasets", "methods")}
+        self.names = {kind: {n for layer in layers for n in _named(layer, kind)} for kind in ("datasets", "methods")}
 
     @property
     def key(self) -> str:
@@ -284,6 +284,12 @@ class Cell:
             "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
             "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
+
+
+def _named(layer: Mapping[str, Any], kind: str) -> Iterable[str]:
+    """Names of data sets or methods; none where a quick section that is not read at this scale is no mapping."""
+    given = layer.get(kind)
+    return given if isinstance(given, Mapping) else ()
 
 
 @cache  # many cells use a data set

@@ -39,6 +39,7 @@ class Options(RunOptions):
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
     column_options: ClassVar[tuple[str, ...]] = ("best", "pool")
+    lengths: ClassVar[dict[str, int]] = {"y_limits": 2}
 
     panels: tuple[dict, ...]
     label: str
