@@ -61,6 +61,10 @@ REFUSED = {
         figure("credit.figures.pc.conditions", panels=[{"at": {"near": 1}}], label="", y_limits=[0.5]),
         r"options\.y_limits = \[0\.5\]; must be a list of 2",
     ),
+    "place of a condition": (
+        figure("credit.figures.pc.conditions", panels=[{"at": {"near": "1"}}], label=""),
+        r"panels\[0\]\.at\.near = '1'; must be a finite number",
+    ),
     "number of labels": (
         figure("credit.figures.pc.plane", panels=[{"dataset": "near", "labels": []}]),
         r"panels\[0\]\.labels = \[\]; must be a list of 2",
@@ -121,6 +125,11 @@ REFUSED = {
     "value of no grid": (grid(table(where={"feedback_scale": 3.0})), r"where\.feedback_scale = 3\.0; no run has this"),
     "grid in a figure": (
         grid(figure(metrics=["test_loss"])), r"fa on near has several values of feedback_scale \(1, 2\); choose one by"
+    ),
+    "grid in a figure that could tell it apart": (
+        grid(figure("credit.figures.pc.courses", panels=[{"dataset": "near", "metrics": ["test_loss"]}],
+                    metric="test_loss")),
+        r"options: fa on near has several values of feedback_scale \(1, 2\); choose one by where\.feedback_scale",
     ),
     "grid in a table": (grid(table()), r"tables\.table1\.options: fa on near has several values of feedback_scale"),
     "column": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -27,7 +28,8 @@ class FigureOptions:
     class, which says the same of its fields; keyed_by, {option: `dataset`, `method` or `experiment`} of those that may
     be mappings from names; lengths, {option: how many values, or which option has as many} of lists, or of each list
     of a mapping, which may be empty where they are if left out; shows, metrics that it draws whatever the options say;
-    grids, it tells the values of a varied setting apart; one_dataset, it draws a single one.
+    numbers, mappings whose values are numbers; grids, it tells the values of a varied setting apart, of the one that
+    the first of column_options names, or of all where it has none; one_dataset, it draws a single one.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ()
@@ -39,6 +41,7 @@ class FigureOptions:
     entries: ClassVar[dict[str, str]] = {}
     keyed_by: ClassVar[dict[str, str]] = {}
     lengths: ClassVar[dict[str, int | str]] = {}
+    numbers: ClassVar[tuple[str, ...]] = ()
     shows: ClassVar[tuple[str, ...]] = ()
     grids: ClassVar[bool] = False
     one_dataset: ClassVar[bool] = False
@@ -75,7 +78,12 @@ def _checked(module: str, given: Mapping[str, Any], where: str, name: str) -> di
     if unknown := [key for key in given if key not in known]:
         raise ConfigError("\n".join(one_of(f"{where}: key", key, known) for key in unknown))
     found = hyperparameters.check(module, given, where, name=name)
-    if problems := list(_of_other_length(module, found, where, name)):
+    problems = list(_of_other_length(module, found, where, name))
+    for option in declared(module, name).get("numbers", ()):
+        for key, one in found[option].items():
+            if isinstance(one, bool) or not isinstance(one, (int, float)) or not math.isfinite(one):
+                problems.append(f"{where}.{option}.{key} = {one!r}; must be a finite number")
+    if problems:
         raise ConfigError("\n".join(problems))
     return found
 

@@ -25,6 +25,7 @@ class Panel:
     """at: {data set: its place on the axis}. title: above it."""
 
     keyed_by: ClassVar[dict[str, str]] = {"at": "dataset"}
+    numbers: ClassVar[tuple[str, ...]] = ("at",)
 
     at: dict
     title: str = ""
