@@ -1,4 +1,4 @@
-"""The project's own experiments: the demo runs, everything is planned at paper scale; the rules keep the house rules."""
+"""The project's own experiments: the demo runs, all is planned at paper scale; the rules keep the house rules."""
 
 from __future__ import annotations
 
