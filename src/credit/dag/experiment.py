@@ -240,6 +240,8 @@ class Cell:
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
         checker.agree(resolved, search, catalog.load().get(data), f"methods.{method}")
+        if experiment.settings.epochs is None:  # else less may be learned than is meant
+            checker.begins(resolved)
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         origins = experiment.origins(dataset, method) if checker.problems else {}
