@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import credit
 from credit.config import hyperparameters
-from credit.dag.checks import task_problems
+from credit.dag.checks import experience_problems, task_problems
 from credit.dag.cost import samples
 from credit.dag.start import task_shape
 from credit.errors import ConfigError
@@ -32,6 +32,7 @@ from credit.tasks.reinforcement.returns import Returns
 from credit.tasks.reinforcement.running import CompiledStatistics, RunningStatistics
 from credit.training.learner import Learner
 from credit.training.loop import Training
+from tests.unit.small_checkout import Checkout
 
 SEEDS = [3, 8, 3]
 SMALL = {"episodes": 2, "updates": 2, "batch_size": 8, "capacity": 200, "learn_from": 40, "limit": 30, "window": 3}
@@ -533,6 +534,30 @@ def test_settings_that_make_no_sense_are_refused(settings, expected):
 def test_a_task_made_in_python_refuses_them_too(settings):
     with pytest.raises(ConfigError, match=r"task[.](environment|capacity) = "):
         built(**settings)
+
+
+@pytest.mark.parametrize(
+    ("learn_from", "limit", "refused"), [(599, 30, False), (600, 30, True), (2000, None, False), (10000, None, True)]
+)
+def test_a_run_too_short_to_learn_anything_is_refused_before_any_job(tmp_path, learn_from, limit, refused):
+    task = {**spec({"name": "bp"})["task"], "learn_from": learn_from, "limit": limit, "capacity": 20000}
+    most = f"20 episodes of at most {limit or 500} steps have"
+    message = f"task.learn_from = {learn_from}; nothing would be learned, {most}"
+    found = list(experience_problems(task, 10))
+    assert len(found) == refused and all(problem.startswith(message) for problem in found)
+    body = {
+        "title": "control", "net": {"kind": "dense", "hidden_sizes": [2], "loss": "squared_error_sum"}, "task": task,
+        "train": {"epochs": 10, "optimizer": {"lr": 0.1}, "evaluate": {"splits": ["episodes"]}},
+        "datasets": {"here": {}}, "methods": {"bp": {}}, "seeds": 2,
+        "tables": {"t": {"options": {"metric": "run_return"}}},
+    }  # fmt: skip
+    checkout = Checkout(tmp_path, {"toy/fit": body})
+    if refused:
+        with pytest.raises(ConfigError, match=message):
+            checkout.workflow()
+        return
+    checkout.workflow()
+    checkout.workflow(epochs=1)  # a run that is cut short may learn less than is meant
 
 
 def test_a_net_whose_outputs_do_not_fit_is_refused_before_training():

@@ -174,12 +174,25 @@ def test_a_method_without_events_of_some_group_has_no_fit():
             {"grids": {"pc": {"scale": [1, 2], "offset": [0, 1, 1]}}},
             r"grids.pc.scale = .*; must be \[first, last, step\]",
         ),
+        ({"grids": [1]}, r"here.events.grids = \[1\]; must be a mapping from names"),
+        ({"rises": [1]}, r"here.events.rises = \[1\]; must be a mapping from names"),
+        (
+            {"grids": {"pc": {"scale": [1, float("inf"), 1], "offset": [0, 1, 1]}}},
+            r"grids.pc.scale = .*; must be \[first, last, step\]",
+        ),
+        ({"data": {**DATA, "next_stay": float("nan")}}, r"here.events.data = .*; must be numbers by metric"),
+        ({"rises": {"rise": ["next_stay", ["next_stay"]]}}, r"here.events.rises.rise = .*; must be two of: punished"),
         ({"rises": {"rise": ["next_stay"]}}, r"here.events.rises.rise = .*; must be two of: punished_stay, "),
     ],
 )
 def test_what_is_wrong_with_the_settings_of_events_is_said_by_name(settings, expected):
     with pytest.raises(ConfigError, match=expected):
         pooling({"events": {**SETTINGS, **settings}}, "here")
+
+
+def test_what_are_no_events_at_all_is_named():
+    with pytest.raises(ConfigError, match=r"here.events = 3; must hold data, and may hold after, grids and rises"):
+        pooling({"events": 3}, "here")
 
 
 def of_events(where="tables", **settings):
@@ -214,6 +227,26 @@ def test_events_that_no_run_will_record_are_refused_before_any_job(tmp_path, whe
         return
     with pytest.raises(ConfigError, match=expected):
         checkout.workflow()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"lines": {"stay": ["punished_stay", "next_sty"]}},
+            r"lines.stay: metric = 'next_sty' \(did you mean 'next_s",
+        ),
+        ({"lines": {"stay": ["punished_stay"]}}, r"lines.stay = .*; must be a list of 2, as many as places"),
+        ({"lines": {"stay": 3}}, r"lines.stay = 3; must be a list of 2, as many as places"),
+        ({"scales": {"bp": [2.0]}}, r"scales.bp = \[2.0\]; must be a list of 2"),
+        ({"scales": {"bpp": [2.0, 0.0]}}, r"options.scales: method = 'bpp' \(did you mean 'bp'\?\)"),
+    ],
+)
+def test_what_a_figure_of_events_cannot_draw_is_refused_before_any_job(tmp_path, options, expected):
+    body = of_events("figures")
+    body["figures"]["fig"]["options"] |= options
+    with pytest.raises(ConfigError, match=expected):
+        Checkout(tmp_path, {"toy/fit": body}).workflow()
 
 
 # ---- figures

@@ -174,6 +174,10 @@ def test_without_runs_of_all_groups_there_is_no_fit(capsys):
         ({"groups": GROUPS[:2]}, "options.fit.groups = .*; must list at least 3 groups"),
         ({"groups": GROUPS[:1], "offset": False}, "options.fit.groups = .*; must list at least 2 groups"),
         ({"groups": [*GROUPS[:2], {"name": "B"}]}, r"options.fit.groups\[2\] = .*; must hold name and metric"),
+        (
+            {"groups": [*GROUPS[:2], {"name": ["B"], "metric": "b"}]},
+            r"fit.groups\[2\] = .*; .* all of them text",
+        ),
         ({"groups": [*GROUPS, GROUPS[0]]}, r"options.fit.groups\[3\].name = 'N'; another group has this name"),
         ({"conditions": {}}, "options.fit.conditions = {}; must name patterns of data sets"),
         ({"conditions": {"a": 3}}, "options.fit.conditions = {'a': 3}; must name patterns of data sets"),
@@ -235,3 +239,16 @@ def test_what_a_fit_lacks_is_said_before_any_job(tmp_path, kind, fit, text, mess
         return
     with pytest.raises(ConfigError, match=f"{kind}[.].*{message}|{message}"):
         changed.workflow()
+
+
+def test_what_is_no_fit_at_all_is_named_before_any_job(tmp_path):
+    with pytest.raises(ConfigError, match=r"options.fit = 3; must hold groups and conditions"):
+        fitting({"fit": 3})
+    checkout = Checkout(tmp_path)
+    curves = tmp_path / "config/published/curves"
+    curves.mkdir(parents=True)
+    (curves / "measured.csv").write_text(MEASURED)
+    options = {"fit": {"groups": LOSS, "conditions": {"all": "*"}}, "titles": {"al": "a title"}}
+    entry = {"module": "credit.figures.pc.fitted", "references": ["measured.csv"], "options": options}
+    with pytest.raises(ConfigError, match=r"options.titles: condition = 'al' \(did you mean 'all'\?\)"):
+        checkout.change(figures={"curves": entry}).workflow()

@@ -56,6 +56,26 @@ REFUSED = {
     "metric of no method": (panels({"metric": "test_loss"}, {"metric": "angle"}), r"panels\[1\]\.metric = 'angle'"),
     "unknown key of a panel": (panels({"metric": "test_loss", "titel": "a"}), r"panels\[0\]: key = 'titel' \(did you"),
     "panel without metric": (panels({}), r"panels\[0\]\.metric is missing; must be text"),
+    "number of limits": (panels({"metric": "test_loss", "limits": [0.0, 1.0, 2.0]}), r"limits = .*; must be a list of"),
+    "number of limits of a figure": (
+        figure("credit.figures.pc.conditions", panels=[{"at": {"near": 1}}], label="", y_limits=[0.5]),
+        r"options\.y_limits = \[0\.5\]; must be a list of 2",
+    ),
+    "place of a condition": (
+        figure("credit.figures.pc.conditions", panels=[{"at": {"near": "1"}}], label=""),
+        r"panels\[0\]\.at\.near = '1'; must be a finite number",
+    ),
+    "number of labels": (
+        figure("credit.figures.pc.plane", panels=[{"dataset": "near", "labels": []}]),
+        r"panels\[0\]\.labels = \[\]; must be a list of 2",
+    ),
+    "another number of layers than of metrics": (
+        figure("credit.figures.pc.traces", panels=[
+            {"dataset": "near", "label": "", "metrics": ["test_loss"], "layers": ["", ""]}
+        ]),
+        r"panels\[0\]\.layers = \['', ''\]; must be a list of 1, as many as metrics",
+    ),
+    "figure of a fit without one": (figure("credit.figures.pc.fitted"), r"options\.fit is missing; must be a mapping"),
     "no panel": (panels(), r"options\.panels = \[\]; must hold at least one"),
     "limits": (panels({"metric": "test_loss", "x": "steps"}), r"panels\[0\]\.x = 'steps'; must be one of: epoch, step"),
     "nothing that it draws": (figure("credit.figures.pepita.alignment"), r"draws angle_projection, weight_norm; no"),
@@ -105,6 +125,11 @@ REFUSED = {
     "value of no grid": (grid(table(where={"feedback_scale": 3.0})), r"where\.feedback_scale = 3\.0; no run has this"),
     "grid in a figure": (
         grid(figure(metrics=["test_loss"])), r"fa on near has several values of feedback_scale \(1, 2\); choose one by"
+    ),
+    "grid in a figure that could tell it apart": (
+        grid(figure("credit.figures.pc.courses", panels=[{"dataset": "near", "metrics": ["test_loss"]}],
+                    metric="test_loss")),
+        r"options: fa on near has several values of feedback_scale \(1, 2\); choose one by where\.feedback_scale",
     ),
     "grid in a table": (grid(table()), r"tables\.table1\.options: fa on near has several values of feedback_scale"),
     "column": (
@@ -189,6 +214,7 @@ def test_every_figure_declares_its_options_and_documents_them(module):
     required = {option: [] for end, option in LISTS.items() if module.endswith(end)}
     required |= {"label": "depth"} if module.endswith("pc.conditions") else {}
     required |= {"events": {}, "places": [], "lines": {}} if module.endswith("pc.events") else {}
+    required |= {"fit": {}} if module.endswith("pc.fitted") else {}
     assert figure_options.check(module, required, "options")["where"] == {}
     assert figure_options.declared(module).keys() >= {"shows", "grids", "metric_options"}
 

@@ -46,7 +46,9 @@ class Fitting:
 
 def fitting(options: Mapping[str, Any], where: str = "options") -> Fitting:
     """What `options["fit"]` says. Raises ConfigError for what it does not know or lacks, beginning with `where`."""
-    given, where = dict(options["fit"]), f"{where}.fit"
+    given, where = options["fit"], f"{where}.fit"
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where} = {given!r}; must hold groups and conditions, and may hold offset")
     for key in given:
         if key not in ("groups", "conditions", "offset"):
             raise ConfigError(one_of(f"{where}: key", key, ("groups", "conditions", "offset")))
@@ -64,8 +66,11 @@ def fitting(options: Mapping[str, Any], where: str = "options") -> Fitting:
     found: dict[str, Group] = {}
     for i, group in enumerate(groups):
         here, known = f"{where}.groups[{i}]", {"name", "metric", "datasets"}
-        if not isinstance(group, Mapping) or not {"name", "metric"} <= {*group} <= known:
-            raise ConfigError(f"{here} = {group!r}; must hold name and metric, and may hold a pattern of datasets")
+        texts = isinstance(group, Mapping) and all(isinstance(value, str) for value in group.values())
+        if not texts or not {"name", "metric"} <= {*group} <= known:
+            raise ConfigError(
+                f"{here} = {group!r}; must hold name and metric, and may hold a pattern of datasets, all of them text"
+            )
         if group["name"] in found:
             raise ConfigError(f"{here}.name = {group['name']!r}; another group has this name")
         found[group["name"]] = Group(**{key: value for key, value in group.items() if key != "name"})

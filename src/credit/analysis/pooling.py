@@ -9,6 +9,7 @@ events:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,8 @@ class Pooling:
 def pooling(options: Mapping[str, Any], where: str = "options") -> Pooling:
     """What `options["events"]` says. Raises ConfigError for what it does not know or lacks, beginning with `where`."""
     given, where = options["events"], f"{where}.events"
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where} = {given!r}; must hold data, and may hold after, grids and rises")
     for key in given:
         if key not in KEYS:
             raise ConfigError(one_of(f"{where}: key", key, KEYS))
@@ -51,6 +54,9 @@ def pooling(options: Mapping[str, Any], where: str = "options") -> Pooling:
         raise ConfigError(f"{where}.data = {data!r}; must be numbers by metric, at least {LEAST}")
     if isinstance(after, bool) or not isinstance(after, int) or after < 0:
         raise ConfigError(f"{where}.after = {after!r}; must be an integer >= 0")
+    for key in ("grids", "rises"):
+        if not isinstance(given.get(key, {}), Mapping):
+            raise ConfigError(f"{where}.{key} = {given[key]!r}; must be a mapping from names")
     grids = {}
     for method, sides in given.get("grids", {}).items():
         here = f"{where}.grids.{method}"
@@ -58,7 +64,7 @@ def pooling(options: Mapping[str, Any], where: str = "options") -> Pooling:
             raise ConfigError(f"{here} = {sides!r}; must hold scale and offset")
         grids[method] = tuple(_grid(sides[name], f"{here}.{name}") for name in ("scale", "offset"))
     for name, pair in given.get("rises", {}).items():
-        if not isinstance(pair, Sequence) or len(pair) != 2 or not {*pair} <= {*data}:
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or any(metric not in [*data] for metric in pair):
             raise ConfigError(f"{where}.rises.{name} = {pair!r}; must be two of: {', '.join(data)}")
     rises = {name: tuple(pair) for name, pair in sorted(given.get("rises", {}).items())}
     # in the order of names, which is that of a specification
@@ -66,7 +72,7 @@ def pooling(options: Mapping[str, Any], where: str = "options") -> Pooling:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _grid(given: Any, where: str) -> list[float]:

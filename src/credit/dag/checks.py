@@ -15,7 +15,7 @@ from credit.nets.geometry import image_problems
 from credit.nets.names import LOSSES, check_lengths, n_blocks
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import column, put
-from credit.tasks.reinforcement.names import net_problems
+from credit.tasks.reinforcement.names import SPACES, net_problems
 
 RECORDED = (
     "paper", "experiment", "dataset", "method", "seed", "epoch", "step", "metric", "layer", "value", "data_verified",
@@ -75,6 +75,11 @@ class PartChecker:
         self._note(image_problems(resolved["net"], image) if image else ())
         self._note(optimizer_problems(resolved), f"{key}: ")
         self._note(grid_problems(resolved["vary"], (search or {}).get("vary", {})), f"{key}: ")
+
+    def begins(self, resolved: dict) -> None:
+        """What is learned from experience must be so much as begins to be learned from within a run."""
+        if not self.problems:
+            self._note(experience_problems(resolved["task"], resolved["train"]["epochs"]))
 
     def cadence(self, resolved: dict, key: str) -> None:
         """A probe must suit the rule. Evaluations hand out no mini-batch; one that says so does without."""
@@ -189,6 +194,16 @@ def task_problems(run: Mapping[str, Any], data: Entry | None) -> Iterator[str]:
         yield from net_problems(task, net)
     yield from class_problems(task, data and data.classes, run["train"]["evaluate"]["splits"])
     yield from size_problems(task, data.train if data else task.get("train"))
+
+
+def experience_problems(task: Mapping[str, Any], epochs: int) -> Iterator[str]:
+    """Of a task in an environment: whether episodes of full length would be enough."""
+    if "environment" not in task:
+        return
+    episodes, limit = epochs * task["episodes"], task["limit"] or SPACES[task["environment"]].limit
+    if episodes * limit <= task["learn_from"]:
+        most = f"{episodes} episodes of at most {limit} steps have no more than {episodes * limit} transitions"
+        yield f"task.learn_from = {task['learn_from']}; nothing would be learned, {most}"
 
 
 def class_problems(task: Mapping[str, Any], classes: int | None, splits: Iterable[str]) -> Iterator[str]:

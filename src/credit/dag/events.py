@@ -27,6 +27,10 @@ def problems(options: Mapping[str, Any], runs: Sequence[tuple[Experiment, str, s
     for method in wanted.grids:
         if method not in methods:
             yield one_of(f"{place}.events.grids: method", method, methods)
+    for name, metrics in (lines if isinstance(lines := options.get("lines"), Mapping) else {}).items():
+        for metric in metrics if isinstance(metrics, list) else ():
+            if metric not in [*wanted.data]:
+                yield one_of(f"{place}.lines.{name}: metric", metric, wanted.data)
     longest = max((cell.run["train"]["epochs"] for cell in cells), default=0)
     whole = all(e.settings.scale == "paper" and e.settings.epochs is None for e, *_ in runs)
     if cells and whole and wanted.after >= longest:

@@ -68,7 +68,7 @@ class Experiment:
         self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
         layers = (content, content.get("quick") or {})
-        self.names = {kind: {n for layer in layers for n in layer.get(kind) or ()} for kind in ("datasets", "methods")}
+        self.names = {kind: {n for layer in layers for n in _named(layer, kind)} for kind in ("datasets", "methods")}
 
     @property
     def key(self) -> str:
@@ -240,6 +240,8 @@ class Cell:
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
         checker.agree(resolved, search, catalog.load().get(data), f"methods.{method}")
+        if experiment.settings.epochs is None:  # else less may be learned than is meant
+            checker.begins(resolved)
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         origins = experiment.origins(dataset, method) if checker.problems else {}
@@ -284,6 +286,12 @@ class Cell:
             "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
             "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
+
+
+def _named(layer: Mapping[str, Any], kind: str) -> Iterable[str]:
+    """Names of data sets or methods; none where a quick section that is not read at this scale is no mapping."""
+    given = layer.get(kind)
+    return given if isinstance(given, Mapping) else ()
 
 
 @cache  # many cells use a data set

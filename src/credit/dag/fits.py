@@ -31,6 +31,9 @@ def problems(entry: Mapping[str, Any], folder: Path, runs: Runs, place: str) -> 
         if group not in known:
             there = ", ".join(sorted(known)) or "none"
             yield f"{place}.references: hold no measured values of group {group!r}; there are: {there}"
+    for condition in titles if isinstance(titles := entry["options"].get("titles"), Mapping) else ():
+        if condition not in settings.conditions:
+            yield one_of(f"{place}.options.titles: condition", condition, settings.conditions)
     yield from _of_groups(settings, runs, f"{place}.options.fit")
 
 

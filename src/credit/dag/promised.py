@@ -118,8 +118,9 @@ def _figure(
     for option in says["column_options"]:
         if options[option] is not None and options[option] not in columns:
             yield one_of(f"{place}.{option}", options[option], columns)
-    if not says["grids"]:
-        yield from _grids(chosen, options["where"], place)
+    if says["column_options"] or not says["grids"]:
+        told = [options[option] for option in says["column_options"] if options[option]]
+        yield from _grids(chosen, options["where"], place, told[0] if told and says["grids"] else None)
     datasets = list(dict.fromkeys(row.dataset for row in chosen))
     if says["one_dataset"] and len(datasets) > 1:
         names = ", ".join(datasets)

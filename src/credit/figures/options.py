@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,9 +25,11 @@ class FigureOptions:
     What a figure says of its options, so that they are checked before any job: metric_options, method_options,
     dataset_options, layer_options and column_options name metrics, methods, data sets, layers and varied settings;
     together, options that go with each other; entries, {option: class of its module} of lists of settings of that
-    class, which says the same of its fields; keyed_by, {option: `dataset` or `experiment`} of those that may be
-    mappings from names; shows, metrics that it draws whatever the options say; grids, it tells the values of a varied
-    setting apart; one_dataset, it draws a single one.
+    class, which says the same of its fields; keyed_by, {option: `dataset`, `method` or `experiment`} of those that may
+    be mappings from names; lengths, {option: how many values, or which option has as many} of lists, or of each list
+    of a mapping, which may be empty where they are if left out; shows, metrics that it draws whatever the options say;
+    numbers, mappings whose values are numbers; grids, it tells the values of a varied setting apart, of the one that
+    the first of column_options names, or of all where it has none; one_dataset, it draws a single one.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ()
@@ -37,6 +40,8 @@ class FigureOptions:
     together: ClassVar[tuple[str, ...]] = ()
     entries: ClassVar[dict[str, str]] = {}
     keyed_by: ClassVar[dict[str, str]] = {}
+    lengths: ClassVar[dict[str, int | str]] = {}
+    numbers: ClassVar[tuple[str, ...]] = ()
     shows: ClassVar[tuple[str, ...]] = ()
     grids: ClassVar[bool] = False
     one_dataset: ClassVar[bool] = False
@@ -72,7 +77,28 @@ def _checked(module: str, given: Mapping[str, Any], where: str, name: str) -> di
     known = hyperparameters.fields(module, name=name)
     if unknown := [key for key in given if key not in known]:
         raise ConfigError("\n".join(one_of(f"{where}: key", key, known) for key in unknown))
-    return hyperparameters.check(module, given, where, name=name)
+    found = hyperparameters.check(module, given, where, name=name)
+    problems = list(_of_other_length(module, found, where, name))
+    for option in declared(module, name).get("numbers", ()):
+        for key, one in found[option].items():
+            if isinstance(one, bool) or not isinstance(one, (int, float)) or not math.isfinite(one):
+                problems.append(f"{where}.{option}.{key} = {one!r}; must be a finite number")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def _of_other_length(module: str, found: Mapping[str, Any], where: str, name: str) -> Iterator[str]:
+    defaults = hyperparameters.fields(module, name=name)
+    for option, wanted in declared(module, name).get("lengths", {}).items():
+        value, count = found[option], wanted if isinstance(wanted, int) else len(found[wanted])
+        lists = value if isinstance(value, Mapping) else {"": value}
+        for key, one in lists.items():
+            allowed = not one and not defaults[option].default
+            if not allowed and (not isinstance(one, (list, tuple)) or len(one) != count):
+                written = list(one) if isinstance(one, tuple) else one
+                of = "" if isinstance(wanted, int) else f", as many as {wanted}"
+                yield f"{where}.{option}{'.' * bool(key)}{key} = {written!r}; must be a list of {count}{of}"
 
 
 def source(module: str) -> ast.Module:

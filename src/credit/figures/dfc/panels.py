@@ -30,6 +30,7 @@ class Panel:
 
     metric_options: ClassVar[tuple[str, ...]] = ("metric",)
     layer_options: ClassVar[tuple[str, ...]] = ("layer",)
+    lengths: ClassVar[dict[str, int]] = {"limits": 2}
 
     metric: str
     layer: str = ""

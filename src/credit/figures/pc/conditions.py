@@ -25,6 +25,7 @@ class Panel:
     """at: {data set: its place on the axis}. title: above it."""
 
     keyed_by: ClassVar[dict[str, str]] = {"at": "dataset"}
+    numbers: ClassVar[tuple[str, ...]] = ("at",)
 
     at: dict
     title: str = ""
@@ -39,6 +40,7 @@ class Options(RunOptions):
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
     column_options: ClassVar[tuple[str, ...]] = ("best", "pool")
+    lengths: ClassVar[dict[str, int]] = {"y_limits": 2}
 
     panels: tuple[dict, ...]
     label: str

@@ -45,6 +45,8 @@ class Options(FigureOptions):
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
+    lengths: ClassVar[dict[str, int | str]] = {"lines": "places", "scales": 2}
+    keyed_by: ClassVar[dict[str, str]] = {"scales": "method"}
 
     events: dict
     panels: tuple[dict, ...]

@@ -26,7 +26,7 @@ from credit.figures.references import PUBLISHED, published, published_handle
 GREY = "#8a8a8a"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """fit: groups, conditions and offset, see `credit.analysis.fitting`. label: of the axis of values. data: what the
     measured values are of. titles: {condition: above its panel}. columns: of panels, with several conditions. known:
@@ -35,7 +35,7 @@ class Options(FigureOptions):
 
     grids: ClassVar[bool] = True
 
-    fit: dict = field(default_factory=dict)
+    fit: dict
     label: str = "value, scaled"
     data: str = "measured"
     titles: dict = field(default_factory=dict)

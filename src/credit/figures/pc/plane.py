@@ -35,6 +35,7 @@ class Panel:
     metric_options: ClassVar[tuple[str, ...]] = ("metrics",)
     dataset_options: ClassVar[tuple[str, ...]] = ("dataset",)
     layer_options: ClassVar[tuple[str, ...]] = ("layers",)
+    lengths: ClassVar[dict[str, int]] = {"labels": 2, "metrics": 2, "layers": 2, "target": 2, "gains": 2}
 
     dataset: str
     labels: tuple[str, ...]
@@ -56,6 +57,7 @@ class Options(FigureOptions):
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
     column_options: ClassVar[tuple[str, ...]] = ("by",)
     grids: ClassVar[bool] = True
+    lengths: ClassVar[dict[str, int]] = {"x_limits": 2, "y_limits": 2}
 
     panels: tuple[dict, ...]
     by: str | None = None

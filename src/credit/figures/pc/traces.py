@@ -32,6 +32,7 @@ class Panel:
     dataset_options: ClassVar[tuple[str, ...]] = ("dataset",)
     method_options: ClassVar[tuple[str, ...]] = ("method",)
     layer_options: ClassVar[tuple[str, ...]] = ("layers",)
+    lengths: ClassVar[dict[str, str]] = {"layers": "metrics"}
 
     dataset: str
     label: str
