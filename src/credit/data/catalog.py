@@ -1,6 +1,7 @@
-"""The catalogue of data sets, `config/datasets.yaml`, with the user's own beside it. Loads no torch: the Snakefile uses it.
+"""The catalogue of data sets, `config/datasets.yaml`, with the user's own beside it.
 
-What is declared of a data set of the user's own does not say what is in it: `load` knows its name, `dataset` looks.
+Loads no torch: the Snakefile uses it. What is declared of a data set of the user's own does not say what is in it: `load`
+knows its name, `dataset` looks.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def used() -> Path:
 
 
 def load(path: Path | None = None, schema: Path = SCHEMA) -> dict[str, Entry]:
-    """All data sets, by name, as they are declared. Raises ConfigError naming the file, the key, and what is wrong with it.
+    """All data sets, by name, as they are declared.
 
-    path: default: the catalogue of this process.
+    path: default: the catalogue of this process. Raises ConfigError naming the file, the key, and what is wrong there.
     """
     return _load(path or used(), schema)
 

@@ -1,9 +1,9 @@
 """Turns original files into one uncompressed .npz file, the same bytes every time.
 
 Members: train_x, test_x uint8 (N, C, H, W) in original order; train_y, test_y (N,), uint8, or int16 above 256
-classes; meta, a JSON string: name, classes, scale (largest grey level), verified, raw (file name -> sha256). Data sets of
-the user's own may hold float32; their meta also has names (of the classes) and held_out (last training samples, so many,
-that are meant for validation).
+classes; meta, a JSON string: name, classes, scale (largest grey level), verified, raw (file name -> sha256). Data sets
+of the user's own may hold float32; their meta also has names (of the classes) and held_out (the last training samples,
+so many, are meant for validation).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})")  # written in one way; others, s
 
 
 class Table(NamedTuple):
-    """One file. columns: names of the features. lines: where each sample stands (N,). cells: (N, n), labels: N texts."""
+    """One file. columns: names of the features. lines: of the file, by sample (N,). cells: (N, n). labels: N texts."""
 
     where: str
     columns: list[str]
@@ -70,17 +71,17 @@ def _part(table: Table, labels: np.ndarray) -> Part:
 
 def _table(path: Path, reading: Reading) -> Table:
     rows = _rows(path, reading.delimiter)
-    line, begin = next(rows, (0, []))
-    if not begin:
+    first = next(rows, None)
+    if first is None:
         raise DataError(f"{path}: holds no line; expected a table with the delimiter {reading.delimiter!r}")
-    names = [cell.strip() for cell in begin] if reading.header else [str(i + 1) for i in range(len(begin))]
+    names = [cell.strip() if reading.header else str(i) for i, cell in enumerate(first[1], 1)]
     label = _column(reading.label, names, path, "label", reading)
     dropped = {label, *(_column(key, names, path, "ignore", reading) for key in reading.ignore)}
     used = [i for i in range(len(names)) if i not in dropped]
     if not used:
         raise DataError(f"{path}: no column is left beside the label and those of ignore; the columns: {_list(names)}")
     lines, cells, labels = array("q"), array("d"), []
-    for line, row in rows if reading.header else _chained((line, begin), rows):
+    for line, row in rows if reading.header else chain([first], rows):
         if len(row) != len(names):
             raise DataError(f"{path}, line {line}: {len(row)} cells; expected {len(names)}, one for each column")
         lines.append(line)
@@ -90,11 +91,6 @@ def _table(path: Path, reading: Reading) -> Table:
         cells.extend(_numbers([row[i] for i in used], [names[i] for i in used], f"{path}, line {line}", reading))
     table = np.frombuffer(cells, np.float64).reshape(len(lines), len(used)) if lines else np.empty((0, len(used)))
     return Table(str(path), [names[i] for i in used], lines, table, labels)
-
-
-def _chained(first: tuple[int, list[str]], others: Iterator) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from others
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

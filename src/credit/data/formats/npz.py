@@ -35,8 +35,8 @@ def opened(reading: Reading, paths: Mapping[str, Path]) -> Opened:
     for name, values in images.items():
         if values.shape[1:] != first.shape[1:] or values.dtype != first.dtype:
             raise DataError(
-                f"{found[name][0]}: samples of {name} are {values.dtype} {values.shape[1:]}, those of the training part "
-                f"{first.dtype} {first.shape[1:]}"
+                f"{found[name][0]}: samples of {name} are {values.dtype} {values.shape[1:]}, those of the training "
+                f"part {first.dtype} {first.shape[1:]}"
             )
     _check_labels(found["train"][2], reading, where)
     parts = {

@@ -1,4 +1,4 @@
-"""That files of an own data set are there as they were read: for the job that records them, and for those that follow."""
+"""That files of an own data set are as they were read: for the job that records them, and for those that follow."""
 
 from __future__ import annotations
 

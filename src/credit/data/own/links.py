@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from credit.data.entry import Entry
@@ -10,9 +9,8 @@ from credit.data.entry import Entry
 
 def roots(entry: Entry, raw: Path) -> dict[str, Path]:
     """{part: the user's file or folder} as `link` left them in `raw`; the link's own path where there is none."""
-    return {
-        f.name: Path(os.readlink(raw / f.name)) if (raw / f.name).is_symlink() else raw / f.name for f in entry.files
-    }
+    links = {file.name: raw / file.name for file in entry.files}
+    return {part: path.readlink() if path.is_symlink() else path for part, path in links.items()}
 
 
 def link(raw: Path, paths: dict[str, Path]) -> None:

@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Opened:
-    """What a format finds in the files. parts: by name, `train` always. image: (C, H, W). scale: the value that is 1."""
+    """What a format finds in the files. parts: by name, `train` always. image: (C, H, W). scale: what becomes 1."""
 
     parts: dict[str, Part]
     image: tuple[int, int, int]
@@ -85,8 +85,8 @@ def _check_parts(parts: Mapping[str, Part], reading: Reading) -> None:
         raise DataError(f"{where}: has a test part; test_fraction contradicts it, leave one of them out")
     if "val" in parts and "test" not in parts and reading.test_fraction is None:
         raise DataError(
-            f"{where}: has a part val, but none for the test; name one, or give test_fraction, which is then drawn from "
-            "the training part"
+            f"{where}: has a part val, but none for the test; name one, or give test_fraction, which is then drawn "
+            "from the training part"
         )
     for part in parts.values():
         if not len(part.labels):
@@ -109,7 +109,8 @@ def _drawn(labels: np.ndarray, names: list[str], reading: Reading, where: str) -
         mine = np.flatnonzero(labels == number)
         if len(mine) < 2:
             raise DataError(
-                f"{where}: class {name!r} has 1 sample; a test set can be drawn where every class has 2, or name a test part"
+                f"{where}: class {name!r} has 1 sample; a test set can be drawn where every class has 2, else name a "
+                "test part"
             )
         count = min(max(int(share * len(mine) + 0.5), 1), len(mine) - 1)
         generator = np.random.Generator(np.random.PCG64([reading.test_seed, number]))

@@ -94,8 +94,8 @@ def _check(entry: Entry, sums: Mapping[str, str]) -> None:
     for file in entry.files:
         if file.sha256 not in (None, sums[file.name]):
             raise DataError(
-                f"{file.url}: its sha256 is {sums[file.name]}, {file.sha256} is declared; put the declared content back, "
-                "or declare what is there"
+                f"{file.url}: its sha256 is {sums[file.name]}, {file.sha256} is declared; put the declared content "
+                "back, or declare what is there"
             )
 
 
