@@ -1,7 +1,7 @@
 """The catalogue of data sets, `config/datasets.yaml`, with the user's own beside it.
 
-Loads no torch: the Snakefile uses it. What is declared of a data set of the user's own does not say what is in it: `load`
-knows its name, `dataset` looks.
+Loads no torch: the Snakefile uses it. What is declared of a data set of the user's own does not say what is in it:
+`load` knows its name, `dataset` looks.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from credit.errors import DataError
 
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "P": 3, "PA": 3}
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF: how a camera was held, and by a quarter of a turn
+_OF_CAMERAS = ("JPEG", "MPO", "TIFF", "WEBP")
 _ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")  # of other kinds, further frames are previews
 _TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
@@ -44,7 +45,7 @@ def pixels(path: Path, reading: Reading, expected: tuple[int, int, int], deep: b
             image.load()
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"{path}: damaged: {error}") from error
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1)) if not picture.deep else None
+        turn = _TURNS.get(_orientation(image))
         if picture.deep:
             image = Image.fromarray(np.asarray(image).astype(np.float32))
         else:
@@ -68,6 +69,11 @@ def _opened(path: Path) -> Image.Image:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
+def _orientation(image: Image.Image) -> int:
+    """How a camera was held, 1 for upright; of kinds whose headers say so, as others are decoded for it."""
+    return image.getexif().get(_ORIENTATION, 1) if image.format in _OF_CAMERAS and image.mode[0] != "I" else 1
+
+
 def _described(image: Image.Image, path: Path, reading: Reading) -> Picture:
     deep = image.mode.startswith("I")
     if not deep and image.mode not in _CHANNELS:
@@ -85,5 +91,5 @@ def _described(image: Image.Image, path: Path, reading: Reading) -> Picture:
     if deep and reading.channels == 3:
         raise DataError(f"{path}: 16 bits a pixel, which is grey; channels = 3 is for images of 8 bits a channel")
     width, height = image.size
-    turned = not deep and image.getexif().get(_ORIENTATION, 1) in _TURNED
+    turned = _orientation(image) in _TURNED
     return Picture((width, height) if turned else (height, width), 1 if deep else _CHANNELS[image.mode], deep)

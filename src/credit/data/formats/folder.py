@@ -22,7 +22,7 @@ Samples = list[tuple[str, Path]]  # class, picture
 def opened(reading: Reading, paths: Mapping[str, Path]) -> Opened:
     """What the folders hold, by the headers of all pictures. Raises DataError naming the file or the folder."""
     parts = {part: _samples(root) for part, root in _parts(paths).items()}
-    image, deep = _image([path for _, samples in parts.values() for _, path in samples], reading)
+    image, deep = _image([path for samples in parts.values() for _, path in samples], reading)
     return _of(parts, _parts(paths), reading, image, deep)
 
 

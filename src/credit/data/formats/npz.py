@@ -107,15 +107,15 @@ def _check(where: str, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> 
         raise DataError(f"{where}: {names[0]} is {x.dtype}; expected integers or real numbers")
     if x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
         raise DataError(f"{where}: {names[0]} is {x.shape}; expected (N, n), (N, H, W) or (N, C, H, W)")
+    if y.ndim != 1:
+        hint = " (from one-hot labels: y.argmax(1))" if y.ndim == 2 else ""
+        raise DataError(f"{where}: {names[1]} is {y.shape}; expected (N,), the class of each sample{hint}")
     if y.dtype.kind == "f":
         raise DataError(
             f"{where}: {names[1]} is {y.dtype}; labels are integers or text, targets of a regression are not supported"
         )
     if y.dtype.kind not in "buiU":
         raise DataError(f"{where}: {names[1]} is {y.dtype}; expected integers or text, the class of each sample")
-    if y.ndim != 1:
-        hint = " (from one-hot labels: y.argmax(1))" if y.ndim == 2 else ""
-        raise DataError(f"{where}: {names[1]} is {y.shape}; expected (N,), the class of each sample{hint}")
     if len(x) != len(y):
         raise DataError(f"{where}: {names[0]} holds {len(x)} samples, {names[1]} {len(y)} labels; expected as many")
 

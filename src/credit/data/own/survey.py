@@ -64,7 +64,7 @@ def surveyed(entry: Entry, record: Path | None = None) -> Entry | str:
     except DataError as error:
         return str(error)
     except OSError as error:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}" if error.filename else f"{entry.files[0].url}: {error}"
 
 
 def _surveyed(entry: Entry) -> Entry:
