@@ -157,13 +157,14 @@ def test_colours_of_16_bits_are_refused_as_pillow_drops_half_of_them(tmp_path, k
     refused(tmp_path, r"a/0\.png: colours of 16 bits, of which Pillow reads 8", alpha="drop")
 
 
-def test_a_camera_that_was_held_upright_gives_an_upright_image(tmp_path):
+@pytest.mark.parametrize(("kind", "more"), [("webp", {"lossless": True}), ("tiff", {})])
+def test_a_camera_that_was_held_upright_gives_an_upright_image(tmp_path, kind, more):
     for i in range(2):
         for name in "ab":
             image = Image.fromarray(np.dstack([GREY] * 3))
             exif = image.getexif()
             exif[0x0112] = 6
-            picture(tmp_path / "images" / name / f"{i}.tiff", image, exif=exif)
+            picture(tmp_path / "images" / name / f"{i}.{kind}", image, exif=exif, **more)
     assert read(tmp_path, format="folder", path="images").image == (3, 4, 3)
     data = prepared(tmp_path, format="folder", path="images")
     assert np.array_equal(data.train_x[0, 0], np.rot90(GREY, -1))

@@ -15,7 +15,7 @@ from credit.errors import DataError
 
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "P": 3, "PA": 3}
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF: how a camera was held, and by a quarter of a turn
-_OF_CAMERAS = ("JPEG", "MPO", "TIFF", "WEBP")
+_OF_CAMERAS = ("JPEG", "MPO", "WEBP")  # Pillow turns TIFF itself
 _ANIMATED = ("GIF", "PNG", "TIFF", "WEBP")  # of other kinds, further frames are previews
 _TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
