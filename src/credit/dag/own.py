@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from credit.dag.targets import Workflow
@@ -33,6 +34,7 @@ def notices(workflow: Workflow) -> list[str]:
     ]
 
 
+@cache  # one data set, many results
 def changed(workflow: Workflow, name: str) -> str:
     """What has changed in the files of a data set since they were read; empty for nothing, and for other data sets."""
     entry = catalog.load()[name]

@@ -8,6 +8,7 @@ deleted. Loads no torch.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -42,7 +43,7 @@ def declared(name: str, facts: Mapping[str, Any], folder: Path, where: str) -> E
         found = expanded(text, key)
         if found is None:
             raise ConfigError(f"{key} = {text!r}; must name a file or a folder")
-        files.append(File(part, str((folder / found).absolute()), sha256=(sums or {}).get(part)))
+        files.append(File(part, os.path.normpath(folder.resolve() / found), sha256=(sums or {}).get(part)))
     return Entry(name, "user", tuple(files), 0, (0, 0, 0), 0, 0, facts["format"], own=Reading.of(facts).said())
 
 
