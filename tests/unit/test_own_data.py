@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import time
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,8 @@ from own_data import declare, flowers, prepared, read
 from small_checkout import Checkout
 
 import credit
+from credit.config.files import read_yaml
+from credit.config.schema import compiled
 from credit.dag import audit, citations, cost, own
 from credit.data import catalog
 from credit.data.entry import Entry
@@ -102,6 +106,27 @@ def test_a_wrong_entry_names_the_file_and_the_key(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message) as error:
         catalog.load(declare(tmp_path, **facts))
     assert str(error.value).startswith(f"{tmp_path}/datasets.yaml, line 1: mine")
+
+
+def test_the_quick_check_of_the_schema_agrees_with_the_validator_on_own_data():
+    schema = read_yaml(catalog.SCHEMA)
+    quick, slow = compiled(schema), jsonschema.Draft202012Validator(schema)
+    rand, verdicts = random.Random(0), []
+    parts = {"train": "a", "val": "b", "test": "c"}
+    whole = CSV | {
+        "sha256": {"all": "ab" * 32}, "path": parts, "test_fraction": 0.5, "test_seed": 1, "ignore": ["a", 1],
+        "size": [2, 2], "channels": 1, "scale": 2.5, "alpha": "drop", "layout": "channels_last", "header": False,
+        "standardise": True, "cite": ["a"], "classes": 3,
+    }  # fmt: skip
+    for _ in range(300):
+        facts = {key: value for key, value in whole.items() if rand.random() < 0.9}
+        if rand.random() < 0.7:
+            facts[rand.choice(list(whole))] = rand.choice(
+                [None, "x", 0, 1, -1, 1.5, True, [], ["a"], [1, 2], {}, parts]
+            )
+        verdicts.append(quick({"mine": facts}))
+        assert verdicts[-1] == slow.is_valid({"mine": facts}), facts
+    assert quick({"mine": whole}) and 30 < sum(verdicts) < 270
 
 
 def test_keys_of_own_data_are_none_of_the_others(tmp_path):
@@ -222,6 +247,8 @@ def test_files_of_a_folder_that_come_go_and_change_are_named(checkout):
     assert f"{root}/rose/9.png is new since" in own.notices(checkout.workflow())[0]
     (root / "lily" / "2.png").unlink()
     assert f"{root}/lily/2.png is gone, and 1 more, since" in own.notices(checkout.workflow())[0]
+    (root / "lily" / "2.png").symlink_to(root / "nowhere")  # the record is for folders that are gone as a whole
+    assert "lily/2.png: no such file or folder" in own.problems(checkout.workflow())[0]
 
 
 def test_a_checksum_that_is_given_is_held(checkout):

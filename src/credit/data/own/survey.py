@@ -61,7 +61,8 @@ def surveyed(entry: Entry, record: Path | None = None) -> Entry | str:
     try:
         return _surveyed(entry)
     except FileNotFoundError as error:
-        return _recorded(entry, record) or f"{error.filename}: no such file or folder"
+        gone = not all(path.exists() for path in paths(entry).values())
+        return (gone and _recorded(entry, record)) or f"{error.filename}: no such file or folder"
     except DataError as error:
         return str(error)
     except OSError as error:

@@ -20,34 +20,38 @@ def files(root: Path) -> list[tuple[str, Path]]:
 
     Links are followed. Raises DataError for what cannot be looked through.
     """
+    return [(name, Path(path)) for name, path in _files(root)]
+
+
+def _files(root: Path) -> list[tuple[str, str]]:
+    """`files` as text: a Path for each would take five times as long."""
     if not root.is_dir():
-        return [("", root)]
-    found = [(path.relative_to(root).as_posix(), path) for path in _below(root, ())]
-    return sorted(found)
+        return [("", str(root))]
+    return sorted(_below(str(root), "", (os.path.realpath(root),)))
 
 
 def folders(root: Path) -> list[Path]:
     """Folders directly in a folder, by name."""
-    return sorted(path for path in _listed(root) if path.is_dir())
+    return sorted(Path(entry.path) for entry in _listed(root) if entry.is_dir())
 
 
-def _below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in above:
-        raise DataError(f"{folder}: a link that leads back to {real}; remove it")
-    for path in _listed(folder):
-        if path.is_dir():
-            yield from _below(path, (*above, real))
-        else:
-            yield path
+def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for entry in _listed(folder):
+        if not entry.is_dir():
+            yield prefix + entry.name, entry.path
+            continue
+        real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+        if real in above:
+            raise DataError(f"{entry.path}: a link that leads back to {real}; remove it")
+        yield from _below(entry.path, f"{prefix}{entry.name}/", (*above, real))
 
 
-def _listed(folder: Path) -> list[Path]:
+def _listed(folder: str | Path) -> list[os.DirEntry]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208  (a Path for each takes three times as long)
+        with os.scandir(folder) as found:
+            return [e for e in found if not e.name.startswith(".") and e.name.lower() not in _LITTER]
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}") from error
-    return [folder / n for n in names if not n.startswith(".") and n.lower() not in _LITTER]
 
 
 def stamp(roots: Mapping[str, Path]) -> tuple[str, bool]:
@@ -55,7 +59,7 @@ def stamp(roots: Mapping[str, Path]) -> tuple[str, bool]:
     be relied on, as no file is younger than the clock tells apart."""
     sha256, newest = hashlib.sha256(), 0
     for part, root in sorted(roots.items()):
-        for name, path in files(root):
+        for name, path in _files(root):
             state = os.stat(path)  # noqa: PTH116
             newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
             sha256.update(f"{part}/{name}\0{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}\n".encode())
