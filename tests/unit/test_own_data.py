@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -33,6 +34,7 @@ from credit.tasks.classes import Classes
 from credit.tasks.drift import Drift
 from credit.tasks.images import Images
 from credit.tasks.two_tasks import TwoTasks
+from credit.training.loop import Training
 
 TABLE = "width,kind,height\n" + "".join(f"{i},{'ab'[i % 2]},{10 * i + 0.5}\n" for i in range(40))
 CSV = {"source": "user", "format": "csv", "path": "../mine.csv", "label": "kind"}
@@ -57,7 +59,8 @@ def checkout(tmp_path, monkeypatch):
 
 def declared(checkout, **changes):
     """Write the user's catalogue anew."""
-    (checkout.root / "config" / catalog.BESIDE).write_text(yaml.safe_dump({"mine": CSV | changes}))
+    facts = {key: value for key, value in (CSV | changes).items() if value is not ...}
+    (checkout.root / "config" / catalog.BESIDE).write_text(yaml.safe_dump({"mine": facts}))
     catalog._load.cache_clear()
     catalog.sources.cache_clear()
 
@@ -237,10 +240,7 @@ def test_a_change_makes_other_specs_and_is_named(checkout):
 
 def test_files_of_a_folder_that_come_go_and_change_are_named(checkout):
     root = flowers(checkout.root / "images")
-    declared(checkout, format="folder", path="../images")
-    facts = yaml.safe_load((checkout.root / "config" / catalog.BESIDE).read_text())["mine"]
-    del facts["label"]
-    (checkout.root / "config" / catalog.BESIDE).write_text(yaml.safe_dump({"mine": facts}))
+    declared(checkout, format="folder", path="../images", label=...)
     checkout.write("toy/mine", EXPERIMENT | {"task": {"name": "images", "validation": 2}})
     record(checkout)
     shutil.copy(root / "rose" / "0.png", root / "rose" / "9.png")
@@ -364,6 +364,21 @@ def test_every_task_that_takes_a_data_set_takes_it(tmp_path, part):
     assert np.array_equal(again.train_x, data.train_x)
     if isinstance(part, Images):
         assert torch.equal(task.splits["test"].x, torch.from_numpy(data.test_x))
+
+
+def test_a_convolutional_net_takes_its_sizes_from_a_folder_of_images(checkout):
+    flowers(checkout.root / "images", n=6, size=(9, 7), classes=("a", "b", "c"))
+    declared(checkout, format="folder", path="../images", label=..., test_fraction=0.5)
+    net = {"kind": "conv", "channels": [2], "kernel": 3, "hidden_sizes": [4], "loss": "softmax_cross_entropy"}
+    checkout.write("toy/mine", EXPERIMENT | {"net": net, "task": {"name": "images", "validation": 3, "batch_size": 3}})
+    entry, raw, manifest = record(checkout)
+    prepare(entry, raw, manifest, checkout.root / "mine.npz")
+    records = Training(spec(checkout), checkout.root / "mine.npz", log=io.StringIO()).run()
+    last = {r["metric"]: r["value"] for r in records if r["epoch"] == 2}
+    assert {"test_error", "validation_error", "test_loss"} <= last.keys()
+    assert all(np.isfinite(value) for value in last.values()) and 9 * last["test_error"] == pytest.approx(
+        round(9 * last["test_error"])
+    )
 
 
 def test_values_are_scaled_and_normalised_as_those_of_other_data_sets(tmp_path):
