@@ -93,7 +93,7 @@ def test_targets_in_the_documents_exist(tmp_path):
 
     for name in ("config", "workflow", "envs"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
-    write(tmp_path, examples("docs/adding-an-experiment.md"))
+    write(tmp_path, examples("docs/adding-an-experiment.md") | examples("docs/own-data.md"))
     found = 0
     for document in DOCUMENTS:
         for words in commands(document.read_text(encoding="utf-8")):

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 RULES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
 NEEDED = {
-    "fetch": {"torchvision", "scikit-learn"},
+    "fetch": {"torchvision", "scikit-learn", "pillow"},
     "train": {"torch", "numba", "safetensors", "gymnasium"},
     "analyse": {"pandas", "matplotlib"},
 }

@@ -36,7 +36,7 @@ READ_TABLES = {"figures", "analysis"}
 
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
-    "dag.cost", "dag.experiment", "dag.settings", "dag.start", "dag.stopping", "dag.targets", "dag.transport",
+    "dag.cost", "dag.experiment", "dag.own", "dag.settings", "dag.start", "dag.stopping", "dag.targets", "dag.transport",
     "data.catalog", "errors", "nets.geometry", "costs.dfc", "nets.work", "provenance.records", "provenance.snapshot",
     "provenance.spec",
 )  # fmt: skip

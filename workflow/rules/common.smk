@@ -16,6 +16,7 @@ gc.set_threshold(10_000_000)
 atexit.register(gc.freeze)
 
 from credit.config.files import overlay, read_yaml
+from credit.dag import own
 from credit.dag.cost import banner, trains
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
@@ -36,6 +37,10 @@ except ValueError as error:
 STOP = Stop()
 if workflow.is_main_process:
     mark_call()
+    if unusable := own.problems(WORKFLOW):
+        raise WorkflowError("\n".join(unusable))
+    for notice in own.notices(WORKFLOW):
+        print(notice, file=sys.stderr)
     atexit.register(WORKFLOW.present.save)
 
 RESULTS = WORKFLOW.results
@@ -110,6 +115,10 @@ def cell_of(wildcards):
 
 def fetch_spec(wildcards):
     return as_param(WORKFLOW.fetch_spec(wildcards.dataset))
+
+
+def user_files(wildcards):
+    return own.paths(wildcards.dataset) or WORKFLOW.settings.user_files or ""
 
 
 def prepare_spec(wildcards):

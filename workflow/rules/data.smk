@@ -17,7 +17,7 @@ rule fetch_dataset:
         gpu=0,
         # Where files come from changes no result, so it is no param.
         mirror=WORKFLOW.settings.mirror or "",
-        user_files=WORKFLOW.settings.user_files or "",
+        user_files=user_files,
     params:
         spec=fetch_spec,
     shell:

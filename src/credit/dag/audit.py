@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.parts import code_roots
+from credit.dag import own
 from credit.dag.shards import SHORT
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
@@ -23,6 +24,7 @@ from credit.provenance.sources import combine
 from credit.provenance.spec import column, members
 
 FIELDS = {"seed", "epoch", "step", "metric", "layer", "value"}
+_DATA = "data.sha256: "  # how a line begins that says that a run's data differs
 SHOWN = 3  # reasons named in a summary; `why` gives all
 
 
@@ -43,6 +45,8 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     spec = workflow.run_spec(str(path))
     roots = code_roots(spec, workflow.script(spec["kind"]))
     lines = provenance.why(path, spec, provenance.module_digests(*roots))
+    if changed := _changed_data(workflow, spec, lines):
+        lines = [changed if line.startswith(_DATA) else line for line in lines]
     searched = _search_reasons(workflow, Path(path)) if spec.get("searched") else []
     if searched:  # they say in words what the search's digest within the spec can only hint at
         lines = [line for line in lines if not line.startswith("search: ")]
@@ -52,6 +56,14 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     kept = Path(path).with_suffix(".safetensors")
     lost = spec.get("keep") and Path(path).suffix == ".jsonl" and not kept.exists()
     return lines + searched + started + ([f"{kept.name}, the weights that it keeps: missing"] if lost else [])
+
+
+def _changed_data(workflow: Workflow, spec: Mapping[str, Any], lines: list[str]) -> str:
+    """Which of the user's own files has changed, where the checksum of the data is another one."""
+    if not any(line.startswith(_DATA) for line in lines):
+        return ""
+    changed = own.changed(workflow, spec["data"]["name"])
+    return f"data: {changed} since it was read" if changed else ""
 
 
 def content_problems(path: Path) -> list[str]:

@@ -77,10 +77,11 @@ def declared(path: Path | None = None, datasets: Path | None = None) -> dict[str
 @cache
 def _declared(path: Path, datasets: Path) -> dict[str, dict[str, list[str]]]:
     found = check_schema(read_yaml(path), SCHEMA, str(path))
-    found["datasets"] = {name: facts["cite"] for name, facts in read_yaml(datasets).items()}
+    of_data = catalog.sources(datasets)
+    found["datasets"] = {name: facts.get("cite", []) for file in of_data.values() for name, facts in file.items()}
     entries = read_entries()
     for kind, names in found.items():
-        where = datasets if kind == "datasets" else f"{path}: {kind}"
+        where = " or ".join(map(str, of_data)) if kind == "datasets" else f"{path}: {kind}"
         for name, keys in names.items():
             for key in keys:
                 if key not in entries:
@@ -153,12 +154,18 @@ def own_entry(path: Path = SOFTWARE) -> str:
 def bibliography(workflow: Workflow, target: str) -> str:
     """BibTeX of everything that `target` makes use of, each entry after a line that says what for.
 
-    Learning rules for which nothing is declared are named in a comment. Raises as `cited`.
+    Learning rules and data sets for which nothing is declared are named in a comment. Raises as `cited`.
     """
     entries = read_entries()
     parts = [f"% {_reason(uses)}\n{entries[key]}" for key, uses in cited(workflow, target).items()]
     parts.append(f"% {WORDS['software']} the workflow\n{own_entry()}")
-    rules = dict.fromkeys(name for kind, name in _used(workflow, target) if kind == "methods")
+    rules, data = (
+        dict.fromkeys(name for kind, name in _used(workflow, target) if kind == wanted)
+        for wanted in ("methods", "datasets")
+    )
+    parts += [
+        f"% nothing to cite is declared for the data set {name}" for name in data if not declared()["datasets"][name]
+    ]
     parts += [f"% {CITATIONS.name} names nothing for {name}" for name in rules if name not in declared()["methods"]]
     return "\n\n".join(parts)
 

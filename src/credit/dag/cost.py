@@ -325,7 +325,7 @@ def plan(workflow: Workflow, *targets: str) -> Plan:
 def _data_set(workflow: Workflow, name: str) -> DataSet:
     entry = catalog.dataset(name)
     download = sum(f.bytes or 0 for f in entry.files)
-    prepared = (entry.train + entry.test) * math.prod(entry.image)
+    prepared = (entry.train + entry.test) * math.prod(entry.image) * entry.itemsize
     return DataSet(name, download + prepared, Path(workflow.data_path(name)).exists())
 
 

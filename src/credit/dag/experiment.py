@@ -32,6 +32,7 @@ PAPER, NAME = re.compile("[a-z]+"), re.compile("[a-z][a-z0-9_]*")  # as in the r
 RESERVED = ("all", "bench", "train")  # rules whose names could be a paper's
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
 SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
+UNREAD = "unread"  # stands for the checksum of files that are not there
 TRAIN_DEFAULTS = {
     "epochs": 1, "dtype": "float32", "threads": 1, "optimizer": {"name": "sgd"},
     "evaluate": {"every": 1, "splits": ["validation", "test"]},
@@ -93,9 +94,9 @@ class Experiment:
         return used if wanted is None else tuple(n for n in (defined if kind == "methods" else used) if n in wanted)
 
     def _supplied(self, dataset: str) -> bool:
-        """Whether the user must supply the files of a data set."""
+        """Whether the user must supply the files of a data set, whose place the catalogue does not know."""
         entry = catalog.load().get((self.body["datasets"][dataset] or {}).get("data"))
-        return entry is not None and entry.source == "user"
+        return entry is not None and entry.source == "user" and entry.own is None
 
     @cached_property
     def datasets(self) -> tuple[str, ...]:
@@ -239,7 +240,8 @@ class Cell:
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
             checker.varied(resolved, grid, f"methods.{method}: {place}")
         data = entry.get("data")
-        checker.agree(resolved, search, catalog.load().get(data), f"methods.{method}")
+        accepted = data and catalog.usable(data, experiment.settings.allow_unverified)
+        checker.agree(resolved, search, accepted or None, f"methods.{method}")
         if experiment.settings.epochs is None:  # else less may be learned than is meant
             checker.begins(resolved)
         if data and data not in catalog.load():
@@ -248,11 +250,10 @@ class Cell:
         checker.problems = [with_origin(problem, origins) for problem in checker.problems]
         checker.finish()
         resolved["train"] |= {"optimizer": optimizer_config.typed(resolved["train"]["optimizer"])}
-        accepted = data and catalog.dataset(data, experiment.settings.allow_unverified)
         run = {
             "version": VERSION, "paper": experiment.paper, "experiment": experiment.name, "dataset": dataset,
             "method": method, **resolved,
-            "data": data and _declared(accepted),
+            "data": data and _declared(accepted or catalog.load()[data]),
         }  # fmt: skip
         return cls(run, search or None, data, experiment.keep(dataset, method), experiment.source(dataset, method))
 
@@ -296,7 +297,10 @@ def _named(layer: Mapping[str, Any], kind: str) -> Iterable[str]:
 
 @cache  # many cells use a data set
 def _declared(accepted: Entry) -> dict[str, Any]:
-    """What a spec says of the original data that its run uses."""
+    """What a spec says of the original data that its run uses. The user's own may not be there: unread."""
+    if accepted.own is not None and not accepted.classes:
+        unread = {"sha256": UNREAD, "verified": True, "format": accepted.format, "declared": UNREAD}
+        return {"name": accepted.name, **unread}
     return {
         "name": accepted.name, "sha256": accepted.raw_hash(), "verified": accepted.verified,
         "format": accepted.format, "declared": digest(accepted.spec(urls=False)),

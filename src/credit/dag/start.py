@@ -114,7 +114,7 @@ def task_shape(run: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
         if all(given):
             return (len(given[0]),), len(given[1])
         return (task.get("n_in", 1),), task.get("n_out", 1)
-    entry = catalog.load()[data["name"]]
+    entry = catalog.dataset(data["name"])
     if targets(task) != "classes":
         return tuple(entry.image), math.prod(entry.image)
     return tuple(entry.image), entry.classes // classes_an_output(task)

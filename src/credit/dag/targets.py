@@ -48,7 +48,7 @@ class Workflow:
         self.root, self.folder = root, folder or root / "config"
         schemas = root / "workflow" / "schemas"
         self.settings: Settings = settings(config, schemas / "config.schema.yaml", "config/config.yaml or --config")
-        catalog.use(self.folder / "datasets.yaml")
+        catalog.use(self.folder / "datasets.yaml", Path(self.settings.data_folder, "raw"))
         everything = load_experiments(self.folder / "experiments", self.settings, schemas / "experiment.schema.yaml")
         self.experiments: dict[str, Experiment] = narrowed(everything, self.settings)
         catalog.load()

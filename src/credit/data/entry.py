@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 ANY = "*"
 
@@ -45,6 +46,11 @@ class Entry:
 
     allowed: {file: sha256} of the copies that the user accepts although they are not the published files; under ANY
     stands that of one copy, whichever file it is.
+
+    own: of a data set of the user's own, what is said of how to read it (`credit.data.own.reading`), None for
+    others. Its files are paths, named by the part that they hold, and what stands here of classes and sizes was found
+    in them; before that, there are no classes. dtype: of its samples. scale: the value that becomes 1. held_out: number
+    of last training samples that are meant for validation.
     """
 
     name: str
@@ -57,11 +63,23 @@ class Entry:
     format: str
     torchvision: str | None = None
     allowed: dict[str, str] = field(default_factory=dict, hash=False)  # a dict has no hash; entries are keys of caches
+    own: dict[str, Any] | None = field(default=None, hash=False)
+    dtype: str | None = None
+    scale: float | None = None
+    held_out: int | None = None
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number of a prepared sample."""
+        return 4 if self.dtype == "float32" else 1
 
     @property
     def verified(self) -> bool:
-        """Whether `fetch` takes nothing but the published files; tables made from others say so."""
-        return not self.allowed and self.source != "user"
+        """Whether `fetch` takes nothing but the published files; tables made from others say so.
+
+        The user's own were never published: they are what they were when they were first read.
+        """
+        return not self.allowed and (self.source != "user" or self.own is not None)
 
     def raw_hash(self) -> str:
         """Hash (64 hex digits) of the data set as declared, with the copies that are allowed in its place.
@@ -83,7 +101,8 @@ class Entry:
 
         urls: with where the files come from, which matters for fetching and for nothing later.
         """
-        entry = {k: v for k, v in asdict(self).items() if v not in (None, {})} | {"image": list(self.image)}
+        entry = {k: v for k, v in asdict(self).items() if v is not None and (k, v) != ("allowed", {})}
+        entry["image"] = list(self.image)
         said = ({k: v for k, v in asdict(f).items() if v is not None} for f in self.files)
         entry["files"] = [{k: v for k, v in file.items() if urls or k != "url"} for file in said]
         return entry

@@ -7,6 +7,7 @@ that the user supplies nothing is published: there, what lies here already comes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from credit.data._sources import Patience, Unavailable
 from credit.data.content import Differs
 from credit.data.entry import Entry, File
 from credit.data.foreign import Foreign
+from credit.data.own.changes import record
 from credit.errors import DataError
 from credit.provenance.files import alone, whole_file, writing
 
@@ -31,12 +33,15 @@ def fetch(
     """Bring the files of `entry` below `folder` and return the manifest of what is there now.
 
     mirror: folder or URL that holds DATASET/FILE, tried before the official place (or $CREDIT_DATA_MIRROR).
-    user_files: folder of the same layout with data sets that need registration, tried before the mirror.
+    user_files: folder of the same layout with data sets that need registration, tried before the mirror; of a data set
+    of the user's own {part: path} as JSON.
     The manifest: {"dataset", "raw_hash", "verified": every file is the published one,
     "files": [{"name", "path" relative to `folder`, "bytes", "sha256", "verified"}]}.
     Raises DataError naming the file, what was found and what is expected; no partial file is left. Several processes
     may fetch into one folder: one at a time.
     """
+    if entry.own is not None:
+        return record(entry, folder, {part: Path(path) for part, path in json.loads(user_files or "{}").items()})
     supplied = expanded(user_files, "user_files") if entry.source == "user" else None
     mirrors = [supplied, expanded(mirror, "mirror") or mirror_of_environment()]
     if entry.source == "embedded":

@@ -20,13 +20,16 @@ _MEMBERS = ("train_x", "train_y", "test_x", "test_y")
 class Dataset:
     """Images uint8 (N, C, H, W) with grey levels 0 to `scale`, labels (N,) from 0 to n_classes - 1.
 
+    Those of the user's own may be float32; `scale` is then what becomes 1. names: of the classes, where they are known.
+    held_out: the last training samples, so many, are those that the user means for validation.
+
     verified: the original files are the published ones. raw: sha256 of every original file, by name. declared: digest
     of the entry of the catalogue. state: digest of all arrays.
     """
 
     name: str
     n_classes: int
-    scale: int
+    scale: float
     verified: bool
     raw: dict[str, str]
     declared: str
@@ -35,6 +38,8 @@ class Dataset:
     train_y: np.ndarray
     test_x: np.ndarray
     test_y: np.ndarray
+    names: tuple[str, ...] = ()
+    held_out: int = 0
 
 
 def load(path: str | Path) -> Dataset:
@@ -49,7 +54,8 @@ def load(path: str | Path) -> Dataset:
         _check(arrays)
         check(arrays, meta["arrays"])
         facts = {key: meta[key] for key in ("name", "scale", "verified", "raw", "declared")}
-        return Dataset(n_classes=meta["classes"], state=state(meta), **facts, **arrays)
+        own = {"names": tuple(meta.get("names", ())), "held_out": meta.get("held_out", 0)}
+        return Dataset(n_classes=meta["classes"], state=state(meta), **facts, **arrays, **own)
     except _DAMAGES as e:
         raise _damaged(path, e) from e
 
@@ -62,9 +68,9 @@ def _damaged(path: Path, error: Exception) -> DataError:
 def _check(arrays: dict[str, np.ndarray]) -> None:
     for split in ("train", "test"):
         x, y = arrays[f"{split}_x"], arrays[f"{split}_y"]
-        if x.dtype != np.uint8 or x.ndim != 4 or y.shape != x.shape[:1]:
+        if x.dtype not in (np.uint8, np.float32) or x.ndim != 4 or y.shape != x.shape[:1]:
             raise ValueError(
-                f"{split}: expected images uint8 (N, C, H, W), found {x.dtype} {x.shape}, labels {y.shape}"
+                f"{split}: expected images uint8 or float32 (N, C, H, W), found {x.dtype} {x.shape}, labels {y.shape}"
             )
 
 
@@ -86,7 +92,8 @@ def split(dataset: Dataset, validation: int, seed: int = _SPLIT_SEED) -> tuple[n
 
     The last `validation` entries of one permutation that depends on the size of the set and `seed` alone, not
     on the seed of a run. The training part keeps the permuted order: its first n images are a random
-    sample. Raises DataError unless 0 <= validation < N.
+    sample. Samples that the user means for validation come last in it: as many as there are, and they are exactly
+    these. Raises DataError unless 0 <= validation < N.
     """
     n = len(dataset.train_x)
     if not 0 <= validation < n:
@@ -94,4 +101,7 @@ def split(dataset: Dataset, validation: int, seed: int = _SPLIT_SEED) -> tuple[n
             f"{dataset.name}: validation = {validation}; must be at least 0 and below its {n} training images"
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
+    if dataset.held_out:
+        meant = order >= n - dataset.held_out
+        order = np.concatenate([order[~meant], order[meant]])
     return order[: n - validation], order[n - validation :]

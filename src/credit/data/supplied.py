@@ -14,7 +14,7 @@ def stamp(entry: Entry, raw: Path, user_files: str | None, mirror: str | None) -
     A part of the fetching job's spec: a replaced file makes it run, and it takes checksums. raw: the folder into which
     they are fetched; what lies there counts where no folder is named. Files behind a URL are not seen.
     """
-    if entry.source != "user":
+    if entry.source != "user" or entry.own is not None:  # whose content is known
         return {}
     url = bool(mirror and re.match(r"https?://", mirror))
     folders = [Path(f.removeprefix("file://")) / entry.name for f in (user_files, None if url else mirror) if f]

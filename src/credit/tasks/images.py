@@ -104,7 +104,7 @@ class Images:
         drawn = context.rand.permutation("training_images", len(order))[:, : self.train]
         return order[drawn.cpu().numpy()]
 
-    def _split(self, x: np.ndarray, y: np.ndarray, scale: int, context: Context) -> Split:
+    def _split(self, x: np.ndarray, y: np.ndarray, scale: float, context: Context) -> Split:
         images = pixels(x, scale, self.mean, self.std, context)
         targets = images.flatten(-3) if self.target == "input" else torch.from_numpy(y.astype(np.int64))
         return Split(images, targets.to(context.device), per_member=x.ndim > 4)

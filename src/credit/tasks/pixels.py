@@ -25,9 +25,9 @@ def read(context: Context) -> Dataset:
     return data
 
 
-def pixels(x: np.ndarray, scale: int, mean: Level, std: Level, context: Context) -> Tensor:
-    """Grey levels x (..., C, H, W) from 0 to `scale` as (x / scale - mean) / std."""
-    images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype).div_(scale)
+def pixels(x: np.ndarray, scale: float, mean: Level, std: Level, context: Context) -> Tensor:
+    """Values x (..., C, H, W), grey levels from 0 to `scale` as a rule, as (x / scale - mean) / std."""
+    images = torch.from_numpy(np.ascontiguousarray(x)).to(context.device, context.dtype, copy=True).div_(scale)
     return images.sub_(_channels(mean, images)).div_(_channels(std, images))
 
 

@@ -12,6 +12,16 @@ from credit.data.entry import Entry
 from credit.errors import DataError
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+class Sides(dict[str, Batches]):
+    """Batches of the sides `train` and `test`. names: of the classes, where the files say them."""
+
+    def __init__(self, sides: dict[str, Batches], names: tuple[str, ...] = ()):
+        super().__init__(sides)
+        self.names = names
+
+
 _MALFORMED = (RuntimeError, AssertionError, ValueError, KeyError, TypeError, IndexError, EOFError)
 
 
