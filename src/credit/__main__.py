@@ -47,10 +47,11 @@ TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or a
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
 LIST = """What there is, how it is called, and its state: made, stale (made of other settings, code or data than now) or
 missing; of an experiment, how many of its runs and searches are made. Specifications are compared, contents are not
-read: `verify` does that. PATTERN is experiments, figures, tables, data or methods, a part of a name or title, or a glob."""
+read: `verify` does that. PATTERN: experiments, figures, tables, data, methods; part of a name or title; or a glob."""
 SHOW = """What made a result, readable: whether its content is still what was written, networks, what was chosen,
 inputs, data, code, versions, machine and time; then every setting. FILE is a run (.jsonl), a search (choice.json), kept
-weights, a table, a figure, a prepared data set or an archive of `export`; the present configuration is not asked. Exit code 1 where the content was changed. A content above 64 MB (in archives 16 MB) is not read."""
+weights, a table, a figure, a prepared data set or an archive of `export`; the present configuration is not asked.
+Exit code 1 where the content was changed. A content above 64 MB (in archives 16 MB) is not read."""
 DIFF = """What differs between two result files of one kind: settings, modules of the code, data, environment; and what
 they hold: of runs, searches, tables and weights how many values of each metric differ, and the largest difference. When
 a job ran, how long it took and at which commit counts for nothing. Exit code 1 where anything differs."""

@@ -28,7 +28,7 @@ def script(shell: str) -> str:
 
 
 def targets(prefix: str, **_: object) -> list[str]:
-    """Targets that begin so, up to their next slash: all, papers, experiments, figures and tables; of runs, the files."""
+    """Targets that begin so, up to their next slash: all, papers, experiments, figures and tables; runs, as files."""
     found = [name for name in _targets(prefix) if name.startswith(prefix) and name != prefix]
     return sorted({*_stepwise(found, prefix), *(results(prefix) if _ROOT.match(prefix) else ())})
 

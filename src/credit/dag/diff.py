@@ -38,14 +38,16 @@ def compared(old: ResultFile, new: ResultFile) -> dict[str, list[str]]:
     Raises ConfigError for two files that have nothing to compare, DataError for one that is damaged.
     """
     for result in (old, new):
-        if result.problems:
+        if result.problems and result.kind != "data set":  # which says of its arrays what they were
             raise DataError(f"{result.path}: {result.problems[0]}")
     if old.kind != new.kind and not {old.kind, new.kind} <= {*KINDS}:
         raise ConfigError(f"{old.path} is a {old.kind}, {new.path} a {new.kind}; two files of one kind can be compared")
     if old.kind == "archive":
         return {"about": _pairs(_plain(old.facts), _plain(new.facts)), "files": _files(old, new)}
     if old.kind == "data set":
-        return {"data": _pairs(leaves(old.facts), leaves(new.facts)), "code": _pairs(old.provenance, new.provenance)}
+        changed = [f"{result.path}: {line}" for result in (old, new) for line in result.problems or ()]
+        data = _pairs(leaves(old.facts), leaves(new.facts))
+        return {"data": data, "code": _pairs(old.provenance, new.provenance), "content": changed}
     return {
         "settings": _pairs(_settings(old), _settings(new)),
         "code": _code(old, new),
@@ -56,8 +58,8 @@ def compared(old: ResultFile, new: ResultFile) -> dict[str, list[str]]:
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    """{dotted path: value} of nested mappings, and of lists of mappings by position."""
-    if isinstance(value, Mapping) and (value or not path):
+    """{dotted path: value} of nested mappings, and of lists of mappings by position; what is empty says nothing."""
+    if isinstance(value, Mapping):
         items: Iterable = value.items()
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         items = enumerate(value)
@@ -87,8 +89,9 @@ def _settings(result: ResultFile) -> dict[str, Any]:
 
 
 def _code(old: ResultFile, new: ResultFile) -> list[str]:
-    modules = changed_modules(*(result.provenance.get("modules", {}) for result in (old, new)))
-    return modules or _pairs(*({"code": result.spec.get("code")} for result in (old, new)))
+    modules = [result.provenance.get("modules") for result in (old, new)]
+    changed = changed_modules(*modules) if all(modules) else []
+    return changed or _pairs(*({"code": result.spec.get("code")} for result in (old, new)))
 
 
 def _data(result: ResultFile) -> dict[str, Any]:

@@ -20,8 +20,18 @@ Reading = dict[str, dict[Place, Any]]
 # columns of tables that say of what, and by whom, a number is; the rest of the numbers are measured
 OWN = {"artefact", "paper", "experiment", "data_verified", "unit", "reason", "source", "anchor"}
 PLACES = {"dataset", "method", "metric", "select", "seed", "epoch", "step", "layer", "epochs"}
-ORDER = ("dataset", "method", "seed", "epoch", "step", "layer")  # of a place's parts, after what varies
+ORDER = (
+    "dataset",
+    "method",
+    "select",
+    "seed",
+    "epoch",
+    "epochs",
+    "step",
+    "layer",
+)  # of a place's parts, after what varies
 LISTED = 12  # metrics in a line
+VERDICT = "verdict"
 MEAN = ("value", "mean")  # columns that need no name beside the metric
 
 
@@ -55,7 +65,8 @@ def _table(path: Path) -> Reading:
         return _by_metric(
             [{k: v for k, v in row.items() if k not in OWN} | {"value": _number(row["value"])} for row in rows]
         )
-    measured = [c for c in columns if c not in OWN | PLACES and any(_is_number(row[c]) for row in rows)]
+    rest = [column for column in columns if column not in OWN | PLACES]
+    measured = [c for c in rest if c == VERDICT or any(_is_number(row[c]) for row in rows)]
     found: Reading = {}
     for row in rows:
         place = _place({k: v for k, v in row.items() if k in PLACES - {"metric"} and v})
@@ -110,7 +121,8 @@ def of_weights(first: Path, second: Path) -> Iterator[str]:
         if one.shape != other.shape:
             yield f"{name}: {list(one.shape)} -> {list(other.shape)}"
         elif count := int(np.sum((one != other) & ~(np.isnan(one) & np.isnan(other)))):
-            gap = np.where(np.isnan(one - other), -1, np.abs(one - other))
+            with np.errstate(invalid="ignore"):  # of two that are infinite
+                gap = np.nan_to_num(np.abs(one - other), nan=-1, posinf=np.inf)
             at = np.unravel_index(int(np.argmax(gap)), gap.shape)
             most = f", at most by {gap[at]:.6g} ({one[at]:.6g} -> {other[at]:.6g} at {list(map(int, at))})"
             yield f"{name}: {count} of {one.size} differ{most if gap[at] >= 0 else ', which are not finite in one'}"
@@ -145,20 +157,20 @@ def _is_nan(value: Any) -> bool:
 
 
 def _most(before: Mapping[Place, Any], now: Mapping[Place, Any], places: Iterable[Place]) -> str:
-    """The largest difference, the two values and where they are; what is no number in one of them counts as largest."""
-
-    def gap(place: Place) -> float:
-        pair = before[place], now[place]
-        if any(not isinstance(v, (int, float)) or _is_nan(v) for v in pair):
-            return math.inf
-        return abs(pair[0] - pair[1])
-
-    largest = max(map(gap, places))
-    where = min((place for place in places if gap(place) == largest), key=str)
-    amount = f", at most by {largest:.6g}" if math.isfinite(largest) else ", most"
+    """The largest difference, the two values and where they are; and how many are a number in one of them only."""
+    pairs = {place: (before[place], now[place]) for place in sorted(places, key=str)}
+    gaps = {place: abs(one - other) for place, (one, other) in pairs.items() if _finite(one) and _finite(other)}
+    where = max(gaps, key=gaps.__getitem__) if gaps else next(iter(pairs))
     names = sorted(dict(where), key=lambda key: ORDER.index(key) if key in ORDER else -1)
     at = ", ".join(f"{key} {dict(where)[key]}" for key in names)
-    return f"{amount} ({_text(before[where])} -> {_text(now[where])}{f' at {at}' if at else ''})"
+    amount = f"at most by {gaps[where]:.6g}" if gaps else "for example"
+    found = f", {amount} ({_text(before[where])} -> {_text(now[where])}{f' at {at}' if at else ''})"
+    rest = len(pairs) - len(gaps)
+    return found + (f", {rest} of them a number in one only" if gaps and rest else "")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _text(value: Any) -> str:

@@ -83,14 +83,16 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _problems(check: Callable[[], Any], path: Path, count: int | None = None, large: int = LARGE) -> list[str] | None:
+def _problems(
+    check: Callable[[], Any], path: Path, count: int | None = None, large: int | None = None
+) -> list[str] | None:
     """What a check says; None for a content, by default the file, that is too large for it."""
-    if (path.stat().st_size if count is None else count) > large:
+    if (path.stat().st_size if count is None else count) > (large or LARGE):
         return None
     try:
         check()
     except DataError as error:
-        return [str(error).removeprefix(f"{path}: ")]
+        return [str(error).removeprefix(f"{path}: ").removeprefix("damaged, or ")]
     return []
 
 

@@ -75,7 +75,7 @@ def _facts(result: ResultFile) -> Iterator[tuple[str, str]]:
     yield "diverged", f"{sum(facts['diverged'])} of {len(facts['diverged'])}" if any(facts.get("diverged", ())) else ""
     yield "tensors", _some([f"{name} {shape}" for name, shape in facts.get("tensors", {}).items()])
     yield "scale", spec.get("scale", "")
-    yield "made from", _inputs(result) if "inputs" in facts else ""
+    yield "inputs", _inputs(result) if "inputs" in facts else ""
     yield "data", _data(spec.get("data"), by)
     yield from _data_set(facts) if result.kind == "data set" else ()
     yield "code", _code(by, spec.get("code"))
@@ -127,7 +127,7 @@ def _scores(facts: Mapping[str, Any]) -> str:
     """The best points of a search, and whether the best lies at the edge of the grid."""
     scores, criterion = facts.get("scores") or [], facts.get("criterion") or {}
     ranked = sorted((s for s in scores if s.get("score") is not None), key=lambda s: s["score"])
-    rows = [f"{text(s['score'])} at {_pairs(s['at'])}" for s in ranked[:SCORES]]
+    rows = [f"{s['score']:.6g} at {_pairs(s['at'])}" for s in ranked[:SCORES]]
     rows += [f"and {len(scores) - SCORES} more points"] if len(scores) > SCORES else []
     edge = [path for path, at in (facts.get("at_edge") or {}).items() if at]
     rows += [f"the best lies at the edge of the grid of {', '.join(edge)}"] if edge else []
