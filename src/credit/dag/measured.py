@@ -97,7 +97,7 @@ def differences(old: Reading, new: Reading) -> Iterator[str]:
         other = [place for place in shared if not _equal(before[place], now[place])]
         alone = len(before.keys() ^ now.keys())
         parts = [f"{len(other)} of {len(shared)} differ{_most(before, now, other)}"] if other else []
-        parts += [f"{alone} without a counterpart (another seed, epoch or place)"] if alone else []
+        parts += [f"{alone} without a counterpart"] if alone else []
         equal += [] if parts else [metric]
         if parts:
             yield f"{metric}: {'; '.join(parts)}"
