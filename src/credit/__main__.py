@@ -51,7 +51,7 @@ read: `verify` does that. PATTERN: experiments, figures, tables, data, methods; 
 SHOW = """What made a result, readable: whether its content is still what was written, networks, what was chosen,
 inputs, data, code, versions, machine and time; then every setting. FILE is a run (.jsonl), a search (choice.json), kept
 weights, a table, a figure, a prepared data set or an archive of `export`; the present configuration is not asked.
-Exit code 1 where the content was changed. A content above 64 MB (in archives 16 MB) is not read."""
+Exit code 1 where the content was changed. A content above 16 MB (in archives 8 MB) is not read."""
 DIFF = """What differs between two result files of one kind: settings, modules of the code, data, environment; and what
 they hold: of runs, searches, tables and weights how many values of each metric differ, and the largest difference. When
 a job ran, how long it took and at which commit counts for nothing. Exit code 1 where anything differs."""

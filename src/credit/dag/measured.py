@@ -51,9 +51,12 @@ def _place(values: Mapping[str, Any]) -> Place:
 
 def _by_metric(records: Iterable[Mapping[str, Any]]) -> Reading:
     found: Reading = {}
+    sorted_keys: dict[tuple[str, ...], list[str]] = {}  # of records that have the same keys: there may be many
     for record in records:
-        place = {key: value for key, value in record.items() if key not in ("metric", "value") and value != ""}
-        found.setdefault(record["metric"], {})[_place(place)] = record["value"]
+        if (names := tuple(record)) not in sorted_keys:
+            sorted_keys[names] = sorted(record.keys() - {"metric", "value"})
+        place = tuple([(key, record[key]) for key in sorted_keys[names] if record[key] != ""])
+        found.setdefault(record["metric"], {})[place] = record["value"]
     return found
 
 
@@ -93,9 +96,9 @@ def differences(old: Reading, new: Reading) -> Iterator[str]:
     both, equal = sorted(old.keys() & new.keys()), []
     for metric in both:
         before, now = old[metric], new[metric]
-        shared = before.keys() & now.keys()
+        shared = [place for place in before if place in now]
         other = [place for place in shared if not _equal(before[place], now[place])]
-        alone = len(before.keys() ^ now.keys())
+        alone = len(before) + len(now) - 2 * len(shared)
         parts = [f"{len(other)} of {len(shared)} differ{_most(before, now, other)}"] if other else []
         parts += [f"{alone} without a counterpart"] if alone else []
         equal += [] if parts else [metric]
@@ -158,7 +161,7 @@ def _is_nan(value: Any) -> bool:
 
 def _most(before: Mapping[Place, Any], now: Mapping[Place, Any], places: Iterable[Place]) -> str:
     """The largest difference, the two values and where they are; and how many are a number in one of them only."""
-    pairs = {place: (before[place], now[place]) for place in sorted(places, key=str)}
+    pairs = {place: (before[place], now[place]) for place in places}
     gaps = {place: abs(one - other) for place, (one, other) in pairs.items() if _finite(one) and _finite(other)}
     where = max(gaps, key=gaps.__getitem__) if gaps else next(iter(pairs))
     names = sorted(dict(where), key=lambda key: ORDER.index(key) if key in ORDER else -1)

@@ -18,7 +18,6 @@ from typing import Any
 
 from credit.errors import ConfigError, DataError
 from credit.provenance import made
-from credit.provenance.archive import read_list, unpack
 from credit.provenance.files import checksum
 from credit.provenance.records import check_seal, check_weights, read_metadata
 from credit.provenance.snapshot import read_header
@@ -30,7 +29,7 @@ READABLE = (
     "a run (.jsonl), a search (choice.json), kept weights (.safetensors), a table (tables/….csv, .md), a figure "
     "(figures/….pdf, .png), a benchmark (bench/….csv), a prepared data set (.npz) or an archive (.tar.xz)"
 )
-LARGE, LARGE_UNPACKED = 64_000_000, 16_000_000  # bytes up to which a content is held against its checksum
+LARGE, LARGE_UNPACKED = 16_000_000, 8_000_000  # bytes up to which a content is held against its checksum
 HEADER = {"spec", "provenance", "sha256"}
 _METRIC = re.compile(rb'"metric": "([^"]*)"')
 
@@ -183,12 +182,13 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _archive(path: Path) -> ResultFile:
+    from credit.provenance.archive import read_list, unpack  # tar and xz
+
+    def unpacked() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(path, NAMES, Path(folder))
+
     facts = read_list(path, NAMES)
-    unpacked = sum(entry["bytes"] for entry in facts["files"].values())
-    problems = _problems(lambda: _unpacked(path), path, unpacked, LARGE_UNPACKED)
+    count = sum(entry["bytes"] for entry in facts["files"].values())
+    problems = _problems(unpacked, path, count, LARGE_UNPACKED)
     return ResultFile(path, "archive", facts=facts, problems=problems)
-
-
-def _unpacked(path: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(path, NAMES, Path(folder))
