@@ -1,4 +1,4 @@
-"""`python -m credit export | import`: what is packed, and what of it another checkout takes."""
+"""`credit export | import`: what is packed, and what of it another checkout takes."""
 
 from __future__ import annotations
 
