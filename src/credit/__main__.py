@@ -1,26 +1,24 @@
-"""What will it cost, is it still true, is it whole, how to keep it, whom to cite: python -m credit COMMAND …
+"""Experiments on credit assignment, asked about and kept: credit COMMAND …
 
   plan [TARGET ...]  before a run: jobs, networks, CPU time and disk of targets, and what is still to run
-  why RESULT         what differs between a result and the present code and configuration: the module, the
-                     setting, the data set or the environment; of a table or figure, also what is below it
-  verify [PATH ...]  every result file is whole and plausible, and is what the present code and configuration
-                     would make; also for results from another machine, of which Snakemake knows nothing
+  list [PATTERN]     experiments, figures, tables, data sets and methods: made, stale or missing
+  show FILE          what made a result, readable: settings, data, code, versions, machine
+  diff A B           what differs between two results: settings, code, data, environment, measured values
+  why RESULT         what differs between a result and the present code and configuration
+  verify [PATH ...]  every result file is whole and plausible, and what would be made now
   export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on
   import FILE        put them back as results, those that the present code and configuration would make
   cite [TARGET]      BibTeX of the papers, learning rules, data sets and software behind a target
 
 Run it in the root of the repository, with the --configfile and --config that snakemake gets:
 
-  python -m credit plan results/figures/fig1.pdf
-  python -m credit plan all --configfile config/quick.yaml
-  python -m credit plan dfc --config methods=bp,dfa seeds=2
-  python -m credit why results/runs/cross/images/mnist/bp/shard0.jsonl
-  python -m credit why results/quick/figures/fig3.pdf
-  python -m credit export results/figures/dfc/fig3.pdf fig3.tar.xz
-  python -m credit import fig3.tar.xz
-  python -m credit cite results/figures/dfc/fig3.pdf > dfc.bib
+  credit plan results/figures/fig1.pdf
+  credit plan dfc --config methods=bp,dfa seeds=2
+  credit why results/quick/figures/fig3.pdf
+  credit COMMAND --help
+  eval "$(credit --print-completion bash)"       # the shell completes commands, targets and results
 
-exit code: 0 all is well, 1 something is stale or damaged, 2 the question cannot be answered
+exit code: 0 all is well, 1 something is stale, damaged or different, 2 the question cannot be answered
 """
 
 from __future__ import annotations
@@ -28,19 +26,35 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from credit.config.place import config_folder
-from credit.dag import commands
-from credit.data.catalog import ROOT
+from credit.config.place import CHECKOUT, config_folder
+from credit.dag import completion
+from credit.dag.exits import ERROR, GOOD
 from credit.errors import ConfigError, one_line
 
+if TYPE_CHECKING:
+    from credit.dag.commands import Present
+
+NAME = "credit"
 PLAN = """What targets will cost together: jobs, networks trained, CPU time, disk; by experiment, in total, and what is
 still to run. Results on disk count as done when they belong to the present code and configuration.
 TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
+LIST = """What there is, how it is called, and its state: made, stale (made of other settings, code or data than now) or
+missing; of an experiment, how many of its runs and searches are made. Specifications are compared, contents are not
+read: `verify` does that. PATTERN: experiments, figures, tables, data, methods; part of a name or title; or a glob."""
+SHOW = """What made a result, readable: whether its content is still what was written, networks, what was chosen,
+inputs, data, code, versions, machine and time; then every setting. FILE is a run (.jsonl), a search (choice.json), kept
+weights, a table, a figure, a prepared data set or an archive of `export`; the present configuration is not asked.
+Exit code 1 where the content was changed. A content above 16 MB (in archives 8 MB) is not read."""
+DIFF = """What differs between two result files of one kind: settings, modules of the code, data, environment; and what
+they hold: of runs, searches, tables and weights how many values of each metric differ, and the largest difference. When
+a job ran, how long it took and at which commit counts for nothing. Exit code 1 where anything differs."""
 WHY = """What differs between a result and the present, a line each, or `up to date`.
 RESULT is a run (…/shardS.jsonl), a search (…/choice.json), or a table or figure: then what differs in it, in its own
 code and options, and every missing or stale table and run that it is made from is listed. Paths below results/quick/
@@ -58,84 +72,145 @@ configuration, as by `verify`: one whose specification, code or data differ is r
 others are taken. Snakemake then makes tables and figures of them, and trains nothing. What is there already stays."""
 CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
 sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
+COMMANDS = "{plan,list,show,diff,why,verify,export,import,cite}"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The command line. Each command sets `run`, called with what makes the `Present`, and the arguments."""
     form = argparse.RawDescriptionHelpFormatter
-    name = "python -m credit"
-    top = argparse.ArgumentParser(
-        name, f"{name} {{plan,why,verify,export,import,cite}} …", __doc__, formatter_class=form
-    )
-    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,export,import,cite}", help=argparse.SUPPRESS)
+    top = argparse.ArgumentParser(NAME, f"{NAME} {COMMANDS} …", __doc__, formatter_class=form)
+    top.add_argument("--print-completion", choices=completion.SHELLS, metavar="SHELL", help=argparse.SUPPRESS)
+    sub = top.add_subparsers(prog=NAME, metavar=COMMANDS, help=argparse.SUPPRESS)
+    shared = _shared()
+
+    def command(name: str, text: str, run: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added = sub.add_parser(name, description=text, parents=parents, formatter_class=form)
+        added.set_defaults(run=run)
+        return added
+
+    plan = command("plan", PLAN, lambda present, a: _commands().show_plan(present(), a.targets), shared)
+    _argument(plan, completion.targets, "targets", nargs="*", default=["all"], metavar="TARGET", help="default: all")
+    names = command("list", LIST, lambda present, a: _commands().show_list(present(), a.pattern), shared)
+    _argument(names, completion.patterns, "pattern", nargs="?", metavar="PATTERN", help="default: everything")
+    _without_configuration(command)
+    why = command("why", WHY, lambda present, a: _commands().show_why(present(), a.result), shared)
+    _argument(why, completion.results, "result", metavar="RESULT")
+    verify = command("verify", VERIFY, lambda present, a: _commands().show_verify(present(), a.paths), shared)
+    _argument(verify, completion.results, "paths", nargs="*", metavar="PATH")
+    _transport(command, shared)
+    cite = command("cite", CITE, lambda present, a: _commands().show_cite(present(), a.target), shared)
+    _argument(cite, completion.targets, "target", nargs="?", default="all", metavar="TARGET", help="default: all")
+    return top
+
+
+def _commands() -> Any:
+    """What asks the workflow: read when a command does, since others must answer at once."""
+    from credit.dag import commands
+
+    return commands
+
+
+def _argument(to: argparse.ArgumentParser, completer: Callable, *names: str, **more: Any) -> None:
+    """Add an argument that the shell completes."""
+    to.add_argument(*names, **more).completer = completer
+
+
+def _shared() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
-    )
-    shared.add_argument(
-        "--configfile", "--configfiles", nargs="+", default=[], type=Path, metavar="FILE",
-        help="laid over config/config.yaml",
+    _argument(
+        shared, completion.settings, "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE",
+        help="override settings, as in snakemake",
     )  # fmt: skip
+    _argument(
+        shared, completion.configfiles, "--configfile", "--configfiles", nargs="+", default=[], type=Path,
+        metavar="FILE", help="laid over config/config.yaml",
+    )  # fmt: skip
+    return shared
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return sub.add_parser(name, description=text, parents=[shared], formatter_class=form)
 
-    plan = command("plan", PLAN)
-    plan.add_argument("targets", nargs="*", default=["all"], metavar="TARGET", help="default: all")
-    plan.set_defaults(run=lambda present, args: commands.show_plan(present, args.targets))
-    why = command("why", WHY)
-    why.add_argument("result", metavar="RESULT")
-    why.set_defaults(run=lambda present, args: commands.show_why(present, args.result))
-    verify = command("verify", VERIFY)
-    verify.add_argument("paths", nargs="*", metavar="PATH")
-    verify.set_defaults(run=lambda present, args: commands.show_verify(present, args.paths))
-    export = command("export", EXPORT)
-    export.add_argument("target", metavar="TARGET")
-    export.add_argument("file", metavar="FILE", help="to write, for example dfc.tar.xz")
+def _without_configuration(command: Callable) -> None:
+    def show(present: Callable, args: argparse.Namespace) -> int:
+        from credit.dag import show
+
+        return show.show(args.file)
+
+    def diff(present: Callable, args: argparse.Namespace) -> int:
+        from credit.dag import diff
+
+        return diff.diff(args.first, args.second)
+
+    _argument(command("show", SHOW, show), completion.results, "file", metavar="FILE")
+    two = command("diff", DIFF, diff)
+    for name, shown in (("first", "A"), ("second", "B")):
+        _argument(two, completion.results, name, metavar=shown)
+
+
+def _transport(command: Callable, shared: argparse.ArgumentParser) -> None:
+    def pack(present: Callable, a: argparse.Namespace) -> int:
+        return _commands().show_export(present(), a.target, a.file, a.stale, a.overwrite)
+
+    def unpack(present: Callable, a: argparse.Namespace) -> int:
+        return _commands().show_import(present(), a.file, a.stale, a.overwrite)
+
+    export = command("export", EXPORT, pack, shared)
+    _argument(export, completion.targets, "target", metavar="TARGET")
+    _argument(export, completion.archives, "file", metavar="FILE", help="to write, for example dfc.tar.xz")
     export.add_argument("--stale", action="store_true", help="also results that would be made otherwise now")
     export.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-    export.set_defaults(
-        run=lambda present, args: commands.show_export(present, args.target, args.file, args.stale, args.overwrite)
-    )
-    take = command("import", IMPORT)
-    take.add_argument("file", metavar="FILE", help="written by `export`")
+    take = command("import", IMPORT, unpack, shared)
+    _argument(take, completion.archives, "file", metavar="FILE", help="written by `export`")
     take.add_argument(
         "--stale", action="store_true", help="take results that would be made otherwise now, too; they count as stale"
     )
     take.add_argument("--overwrite", action="store_true", help="replace other results that are there")
-    take.set_defaults(run=lambda present, args: commands.show_import(present, args.file, args.stale, args.overwrite))
-    cite = command("cite", CITE)
-    cite.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
-    cite.set_defaults(run=lambda present, args: commands.show_cite(present, args.target))
-    return top
 
 
-def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+def main(arguments: Sequence[str] | None = None, root: Path = CHECKOUT) -> int:
     """Run one command on the configuration below `root`; returns the exit code."""
     top = parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks, and gets no further
+        import argcomplete
+
+        argcomplete.autocomplete(top)
     args = top.parse_args(arguments)
+    if args.print_completion:
+        print(completion.script(args.print_completion))
+        return GOOD
     if not hasattr(args, "run"):
         top.print_help()
-        return commands.GOOD
+        return GOOD
     try:
         with one_line():
-            here = Path.cwd()
-            if here != root.resolve() and (here / "Snakefile").is_file():
-                raise ConfigError(
-                    f"{here} is another checkout than {root}, whose code this is; "
-                    f"run it as PYTHONPATH=src python -m credit, or activate that checkout's environment"
-                )
-            folder = config_folder(root) if root is ROOT else None
-            return args.run(commands.Present(args.configfile, args.config, root, folder), args)
+            _right_checkout(root)
+            return args.run(lambda: _present(args, root), args)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
-        return commands.GOOD
+        return GOOD
     except SystemExit as error:
         print(error, file=sys.stderr)
-        return commands.ERROR
+        return ERROR
+
+
+def _right_checkout(root: Path) -> None:
+    here = Path.cwd()
+    if here != root.resolve() and (here / "Snakefile").is_file():
+        raise ConfigError(
+            f"{here} is another checkout than {root}, whose code this is; "
+            f"run it as PYTHONPATH=src python -m credit, or activate that checkout's environment"
+        )
+
+
+def _present(args: argparse.Namespace, root: Path) -> Present:
+    folder = config_folder(root) if root is CHECKOUT else None
+    return _commands().Present(args.configfile, args.config, root, folder)
+
+
+def command() -> int:
+    """The installed command `credit`, and `python -m credit`: `main` in a process of its own."""
+    gc.disable()  # a short process, whose objects stay until its end
+    atexit.register(gc.freeze)  # and are not looked through then
+    return main()
 
 
 if __name__ == "__main__":
-    gc.disable()  # a short process, whose objects stay until its end
-    atexit.register(gc.freeze)  # and are not looked through then
-    sys.exit(main())
+    sys.exit(command())

@@ -33,9 +33,11 @@ def test_a_dry_run_of_another_number_of_jobs_is_no_measurement(tmp_path, monkeyp
         bench.dry_runs(bench.checkout(tmp_path), seeds=1, repeats=1)
 
 
-@pytest.mark.parametrize("code", [bench.SPECS, bench.PLAN])
-def test_what_plans_at_paper_scale_runs_in_a_copy(tmp_path, code):
+@pytest.mark.parametrize(
+    "words", [(bench.SPECS,), (bench.CREDIT, "plan", "all"), (bench.CREDIT, "show", str(bench.ARCHIVE))]
+)
+def test_what_is_measured_at_paper_scale_runs_in_a_copy(tmp_path, words):
     folder = bench.checkout(tmp_path)
-    cpu, memory, _ = bench.measure([bench.sys.executable, "-c", code], folder)
+    cpu, memory, _ = bench.measure([bench.sys.executable, "-c", *words], folder)
     assert cpu > 0
     assert memory > 0

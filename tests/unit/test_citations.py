@@ -1,4 +1,4 @@
-"""`python -m credit cite`: who is cited for what, and that all of it exists and is BibTeX."""
+"""`credit cite`: who is cited for what, and that all of it exists and is BibTeX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m credit`: what it prints, and the exit code: 0 all is well, 1 stale or damaged, 2 no answer."""
+"""`credit`: what it prints, and the exit code: 0 all is well, 1 stale or damaged, 2 no answer."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_without_a_command_it_explains_itself_on_one_screen(credit):
     assert code == 0
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 110
-    for word in ("plan", "why", "verify", "cite", "--configfile", "exit code"):
+    for word in ("plan", "list", "show", "diff", "why", "verify", "cite", "--configfile", "exit code"):
         assert any(word in line for line in lines)
 
 

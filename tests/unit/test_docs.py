@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import types
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 import credit
+from credit.__main__ import main
 from credit.analysis import names
 from credit.analysis.fidelity import PUBLISHED
 from credit.config import hyperparameters
@@ -100,9 +102,9 @@ def test_targets_in_the_documents_exist(tmp_path):
             if words[0] == "snakemake":
                 args = get_argument_parser().parse_args(words[1:])
                 files, entries, targets = args.configfile, args.config or [], args.targets
-            elif words[:4] == ["python", "-m", "credit", "plan"]:
+            elif words[:2] == ["credit", "plan"]:
                 files, entries = [], words[words.index("--config") + 1 :] if "--config" in words else []
-                targets = words[4:5]
+                targets = words[2:3]
             else:
                 continue
             workflow = Workflow(configuration([tmp_path / f for f in files], entries, tmp_path), tmp_path)
@@ -141,11 +143,45 @@ def test_make_targets_in_the_documents_exist():
     assert {"demo", "test", "lint"} <= named <= known
 
 
-def test_every_command_of_the_package_in_the_documents_exists():
-    known = run(REPOSITORY, "-m", "credit", "--help")
+def test_every_command_of_the_package_in_the_documents_exists_and_has_its_section():
+    listed = run(REPOSITORY, "-m", "credit", "--help").partition("\n\nRun it")[0]
+    known = set(re.findall(r"^  (\w+) ", listed, re.MULTILINE))
     for document in DOCUMENTS:
-        for name in re.findall(r"python -m credit (\w+)", document.read_text(encoding="utf-8")):
-            assert re.search(rf"^  {name} ", known, re.MULTILINE), f"{document}: credit {name}"
+        for name in re.findall(
+            r"(?:^|`|\$ )(?:python -m )?credit ([a-z]+)", document.read_text(encoding="utf-8"), re.M
+        ):
+            assert name in known, f"{document}: credit {name}"
+    assert {"plan", "show", "diff", "list"} <= known
+    page = read("docs/commands.md")
+    assert set(re.findall(r"^\| \[`(\w+)`\]\(#", page, re.MULTILINE)) == known
+    titles = " ".join(re.findall(r"^## (.*)$", page, re.MULTILINE))
+    assert all(re.search(rf"\b{name}\b", titles) for name in known)
+
+
+def test_the_page_of_commands_shows_what_they_print(tmp_path, monkeypatch, capsys):
+    """Its sessions, one after another, where the kept runs that it speaks of are unpacked; `…` stands for any text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
+    with tarfile.open(REPOSITORY / "docs/results/records/pc-example.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    sessions = re.findall(r"^```console\n(.*?)^```", read("docs/commands.md"), re.DOTALL | re.MULTILINE)
+    asked = [part for session in sessions for part in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]]
+    for part in asked:
+        command, _, shown = part.partition("\n")
+        main(shlex.split(command)[1:])
+        printed = capsys.readouterr()
+        pattern = ".*".join(map(re.escape, shown.strip().split("…")))
+        assert re.fullmatch(pattern, printed.out.strip(), re.DOTALL), f"{command}\n{printed.out}{printed.err}"
+    assert {shlex.split(part)[1] for part in asked} >= {
+        "plan",
+        "list",
+        "show",
+        "diff",
+        "why",
+        "verify",
+        "export",
+        "cite",
+    }
 
 
 @every_document

@@ -310,4 +310,4 @@ def test_a_run_announces_what_takes_longer_than_an_hour(checkout):
     assert "to be trained in this call: 8 jobs, 16 networks trained, about" in banner(longer, "conda")
     assert "in this call: 6 jobs, 12 networks trained, about" in banner(longer, "conda", 6)
     text = banner(longer, "conda")
-    assert "python -m credit plan TARGET" in text
+    assert "credit plan TARGET" in text

@@ -1,4 +1,4 @@
-"""`python -m credit export | import`: what is packed, and what of it another checkout takes."""
+"""`credit export | import`: what is packed, and what of it another checkout takes."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def breaking(name: str):
         ("exists", ["export", "all", FILE], f"{FILE}: exists; give another name, or --overwrite"),
         ("folder", ["export", "all", FILE, "--overwrite"], f"{FILE}: exists; give another name"),
         ("none", ["import", FILE], f"{FILE}: cannot be read: No such file"),
-        ("exists", ["import", FILE], f"{FILE}: not an archive of `python -m credit export`"),
+        ("exists", ["import", FILE], f"{FILE}: not an archive of `credit export`"),
         ("scale", ["import", FILE], f"{FILE}: scale = 'large'; must be one of paper, quick"),
     ],
 )

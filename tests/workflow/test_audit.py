@@ -93,6 +93,33 @@ def test_why_tells_of_a_figures_own_code_and_of_what_is_below_it(project: Checko
     assert project.credit("why", figure).text == "up to date\n"
 
 
+def test_what_was_made_can_be_shown_listed_and_compared(project: Checkout):
+    runs = sorted(images("bp", "fa", search=False))
+    shown = [
+        runs[0],
+        "runs/cross/images/digits/bp/choice.json",
+        "data/digits.npz",
+        "figures/fig1.png",
+        "tables/cross/table1.md",
+    ]
+    for name in shown:
+        done = project.credit("show", f"results/{name}")
+        assert done.status == 0, done.text
+        assert "\ncontent  " in done.text and "whole and unchanged" in done.text, done.text
+    assert project.credit("diff", f"results/{runs[0]}", f"results/{runs[0]}") == Done(0, "no difference\n")
+    done = project.credit("diff", f"results/{runs[0]}", f"results/{runs[-1]}")
+    assert done.status == 1
+    assert "  method: bp -> fa\n" in done.text
+    assert "  module credit.methods.fa: new dependency\n" in done.text
+    assert project.credit("list", "fig1").text.split()[:3] == ["figures", "results/figures/fig1.pdf", "made"]
+    project.change_code("src/credit/methods/fa.py")
+    listed = [line.split() for line in project.credit("list").text.splitlines()]
+    states = {words[0]: words[1:4] for words in listed if len(words) > 3}
+    assert states["results/figures/fig1.pdf"][0] == "stale"
+    assert states["digits"][0] == "made"
+    assert states["cross/images"][1] == "of", states
+
+
 def test_a_figure_whose_code_is_not_declared_is_not_made(project: Checkout):
     before = project.path("figures/fig1.pdf").read_bytes()
     (project.root / "src/credit/figures/_hidden.py").write_text("WIDTH = 1.0\n", encoding="utf-8")

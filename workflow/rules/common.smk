@@ -151,7 +151,7 @@ def judge(spec, files, inputs, choice=None):
         return [] if unrecorded(files) else inputs
     if RerunTrigger.PARAMS in workflow.rerun_triggers:
         if not FORCED:
-            why = f"what differs, for example: python -m credit why {stale[0]}"
+            why = f"what differs, for example: credit why {stale[0]}"
             print(
                 f"results that are not what would be made now are made again (forced execution); {why}", file=sys.stderr
             )

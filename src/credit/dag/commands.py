@@ -1,4 +1,7 @@
-"""What `python -m credit` does, a function a command: prints for people, returns the exit code. Loads no torch."""
+"""What `credit` says of the present workflow, a function a command: prints for people, returns the exit code.
+
+What asks no workflow stands by itself: `credit.dag.show`, `credit.dag.diff`. Loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ import yaml
 from credit.config.files import overlay, read_yaml
 from credit.dag import audit, made, transport
 from credit.dag.citations import bibliography
-from credit.dag.cost import Cost, duration, needed_jobs, plan, size
+from credit.dag.cost import Cost, needed_jobs, plan
+from credit.dag.exits import GOOD, STALE
+from credit.dag.listing import listing
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
+from credit.dag.units import duration, size
 from credit.errors import ConfigError, DataError
 from credit.provenance.made import split
 
-GOOD, STALE, ERROR = 0, 1, 2
 RESULTS = (
     "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png, and "
     "data/*.npz"
@@ -263,4 +268,13 @@ def show_cite(present: Present, target: str) -> int:
     """Print the BibTeX of what a target makes use of."""
     target = as_target(target)
     print(bibliography(present.of(target), target))
+    return GOOD
+
+
+# ---- list
+
+
+def show_list(present: Present, pattern: str | None) -> int:
+    """Print what there is, or what of it matches, each with its state."""
+    print("\n".join(listing(present.at(None), pattern)))
     return GOOD

@@ -20,6 +20,7 @@ from credit.config.registry import Registry
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import classes_an_output, task_shape
 from credit.dag.targets import SHARD, Workflow
+from credit.dag.units import duration, size
 from credit.data import catalog
 from credit.data.entry import Entry
 from credit.errors import ConfigError, DataError, one_of
@@ -332,21 +333,6 @@ def _data_set(workflow: Workflow, name: str) -> DataSet:
 # ---- for people
 
 
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3.5 h`, rounded up below an hour."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"
-
-
-def size(count: float) -> str:
-    """Bytes as `12 kB`, `3.4 MB` or `1.2 GB`."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{math.ceil(count / 1e3)} kB"
-
-
 def trains(outputs: Iterable[str]) -> bool:
     """Whether a job with these outputs is a training or a search; rules have other names where another workflow uses
     them as a module's."""
@@ -360,7 +346,5 @@ def banner(workflow: Workflow, mode: str, specs: Iterable[Mapping[str, Any]]) ->
     ahead = sum(map(job_cost, specs), Cost())
     if ahead.seconds > ANNOUNCE:
         lines.append(f"to be trained in this call: {ahead.text()}")
-        lines.append(
-            "what one target costs: python -m credit plan TARGET; narrow: --config methods=… datasets=… seeds=… -- all"
-        )
+        lines.append("what one target costs: credit plan TARGET; narrow: --config methods=… datasets=… seeds=… -- all")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from credit.dag.audit import Verdict, short
+from credit.dag.resultfile import read_record
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError, DataError, one_of
 from credit.provenance import snapshot as provenance
@@ -58,17 +59,6 @@ def content_problems(workflow: Workflow, path: str | Path) -> tuple[list[str], l
         elif checksum(place) != value:
             changed.append(f"{other}, from which it was made: has another content now")
     return wrong, changed
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """The record of a table or figure. Raises DataError where there is none, or it is damaged."""
-    place = record_path(path)
-    if not place.exists():
-        raise DataError(f"{path}: no record of how it was made ({place}: no such file); make it again")
-    content = provenance.read_header(place)
-    if not all(isinstance(content.get(key), dict) for key in ("inputs", "outputs")):
-        raise DataError(f"{place}: not the record of a table or figure; make {path} again")
-    return content
 
 
 def reasons(workflow: Workflow, path: str | Path) -> list[str]:

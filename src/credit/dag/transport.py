@@ -6,7 +6,6 @@ Loads no torch.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from credit.dag import audit
 from credit.dag.cost import needed_jobs
+from credit.dag.resultfile import NAMES
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
@@ -25,8 +25,6 @@ from credit.provenance.archive import pack, read_list, unpack
 from credit.provenance.files import alone, checksum
 from credit.provenance.spec import digest
 
-_NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
-NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.(?:jsonl|safetensors)|choice\.json)", re.ASCII)
 AT_ONCE = 1000  # names on a command line
 STAGE = ".import"  # where an archive is unpacked, below the results
 

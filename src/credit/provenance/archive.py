@@ -91,7 +91,7 @@ def unpack(path: Path, allowed: re.Pattern[str], folder: Path) -> dict[str, Any]
 
 @contextmanager
 def _reading(path: Path) -> Iterator[tarfile.TarFile]:
-    wrong = f"{path}: not an archive of `python -m credit export`, or cut off"
+    wrong = f"{path}: not an archive of `credit export`, or cut off"
     try:
         with lzma.open(path) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             yield tar
@@ -106,7 +106,7 @@ def _reading(path: Path) -> Iterator[tarfile.TarFile]:
 def _list(path: Path, tar: tarfile.TarFile, allowed: re.Pattern[str]) -> dict[str, Any]:
     first = tar.next()
     if first is None or first.name != LIST or not first.isreg() or first.size > LONGEST_LIST:
-        raise DataError(f"{path}: not an archive of `python -m credit export`: it does not begin with {LIST}")
+        raise DataError(f"{path}: not an archive of `credit export`: it does not begin with {LIST}")
     try:
         about = json.loads(tar.extractfile(first).read())
     except (ValueError, RecursionError) as error:
