@@ -14,6 +14,8 @@ _EXPORTS = {
     "dense": "credit.nets.dense",
     "conv": "credit.nets.conv",
     "resnet": "credit.nets.resnet",
+    "from_torch": "credit.nets.sequential",
+    "to_torch": "credit.nets.sequential",
     "method": "credit.methods.base",
     "Batch": "credit.methods.base",
     "Rand": "credit.numerics.rand",
