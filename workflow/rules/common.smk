@@ -3,6 +3,7 @@ import atexit
 import functools
 import gc
 import inspect
+import itertools
 import json
 import shlex
 import sys
@@ -21,6 +22,7 @@ from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
+from credit.provenance.kept import kept_path
 from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
@@ -69,6 +71,12 @@ def papers_of_experiments():
         paper, _, name = key.partition("/")
         names.setdefault(paper, []).append(name)
     return "|".join(rf"{paper}(?=/(?:{'|'.join(mine)})\.)" for paper, mine in names.items())
+
+
+def cells_of(names):
+    """Pattern of the cells PAPER/EXPERIMENT/DATASET/METHOD with these names, with the `/` behind them; of no path
+    where there are none."""
+    return f"(?:{'|'.join(names) or '(?!)'})/"
 
 
 def with_records(paths):
@@ -187,7 +195,7 @@ def train_inputs(wildcards):
     cell = WORKFLOW.cell(*place)
     run = f"{RESULTS}/runs/{'/'.join(place)}/shard{wildcards.shard}"
     choice = [choice_of(wildcards)] if cell.search else []
-    files = [f"{run}.jsonl"] + [f"{run}.safetensors"] * ("weights" in cell.keep)
+    files = [f"{run}.jsonl", *(str(kept_path(f"{run}.jsonl", kind)) for kind in cell.keep)]
     inputs = data_inputs(cell) + WORKFLOW.start_paths(place, wildcards.shard) + choice
     return judge(train_spec(wildcards), files, inputs, *choice)
 

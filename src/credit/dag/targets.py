@@ -28,12 +28,11 @@ from credit.data import catalog
 from credit.data.supplied import stamp
 from credit.errors import ConfigError, one_of
 from credit.provenance import snapshot as provenance
+from credit.provenance.kept import ENDS
 from credit.provenance.spec import VERSION, canonical_json, digest
 
 LAYOUT = ("rows", "columns")  # options of a table that its numbers do not depend on
-SHARD = re.compile(
-    r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.short)?)\.(?:jsonl|safetensors)|choice\.json)$"
-)
+SHARD = re.compile(rf"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.short)?)\.{ENDS}|choice\.json)$")
 
 
 class Workflow:
@@ -130,15 +129,15 @@ class Workflow:
                     found |= dict.fromkeys(self.weights_paths((key, dataset, method), seeds), source.place)
         return found
 
-    def keeping(self) -> list[str]:
-        """Cells whose jobs keep their weights, as `PAPER/EXPERIMENT/DATASET/METHOD`."""
-        return [
-            f"{key}/{dataset}/{method}"
-            for key, experiment in self._known.items()
-            for dataset in experiment.body["datasets"]
-            for method in experiment.body["methods"]
-            if "weights" in experiment.keep(dataset, method)
-        ]
+    @cached_property
+    def keeping(self) -> dict[tuple[str, ...], list[str]]:
+        """{what they keep: cells, as `PAPER/EXPERIMENT/DATASET/METHOD`} of those that keep anything."""
+        cells: dict[tuple[str, ...], list[str]] = {}
+        for key, experiment in self._known.items():
+            for dataset in experiment.body["datasets"]:
+                for method in experiment.body["methods"]:
+                    cells.setdefault(experiment.keep(dataset, method), []).append(f"{key}/{dataset}/{method}")
+        return {kinds: names for kinds, names in cells.items() if kinds}
 
     def data_path(self, dataset: str) -> str:
         """Prepared data set; both scales share it."""

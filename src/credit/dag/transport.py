@@ -17,16 +17,18 @@ from pathlib import Path
 
 from credit.dag import audit
 from credit.dag.cost import needed_jobs
+from credit.dag.keeping import beside
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
 from credit.provenance.archive import pack, read_list, unpack
 from credit.provenance.files import alone, checksum
+from credit.provenance.kept import ENDS
 from credit.provenance.spec import digest
 
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
-NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.(?:jsonl|safetensors)|choice\.json)", re.ASCII)
+NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.{ENDS}|choice\.json)", re.ASCII)
 AT_ONCE = 1000  # names on a command line
 STAGE = ".import"  # where an archive is unpacked, below the results
 
@@ -50,7 +52,7 @@ def export(workflow: Workflow, target: str, file: Path, stale: bool, overwrite: 
             f"{missing[0]}; make them first"
         )
     _refuse_unsound(workflow, target, jobs, stale)
-    kept = [Path(path).with_suffix(".safetensors") for path in jobs]
+    kept = [file for path in jobs for file in beside(workflow, path).values()]
     files = [Path(path) for path in jobs] + [path for path in kept if path.exists()]
     packed = {path.relative_to(workflow.results).as_posix(): (path, _digests(path)) for path in files}
     pack(file, {"target": target, "scale": workflow.settings.scale}, packed)
