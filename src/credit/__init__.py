@@ -20,6 +20,9 @@ _EXPORTS = {
     "Batch": "credit.methods.base",
     "Rand": "credit.numerics.rand",
     "optimizer": "credit.optim",
+    "experiment": "credit.interactive.specs",
+    "train": "credit.interactive.runs",
+    "load": "credit.interactive.runs",
 }
 
 

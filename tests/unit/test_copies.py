@@ -65,8 +65,7 @@ def epochs(monkeypatch) -> list[int]:
 
 @pytest.mark.parametrize("keep", [[], ["weights"], [*KINDS]])
 def test_a_retry_of_a_job_that_had_finished_writes_the_same_bytes_without_training(out, epochs, keep):
-    given = {**make_spec("dfc_ssa", lr=0.01, momentum=0.9), "probes": [{"probe": "path_length", "every": 1}]}
-    given["rule"]["feedback"] = {"init": "xavier_normal", "lr": 0.01}
+    given = make_spec("fa", lr=0.01, momentum=0.9, probes=[{"probe": "path_length", "every": 1}])
     train(given, out, keep=keep)
     files = [out, *(kept_path(out, kind) for kind in keep)]
     whole = [file.read_bytes() for file in files]
@@ -259,7 +258,7 @@ def test_the_copy_that_finishes_second_changes_nothing(out, every, monkeypatch, 
             there.update({p.name: (p.read_bytes(), p.stat().st_ino) for p in out.parent.iterdir()})
 
     monkeypatch.setattr(Training, "_epoch", overtaken)
-    train(spec(keep=["weights"]), out, every)
+    train(spec(), out, every, keep=["weights"])
     del there["now"]
     assert {p.name: (p.read_bytes(), p.stat().st_ino) for p in out.parent.iterdir()} == there
     assert "another copy of this job has finished" in capsys.readouterr().err

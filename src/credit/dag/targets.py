@@ -38,9 +38,8 @@ SHARD = re.compile(rf"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.shor
 class Workflow:
     """Everything that the configuration asks for.
 
-    config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration, by
-    default `config` in `root`. job: within a job of a call that has checked figures and tables. Raises ConfigError with
-    all problems, each naming file and key.
+    config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration
+    (root/config). job: within a job of a call that has checked figures and tables. Raises ConfigError with all problems.
     """
 
     def __init__(self, config: Mapping[str, Any], root: Path, folder: Path | None = None, job: bool = False):
@@ -218,9 +217,14 @@ class Workflow:
 
     def own_spec(self, place: Place, shard: int) -> dict[str, Any]:
         """Spec of a training job under these very settings, whatever is there."""
-        experiment, cell = self.experiment(place[0]), self.cell(*place)
+        experiment = self.experiment(place[0])
         if not (seeds := experiment.shard_seeds(shard)):
             raise ConfigError(f"{place[0]}: shard {shard} holds no seed; there are {experiment.seeds} seeds")
+        return self.spec_of(place, seeds)
+
+    def spec_of(self, place: Place, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """Spec of a training job with these seeds."""
+        cell = self.cell(*place)
         return {**cell.train_spec(seeds), **self._start_spec(cell, seeds), **self._trained_with(*place)}
 
     def start_paths(self, place: Place, shard: str) -> list[str]:

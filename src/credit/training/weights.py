@@ -45,14 +45,18 @@ def write(path: str | Path, header: Mapping[str, Any], params: Params, alive: Se
 
     header: spec, chosen, provenance. alive: for each member whether it is sound; NaN is written for the others.
     """
-    lost = torch.tensor([not one for one in alive])
-    tensors = {}
-    for block, entries in params.items():
-        for name, value in entries.items():
-            copied = value.detach().to("cpu", copy=True)
-            copied[lost] = torch.nan
-            tensors[f"{block}.{name}"] = copied
+    own = final(params, alive)
+    tensors = {f"{block}.{name}": value for block, entries in own.items() for name, value in entries.items()}
     sealed.write(path, header, tensors, alive)
+
+
+def final(params: Params, alive: Sequence[bool]) -> Params:
+    """Copies {block: {name: (M, ...)}} on the CPU, NaN for members of whom `alive` does not say that they are sound."""
+    lost = torch.tensor([not one for one in alive])
+    copies = {b: {n: value.detach().to("cpu", copy=True) for n, value in e.items()} for b, e in params.items()}
+    for value in (value for entries in copies.values() for value in entries.values()):
+        value[lost] = torch.nan
+    return copies
 
 
 def read(path: str | Path) -> Kept:
