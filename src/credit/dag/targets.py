@@ -39,7 +39,7 @@ class Workflow:
     """Everything that the configuration asks for.
 
     config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration
-    (root/config). job: within a job of a call that has checked figures and tables. Raises ConfigError with all problems.
+    (root/config). job: within a job of a call that has checked figures and tables. Raises ConfigError, all problems.
     """
 
     def __init__(self, config: Mapping[str, Any], root: Path, folder: Path | None = None, job: bool = False):
