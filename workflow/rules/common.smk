@@ -145,7 +145,7 @@ def judge(spec, files, inputs, choice=None):
     # or whose job ended after the driver was killed; and what was put in a file's place it does not see.
     if not workflow.is_main_process:
         return inputs
-    stale = WORKFLOW.present.stale(spec, *files, choice=choice)
+    stale = WORKFLOW.present.stale(spec, *files, choice=choice) or lacking(*files)
     if not stale:
         return [] if unrecorded(files) else inputs
     if RerunTrigger.PARAMS in workflow.rerun_triggers:
@@ -157,6 +157,12 @@ def judge(spec, files, inputs, choice=None):
         FORCED.update(stale)
         workflow.dag.forcefiles.update(stale)
     return inputs
+
+
+def lacking(result, *kept):
+    # A file beside a result that is missing is made again where it is asked for itself; here, because it is to be kept.
+    missing = [path for path in kept if not Path(path).exists()]
+    return [result] if missing and Path(result).exists() else []
 
 
 def unrecorded(files):

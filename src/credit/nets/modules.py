@@ -38,7 +38,7 @@ class Phi(nn.Module):
         self.name, self.phi = name, activations.get(name)
 
     def forward(self, a: Tensor) -> Tensor:
-        """phi(a)."""
+        """phi(a) of any shape, for softmax (..., n)."""
         return _Function.apply(a, self.phi)
 
     def extra_repr(self) -> str:

@@ -85,7 +85,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
 def packed(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     """A tree of dicts, lists and tuples as JSON can hold it, and its tensors by the names that stand in their places.
 
-    A tensor becomes {"tensor": NAME}, a tuple {"tuple": [...]}, a dict {"dict": [[key, value], ...]} in order.
+    A tensor, of any shape, becomes {"tensor": NAME}, a tuple {"tuple": [...]}, a dict {"dict": [[key, value], ...]}.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -104,7 +104,7 @@ def packed(tree: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def unpacked(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The tree that `packed` took apart."""
+    """The tree that `packed` took apart, with its tensors of any shape."""
     if isinstance(plain, list):
         return [unpacked(below, tensors) for below in plain]
     if not isinstance(plain, dict):

@@ -22,7 +22,7 @@ from credit.provenance.spec import canonical_json
 
 
 def write(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor], alive: Sequence[bool]) -> None:
-    """Write tensors with a header, whole or not at all. alive: for each member whether it is sound.
+    """Write tensors of any shape with a header, whole or not at all. alive: for each of M members whether it is sound.
 
     Every tensor gets memory of its own, in order: safetensors' numpy writer stores other numbers for strided ones
     without a word, and torch's refuses those that share memory.
@@ -41,7 +41,7 @@ def write(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, Ten
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file that `write` made, on the CPU; independent of what becomes of the file.
+    """Header and tensors, of any shape, of a file that `write` made, on the CPU; they stay, whatever becomes of it.
 
     Raises DataError for a file that is cut off, changed, not of this kind, or of another kind than its name says.
     """
