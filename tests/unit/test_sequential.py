@@ -49,7 +49,8 @@ def dropping():
 
 MODELS = {
     "dense": (dense, (6,)), "one layer": (lambda: nn.Sequential(nn.Linear(6, 3)), (6,)),
-    "flattened": (flattened, IMAGE), "conv": (small_conv, IMAGE), "windows": (large_conv, IMAGE), "dropout": (dropping, IMAGE),
+    "flattened": (flattened, IMAGE), "conv": (small_conv, IMAGE), "windows": (large_conv, IMAGE),
+    "dropout": (dropping, IMAGE),
 }  # fmt: skip
 
 
