@@ -14,10 +14,15 @@ _EXPORTS = {
     "dense": "credit.nets.dense",
     "conv": "credit.nets.conv",
     "resnet": "credit.nets.resnet",
+    "from_torch": "credit.nets.sequential",
+    "to_torch": "credit.nets.sequential",
     "method": "credit.methods.base",
     "Batch": "credit.methods.base",
     "Rand": "credit.numerics.rand",
     "optimizer": "credit.optim",
+    "experiment": "credit.interactive.specs",
+    "train": "credit.interactive.runs",
+    "load": "credit.interactive.runs",
 }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from credit.provenance.records import checkpoint_path, read_result, remove_checkpoints
+from credit.provenance.kept import KINDS, kept_path
+from credit.provenance.records import checkpoint_path, read_result, remove_checkpoints, write_result
 from credit.provenance.snapshot import Snapshot
-from credit.training import copies, job
+from credit.training import copies, job, weights
 from credit.training.checkpoint import Checkpoint, load
 from credit.training.loop import Training
 from credit.training.stopping import AGAIN, StopRequest
@@ -30,8 +33,8 @@ def spec(**more):
     return {**make_spec(lr=0.01), **more}
 
 
-def train(given, out, every=1e9):
-    job.train(given, out, [], "cpu", checkpoint_path(out), every, SCRIPT)
+def train(given, out, every=1e9, keep=()):
+    job.train(given, out, [], "cpu", checkpoint_path(out), every, SCRIPT, keep)
 
 
 def search(given, out):
@@ -60,18 +63,70 @@ def epochs(monkeypatch) -> list[int]:
 # ---- a finished checkpoint
 
 
-@pytest.mark.parametrize("keep", [[], ["weights"]])
+@pytest.mark.parametrize("keep", [[], ["weights"], [*KINDS]])
 def test_a_retry_of_a_job_that_had_finished_writes_the_same_bytes_without_training(out, epochs, keep):
-    given = spec(keep=keep)
-    train(given, out)
-    files = [out, *([out.with_suffix(".safetensors")] if keep else [])]
+    given = make_spec("fa", lr=0.01, momentum=0.9, probes=[{"probe": "path_length", "every": 1}])
+    train(given, out, keep=keep)
+    files = [out, *(kept_path(out, kind) for kind in keep)]
     whole = [file.read_bytes() for file in files]
     epochs.clear()
     for file in files:
         file.unlink()
-    train(given, out)
+    train(given, out, keep=keep)
     assert [file.read_bytes() for file in files] == whole
     assert epochs == []
+
+
+@pytest.mark.parametrize(("first", "then"), [([], ["weights"]), (["weights"], ["state"])])
+def test_what_a_finished_checkpoint_does_not_hold_is_trained_again(out, epochs, first, then):
+    train(spec(), out, keep=first)
+    for file in (out, *(kept_path(out, kind) for kind in first)):
+        file.unlink()
+    epochs.clear()
+    train(spec(), out, keep=then)
+    assert epochs == [0, 1, 2, 3]
+    direct = Training(spec(), log=io.StringIO())
+    direct.run()
+    for kind in then:
+        assert kept_path(out, kind).exists()
+        if kind == "weights":
+            kept = weights.read(kept_path(out, kind)).params
+            assert all(torch.equal(t, kept[b][n]) for b, e in direct.learner.params.items() for n, t in e.items())
+
+
+# ---- files that are asked for later
+
+
+def test_a_file_that_is_asked_for_later_leaves_the_result_as_it_is(out, epochs):
+    train(spec(), out, keep=["weights"])
+    before, number = out.read_bytes(), out.stat().st_ino
+    weights_before = kept_path(out, "weights").read_bytes()
+    train(spec(), out, keep=["weights", "predictions"])
+    assert (out.read_bytes(), out.stat().st_ino) == (before, number)
+    assert kept_path(out, "weights").read_bytes() == weights_before
+    assert kept_path(out, "predictions").exists()
+    assert not checkpoint_path(out).exists()
+
+
+@pytest.mark.parametrize("what", ["versions", "records", "a forced rerun", "damage"])
+def test_a_result_that_was_made_otherwise_does_not_stay(out, what):
+    train(spec(), out)
+    keep = [] if what == "a forced rerun" else ["weights"]
+    if keep:
+        header, found = read_result(out)
+        made = header["provenance"]
+        if what == "versions":
+            made["packages"] = {**made["packages"], "torch": "0.1"}
+        elif what == "records":
+            found[0]["value"] += 1e-3
+        write_result(out, header, found)
+        if what == "damage":
+            out.write_text(out.read_text().replace('"epoch": 1', '"epoch": 2', 1))
+    number = out.stat().st_ino
+    checkpoint_path(out).unlink()
+    train(spec(), out, keep=keep)
+    assert out.stat().st_ino != number
+    assert read_result(out)[0]["provenance"]["packages"]["torch"] != "0.1"
 
 
 def test_a_retry_of_a_search_that_had_finished_writes_the_same_choice_without_training(tmp_path, epochs):
@@ -88,14 +143,15 @@ def test_a_retry_of_a_search_that_had_finished_writes_the_same_choice_without_tr
 
 
 def test_a_member_that_diverged_stays_so_when_a_finished_training_is_taken_up(out, epochs):
-    given = spec(keep=["weights"], vary={"train.optimizer.lr": [0.01, 1e6]})
+    given = spec(vary={"train.optimizer.lr": [0.01, 1e6]})
     given["net"]["hidden"] = "linear"
-    train(given, out)
-    whole = out.with_suffix(".safetensors").read_bytes()
-    out.unlink()
-    out.with_suffix(".safetensors").unlink()
-    train(given, out)
-    assert out.with_suffix(".safetensors").read_bytes() == whole
+    train(given, out, keep=["weights", "predictions"])
+    files = [kept_path(out, kind) for kind in ("weights", "predictions")]
+    whole = [file.read_bytes() for file in files]
+    for file in (out, *files):
+        file.unlink()
+    train(given, out, keep=["weights", "predictions"])
+    assert [file.read_bytes() for file in files] == whole
 
 
 def test_a_run_that_is_made_again_on_purpose_is_trained(out, epochs):
@@ -159,7 +215,7 @@ def test_partial_files_left_by_a_kill_are_gone_when_the_job_starts_again(out, mo
 
     monkeypatch.setattr(job, "Training", stop)
     with pytest.raises(RuntimeError):
-        train(spec(keep=["weights"]), out)
+        train(spec(), out, keep=["weights"])
     assert list(out.parent.iterdir()) == [other]
 
 
@@ -197,12 +253,12 @@ def test_the_copy_that_finishes_second_changes_nothing(out, every, monkeypatch, 
         original(self, phase, index)
         if index == 1 and not there:
             there["now"] = True
-            train(spec(keep=["weights"]), out)
+            train(spec(), out, keep=["weights"])
             remove_checkpoints([out])
             there.update({p.name: (p.read_bytes(), p.stat().st_ino) for p in out.parent.iterdir()})
 
     monkeypatch.setattr(Training, "_epoch", overtaken)
-    train(spec(keep=["weights"]), out, every)
+    train(spec(), out, every, keep=["weights"])
     del there["now"]
     assert {p.name: (p.read_bytes(), p.stat().st_ino) for p in out.parent.iterdir()} == there
     assert "another copy of this job has finished" in capsys.readouterr().err
@@ -225,9 +281,9 @@ def test_a_copy_that_starts_when_its_call_has_the_result_changes_nothing(out, ep
 
 def test_a_result_whose_weights_are_missing_is_made_again(out, epochs, monkeypatch):
     monkeypatch.setenv("CREDIT_CALL", "one")
-    train(spec(keep=["weights"]), out)
+    train(spec(), out, keep=["weights"])
     out.with_suffix(".safetensors").unlink()
-    train(spec(keep=["weights"]), out)
+    train(spec(), out, keep=["weights"])
     assert out.with_suffix(".safetensors").exists()
 
 

@@ -301,7 +301,8 @@ def test_the_example_of_weights_trains_one_run_from_another_and_reads_them_back(
         "print(json.dumps([w.train_spec('cross/after_bp', 'teacher', *job) for job in (('bp', 0), ('dfa', 0))]))"
     )
     out, kept = [tmp_path / "bp.jsonl", tmp_path / "dfa.jsonl"], tmp_path / "bp.safetensors"
-    for spec, path, inputs in zip(json.loads(run(checkout, "-c", look)), out, ([], [str(kept)])):
+    more = (["--outputs", str(kept)], [str(kept)])
+    for spec, path, inputs in zip(json.loads(run(checkout, "-c", look)), out, more):
         run(checkout, "workflow/scripts/train.py", json.dumps(spec), str(path), *inputs)
     (_, before), (_, after) = map(read_result, out)
     last, first = ({r["metric"]: r["value"] for r in rows if r["epoch"] == e} for rows, e in ((before, 2), (after, 0)))

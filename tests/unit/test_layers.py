@@ -14,6 +14,7 @@ from credit.provenance.snapshot import closure
 from credit.provenance.sources import Sources
 
 LAYERS = (  # top to bottom; packages, but for `errors`
+    {"interactive"},
     {"dag"},
     {"costs"},
     {"training"},
@@ -36,9 +37,9 @@ READ_TABLES = {"figures", "analysis"}
 
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
-    "dag.cost", "dag.experiment", "dag.own", "dag.settings", "dag.start", "dag.stopping", "dag.targets", "dag.transport",
-    "data.catalog", "errors", "nets.geometry", "costs.dfc", "nets.work", "provenance.records", "provenance.snapshot",
-    "provenance.spec",
+    "dag.cost", "dag.experiment", "dag.own", "dag.settings", "dag.start", "dag.stopping", "dag.targets",
+    "dag.transport", "data.catalog", "errors", "interactive.specs", "nets.geometry", "costs.dfc", "nets.work",
+    "provenance.records", "provenance.snapshot", "provenance.spec",
 )  # fmt: skip
 
 SOURCES = Sources()

@@ -64,7 +64,7 @@ def test_start_and_keep_are_laid_together_like_everything_else(tmp_path):
     assert cells["far", "fa"] is None
     assert (cells["near", "fa"].place, cells["near", "fa"].seed) == (("toy/pre", "near", "bp"), 1)
     assert (cells["far", "bp"].place, cells["far", "bp"].seed) == (("toy/pre", "far", "bp"), 0)
-    assert workflow.keeping() == ["toy/pre/near/bp", "toy/pre/far/bp"]
+    assert workflow.keeping == {("weights",): ["toy/pre/near/bp", "toy/pre/far/bp"]}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_upstream_spec_is_part_of_the_downstream_one(tmp_path):
     workflow = checkout(tmp_path).workflow()
     upstream = workflow.train_spec("toy/pre", "near", "bp", 1)
     assert start(workflow, 1)["spec"] == weights.cell_of(upstream)
-    assert start(workflow, 1)["spec"].keys() >= {"code", "env", "train", "keep"}
+    assert start(workflow, 1)["spec"].keys() >= {"code", "env", "train"}
 
 
 CHANGES = {
@@ -156,7 +156,7 @@ def test_what_is_started_from_is_needed_also_where_it_is_narrowed_away(tmp_path,
     needed = needed_jobs(workflow, "all")
     names = [f"results/runs/toy/pre/{d}/bp/shard{i}.jsonl" for d in ("near", "far") for i in (0, 1)]
     assert [path for path, _ in needed["toy/pre"] if "/bp/" in path] == names
-    assert "toy/pre/near/bp" in workflow.keeping()
+    assert "toy/pre/near/bp" in workflow.keeping[("weights",)]
 
 
 def test_narrowing_to_one_seed_needs_one_seed_upstream(tmp_path):
@@ -179,9 +179,8 @@ def test_a_plan_counts_upstream_jobs_and_the_weights_that_they_keep(tmp_path):
         ("toy/pre", 1),
     ]
     spec = workflow.run_spec(kept)
-    lean = {k: v for k, v in spec.items() if k != "keep"}
     parameters = 3 * 4 + 4 + 4 * 2 + 2
-    assert job_cost(spec).disk - job_cost(lean).disk == 2 * 8 * parameters
+    assert job_cost(spec, ["weights"]).disk - job_cost(spec).disk == 2 * 8 * parameters
 
 
 # ---- refused
@@ -350,10 +349,7 @@ def test_missing_and_foreign_weights_are_seen(made):
     kept = upstream.with_suffix(".safetensors")
     kept.unlink()
     found = verdicts(folder.workflow(), upstream, mine)
-    assert found[0] == (
-        "damaged",
-        ("shard0.safetensors, the weights that it keeps, is missing; delete the result and run again",),
-    )
+    assert found[0] == ("stale", ("shard0.safetensors, the weights that it keeps: missing",))
     assert found[1] == ("stale", ("start: toy/pre/near/bp/shard0.safetensors: missing",))
     assert plan(folder.workflow(), str(mine)).missing.jobs == 1
     assert audit.reasons(folder.workflow(), upstream) == ["shard0.safetensors, the weights that it keeps: missing"]
@@ -398,7 +394,7 @@ def test_search_and_training_start_from_the_same_weights_and_a_search_says_when_
     kept, choice, out = (tmp_path / name for name in ("pre.safetensors", "choice.json", "fit.jsonl"))
     search, train = workflow.search_spec("toy/fit", "near", "fa"), workflow.train_spec("toy/fit", "near", "fa", 0)
     made = [
-        script("train", workflow.train_spec("toy/pre", "near", "bp", 0), tmp_path / "pre.jsonl"),
+        script("train", workflow.train_spec("toy/pre", "near", "bp", 0), tmp_path / "pre.jsonl", "--outputs", kept),
         script("search", search, choice, kept),
         script("train", train, out, choice, kept),
     ]

@@ -137,17 +137,32 @@ def test_runs_cut_short_start_from_the_complete_ones_that_are_there(drift: Check
 
 def test_weights_that_were_lost_are_made_again_with_the_same_bytes_so_that_nothing_else_reruns(drift: Checkout):
     lost = "runs/cross/teacher/teacher/bp/shard1.safetensors"
-    before = drift.path(lost).read_bytes()
+    before = drift.results("runs")
     drift.path(lost).unlink()
     done = drift.credit("verify")
     assert done.status == 1
-    assert f"{lost.replace('safetensors', 'jsonl')}: damaged: shard1.safetensors, the weights" in done.text
+    assert f"{lost.replace('safetensors', 'jsonl')}: stale: shard1.safetensors, the weights" in done.text
     drift.make(f"results/{lost}")
-    assert drift.path(lost).read_bytes() == before
-    assert planned(drift) == {"tables/cross/teacher.csv"}  # the result beside it says when it was made
-    assert "1 stale, 0 damaged" in drift.credit("verify").text
-    drift.make("results/tables/cross/teacher.csv")
+    assert drift.results("runs") == before
+    assert planned(drift) == set()
     assert drift.credit("verify").status == 0
+
+
+def test_what_is_asked_for_later_reruns_what_lacks_it_alone_and_changes_no_result(drift: Checkout):
+    before, more = drift.results("runs", "tables"), ("--config", "keep=predictions,state")
+    drift.make(*more, "--", "results/runs/cross/teacher/teacher/bp/shard0.jsonl")
+    now = drift.results("runs", "tables")
+    kept = {f"runs/cross/teacher/teacher/bp/shard0.{kind}.safetensors" for kind in ("predictions", "state")}
+    assert now.keys() - before.keys() == kept
+    assert {name: now[name] for name in before} == before
+    assert planned(drift) == set()
+    lacking = up(1) | up(0, 1, method="fa") | down(0, 1) | down(0, 1, method="bp-one")
+    assert planned(drift, *more) - set(PRE) == lacking
+    drift.make(*more, "--", TABLE)
+    now = drift.results("runs", "tables")
+    assert {name: now[name] for name in before} == before
+    assert planned(drift) == set()
+    assert "0 stale, 0 damaged, 12 not part" in drift.credit("verify").text
 
 
 def test_narrowed_away_by_name_it_is_trained_all_the_same_but_its_table_is_not_asked_for(

@@ -3,6 +3,7 @@ import atexit
 import functools
 import gc
 import inspect
+import itertools
 import json
 import shlex
 import sys
@@ -22,6 +23,7 @@ from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
+from credit.provenance.kept import kept_path
 from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
@@ -74,6 +76,12 @@ def papers_of_experiments():
         paper, _, name = key.partition("/")
         names.setdefault(paper, []).append(name)
     return "|".join(rf"{paper}(?=/(?:{'|'.join(mine)})\.)" for paper, mine in names.items())
+
+
+def cells_of(names):
+    """Pattern of the cells PAPER/EXPERIMENT/DATASET/METHOD with these names, with the `/` behind them; of no path
+    where there are none."""
+    return f"(?:{'|'.join(names) or '(?!)'})/"
 
 
 def with_records(paths):
@@ -146,7 +154,7 @@ def judge(spec, files, inputs, choice=None):
     # or whose job ended after the driver was killed; and what was put in a file's place it does not see.
     if not workflow.is_main_process:
         return inputs
-    stale = WORKFLOW.present.stale(spec, *files, choice=choice)
+    stale = WORKFLOW.present.stale(spec, *files, choice=choice) or lacking(*files)
     if not stale:
         return [] if unrecorded(files) else inputs
     if RerunTrigger.PARAMS in workflow.rerun_triggers:
@@ -158,6 +166,12 @@ def judge(spec, files, inputs, choice=None):
         FORCED.update(stale)
         workflow.dag.forcefiles.update(stale)
     return inputs
+
+
+def lacking(result, *kept):
+    # A file beside a result that is missing is made again where it is asked for itself; here, because it is to be kept.
+    missing = [path for path in kept if not Path(path).exists()]
+    return [result] if missing and Path(result).exists() else []
 
 
 def unrecorded(files):
@@ -196,7 +210,7 @@ def train_inputs(wildcards):
     cell = WORKFLOW.cell(*place)
     run = f"{RESULTS}/runs/{'/'.join(place)}/shard{wildcards.shard}"
     choice = [choice_of(wildcards)] if cell.search else []
-    files = [f"{run}.jsonl"] + [f"{run}.safetensors"] * ("weights" in cell.keep)
+    files = [f"{run}.jsonl", *(str(kept_path(f"{run}.jsonl", kind)) for kind in cell.keep)]
     inputs = data_inputs(cell) + WORKFLOW.start_paths(place, wildcards.shard) + choice
     return judge(train_spec(wildcards), files, inputs, *choice)
 

@@ -24,7 +24,7 @@ rule search_settings:
 
 
 RUN = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}"
-KEEPING = f"(?:{'|'.join(WORKFLOW.keeping()) or '(?!)'})/"
+KEEPING = cells_of(itertools.chain(*WORKFLOW.keeping.values()))
 
 
 rule train:
@@ -37,7 +37,7 @@ rule train:
     benchmark:
         f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.tsv"
     wildcard_constraints:
-        paper=rf"(?!{KEEPING})[a-z]+",
+        paper=rf"(?!{KEEPING})[a-z]+",  # what is kept beside results: keep.smk
     conda:
         "../../envs/train.yaml"
     threads: train_threads
@@ -49,13 +49,5 @@ rule train:
     params:
         spec=train_spec,
     shell:
-        "credit_script train {params.spec:q} {output.result:q} {input:q} --device {resources.device} > {log:q} 2>&1"
-
-
-# The same where an experiment keeps weights. One of the two patterns looks ahead for such a cell, the other excludes it.
-use rule train as train_keeping_weights with:
-    output:
-        result=ensure(update(f"{RUN}.jsonl"), non_empty=True),
-        weights=ensure(update(f"{RUN}.safetensors"), non_empty=True),
-    wildcard_constraints:
-        paper=rf"(?={KEEPING})[a-z]+",
+        "credit_script train {params.spec:q} {output.result:q} {input:q} --outputs {output:q} "
+        "--device {resources.device} > {log:q} 2>&1"

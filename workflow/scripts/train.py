@@ -8,6 +8,7 @@ from pathlib import Path
 import _src  # noqa: F401
 
 from credit.errors import one_line
+from credit.provenance.kept import kinds
 from credit.provenance.records import checkpoint_path
 from credit.provenance.spec import read_spec
 
@@ -17,6 +18,11 @@ def main() -> None:
     parser.add_argument("spec", help="JSON text, or a file that holds it (a result file will do)")
     parser.add_argument("out", type=Path, help="result file, JSON lines")
     parser.add_argument("inputs", nargs="*", type=Path, help="data set (.npz), choice (.json), weights to start from")
+    parser.add_argument(
+        "--outputs", nargs="*", type=Path, default=[], metavar="FILE",
+        help="OUT, and what else is to be written, by its name: for shardS.jsonl the weights are shardS.safetensors, "
+        "predictions shardS.predictions.safetensors, the state shardS.state.safetensors",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("cpu", "cuda", "auto"))
     parser.add_argument("--checkpoint", type=Path, help="default: OUT.ckpt")
     parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="SECONDS")
@@ -28,7 +34,8 @@ def main() -> None:
         from credit.training.job import train
 
         checkpoint = args.checkpoint or checkpoint_path(args.out)
-        train(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0])
+        keep = kinds(args.out, args.outputs)
+        train(spec, args.out, args.inputs, args.device, checkpoint, args.checkpoint_every, sys.argv[0], keep)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ from typing import Any
 
 from credit.config.parts import code_roots
 from credit.dag import own
+from credit.dag.keeping import beside
 from credit.dag.shards import SHORT
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
+from credit.provenance.kept import kind_of
 from credit.provenance.records import check_seal, check_weights, read_metadata, read_result
 from credit.provenance.sources import combine
 from credit.provenance.spec import column, members
@@ -53,9 +55,9 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     started = _start_reasons(workflow, Path(path), spec) if spec.get("start") and spec["kind"] == "train" else []
     if any(line.startswith("start: module ") for line in started):
         lines = [line for line in lines if not line.startswith("start.spec.code: ")]
-    kept = Path(path).with_suffix(".safetensors")
-    lost = spec.get("keep") and Path(path).suffix == ".jsonl" and not kept.exists()
-    return lines + searched + started + ([f"{kept.name}, the weights that it keeps: missing"] if lost else [])
+    kept = beside(workflow, path) if Path(path).suffix == ".jsonl" else {}
+    lost = [f"{file.name}, the {kind} that it keeps: missing" for kind, file in kept.items() if not file.exists()]
+    return lines + searched + started + lost
 
 
 def _changed_data(workflow: Workflow, spec: Mapping[str, Any], lines: list[str]) -> str:
@@ -152,10 +154,10 @@ def verify(workflow: Workflow, path: Path) -> Verdict:
         if path.suffix == ".jsonl":
             header, records = read_result(path)
             problems = header_problems(header) + record_problems(header["spec"], records)
-            problems += _kept_problems(path, header["spec"])
+            problems += _kept_problems(workflow, path, header["spec"])
         elif path.suffix == ".safetensors":
             header = read_metadata(path)
-            problems = weights_problems(header)
+            problems = weights_problems(header, kind_of(path))
             check_weights(path)
         else:
             header = provenance.read_header(path)
@@ -184,12 +186,12 @@ def is_planned(workflow: Workflow, path: str | Path) -> bool:
     """Whether a result, wherever it lies, is one that the present configuration asks for."""
     paper, experiment, dataset, method, shard = SHARD.search(Path(path).as_posix()).groups()
     key = f"{paper}/{experiment}"
-    found = workflow.experiments.get(key)
+    found, kind = workflow.experiments.get(key), kind_of(path)
+    if kind and kind not in beside(workflow, path):
+        return False
     if found is None or dataset not in found.datasets or method not in found.methods:
         name = f"{workflow.results}/runs/{key}/{dataset}/{method}/shard{shard}.safetensors"
         return name in workflow.started_from() if shard else (key, dataset, method) in workflow.started_from().values()
-    if Path(path).suffix == ".safetensors" and not found.keep(dataset, method):
-        return False
     if shard is None:
         return workflow.cell(found.key, dataset, method).search is not None
     number = int(shard.removesuffix(SHORT))
@@ -197,20 +199,17 @@ def is_planned(workflow: Workflow, path: str | Path) -> bool:
     return bool(found.shard_seeds(number)) and shard == served
 
 
-def _kept_problems(path: Path, spec: Mapping[str, Any]) -> list[str]:
-    """What a run keeps beside its result must be there, and of the same spec."""
-    kept = path.with_suffix(".safetensors")
-    if not spec.get("keep"):
-        return []
-    if not kept.exists():
-        return [f"{kept.name}, the weights that it keeps, is missing; delete the result and run again"]
-    return [] if read_metadata(kept)["spec"] == spec else [f"{kept.name} beside it is of another spec"]
+def _kept_problems(workflow: Workflow, path: Path, spec: Mapping[str, Any]) -> list[str]:
+    """What a run keeps beside its result must be of the same spec."""
+    there = [file for file in beside(workflow, path).values() if file.exists()]
+    return [f"{file.name} beside it is of another spec" for file in there if read_metadata(file)["spec"] != spec]
 
 
-def weights_problems(header: Mapping[str, Any]) -> list[str]:
-    """Contradictions in what kept weights say of themselves."""
+def weights_problems(header: Mapping[str, Any], kind: str | None = "weights") -> list[str]:
+    """Contradictions in what kept weights, predictions or states say of themselves."""
     spec, modules = header["spec"], header["provenance"]["modules"]
-    problems = [] if len(header["diverged"]) == len(members(spec)) else [f"diverged = {header['diverged']}"]
+    problems = [] if header.get("kept", "weights") == kind else [f"holds {header.get('kept', 'weights')}, not {kind}"]
+    problems += [] if len(header["diverged"]) == len(members(spec)) else [f"diverged = {header['diverged']}"]
     return problems + header_problems({**header, "provenance": {"code": combine(modules), "modules": modules}})
 
 

@@ -8,7 +8,7 @@ thread of a server; nothing is measured here, so that a plan says the same on ev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from credit.config import hyperparameters
 from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
+from credit.dag import keeping
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import classes_an_output, task_shape
 from credit.dag.targets import SHARD, Workflow
@@ -24,7 +25,7 @@ from credit.dag.units import duration, size
 from credit.data import catalog
 from credit.data.entry import Entry
 from credit.errors import ConfigError, DataError, one_of
-from credit.nets.geometry import multiply_adds, parameter_shapes
+from credit.nets.geometry import multiply_adds
 from credit.nets.names import LOSSES
 from credit.nets.work import Run, Work
 from credit.provenance import snapshot as provenance
@@ -35,7 +36,6 @@ RATE = {"float32": 1.25e11, "float64": 6e10}  # operations a second: 1.0 s for a
 CALL = 2.8e-4  # seconds that an update costs however small the nets are: 15-10-10-5, five of them at once
 STEP, ENVIRONMENT = 2.5e-5, 1e-6  # seconds of a step of all members of a stack, and of each environment
 SINGLE = 2e10  # operations a second of a net that gets a single sample
-ITEMSIZE = {"float32": 4, "float64": 8}  # bytes of a number
 START = 3.0  # CPU seconds to start Python, import torch and read the data
 RECORD = 100  # bytes that a record takes as JSON
 HEADER = 4000  # bytes of a result's spec and provenance
@@ -179,8 +179,8 @@ def formula(rule: str) -> Callable[[Run], Work]:
     return of(hyperparameters.part_of(METHODS.module(rule), hyperparameters.PACKAGE)) or Run.backpropagation
 
 
-def job_cost(spec: Mapping[str, Any]) -> Cost:
-    """Estimate for one job, which trains all members of its spec side by side."""
+def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
+    """Estimate for one job, which trains all members of its spec side by side, and keeps these kinds of files."""
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
@@ -189,7 +189,7 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     updates = math.ceil(train / batch)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
-    rule, itemsize = spec["rule"], ITEMSIZE[settings["dtype"]]
+    rule, itemsize = spec["rule"], keeping.ITEMSIZE[settings["dtype"]]
     work = formula(rule["name"])(Run(spec["net"], shape, n_out, rule, train, batch, epochs, networks, itemsize))
     operations = work.operations * epochs * train / batch + drawing(spec)
     operations += 2 * networks * multiply_adds(spec["net"], shape, n_out) * evaluated * evaluations
@@ -201,14 +201,8 @@ def job_cost(spec: Mapping[str, Any]) -> Cost:
     layers = len(spec["net"].get("channels", ())) + len(spec["net"].get("hidden_sizes", ())) + 1
     measured = sum(math.ceil(updates / p["every"]) if p.get("every") else 1 for p in spec.get("probes") or ())
     records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))
-    kept = networks * weights_size(spec, shape, n_out) if spec.get("keep") else 0
-    return Cost(1, networks, seconds, HEADER + networks * records * RECORD + kept)
-
-
-def weights_size(spec: Mapping[str, Any], shape: Sequence[int], n_out: int) -> int:
-    """Bytes of the weights of one network."""
-    count = sum(map(math.prod, parameter_shapes(spec["net"], shape, n_out).values()))
-    return count * ITEMSIZE[spec["train"]["dtype"]]
+    disk = HEADER + networks * records * RECORD + keeping.size(spec, keep, shape, n_out)
+    return Cost(1, networks, seconds, disk)
 
 
 # ---- all jobs of a target
@@ -269,7 +263,7 @@ def needed_jobs(workflow: Workflow, target: str) -> dict[str, list[tuple[str, di
     else:
         key = f"{run[1]}/{run[2]}"
         jobs = dict(experiment_jobs(workflow, key))
-        kept = {f"{p.removesuffix('.jsonl')}.safetensors": p for p, spec in jobs.items() if spec.get("keep")}
+        kept = {str(file): path for path in jobs for file in keeping.beside(workflow, path).values()}
         result = kept.get(target, target)
         if result not in jobs:
             raise ConfigError(one_of("target", target, [*jobs, *kept]))
@@ -293,15 +287,13 @@ def upstream_jobs(workflow: Workflow, path: str, spec: Mapping[str, Any]) -> dic
     return found
 
 
-def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
-    """Whether the result file exists and is of this spec, with the weights that it keeps beside it."""
-    if not Path(path).exists() or (spec.get("keep") and not Path(path).with_suffix(".safetensors").exists()):
-        return False
+def is_done(path: str | Path, spec: Mapping[str, Any], kept: Iterable[Path] = ()) -> bool:
+    """Whether the result file exists and is of this spec, and so do the files that are kept beside it."""
     try:
-        found = provenance.read_header(path)["spec"]
+        found = [provenance.read_header(file)["spec"] for file in (path, *kept)]
     except DataError:
         return False
-    return canonical_json(found) == canonical_json(spec)
+    return all(canonical_json(one) == canonical_json(spec) for one in found)
 
 
 def plan(workflow: Workflow, *targets: str) -> Plan:
@@ -316,7 +308,8 @@ def plan(workflow: Workflow, *targets: str) -> Plan:
     parts, names = [], {}
     for key, of_experiment in needed.items():
         jobs = of_experiment.items()
-        costs = [(job_cost(spec), is_done(path, spec)) for path, spec in jobs]
+        kept = {path: keeping.beside(workflow, path) for path, _ in jobs}
+        costs = [(job_cost(spec, kept[path]), is_done(path, spec, kept[path].values())) for path, spec in jobs]
         whole = sum((cost for cost, _ in costs), Cost())
         parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
         names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}
@@ -343,7 +336,7 @@ def banner(workflow: Workflow, mode: str, specs: Iterable[Mapping[str, Any]]) ->
     """What is said before a run starts. specs: of the trainings and searches that it is about to do."""
     s = workflow.settings
     lines = [f"credit: scale {s.scale}, device {s.device}, jobs run in {mode}, results in {workflow.results}/"]
-    ahead = sum(map(job_cost, specs), Cost())
+    ahead = sum(map(job_cost, specs), Cost())  # without what is kept
     if ahead.seconds > ANNOUNCE:
         lines.append(f"to be trained in this call: {ahead.text()}")
         lines.append("what one target costs: credit plan TARGET; narrow: --config methods=… datasets=… seeds=… -- all")

@@ -17,6 +17,7 @@ from typing import Any
 
 from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
+from credit.dag import keeping
 from credit.dag.checks import PartChecker, by_layer
 from credit.dag.recorded import in_parts, metrics
 from credit.dag.settings import Settings
@@ -156,8 +157,10 @@ class Experiment:
         return [self.body, entry, own, (own.get("datasets") or {}).get(dataset) or {}]
 
     def keep(self, dataset: str, method: str) -> tuple[str, ...]:
-        """What the jobs of a cell keep beside their results: `weights`."""
-        return tuple(_layered("keep", self.layers(dataset, method)) or ())
+        """What the jobs of a cell keep beside their results, see `credit.provenance.kept`."""
+        layers = self.layers(dataset, method)
+        own, added = _layered("keep", layers) or (), self.settings.keep
+        return keeping.together(own, added, _layered("task", layers) if added else {}) if own or added else ()
 
     def source(self, dataset: str, method: str) -> Source | None:
         """The cell from whose final weights a cell starts."""
@@ -244,6 +247,8 @@ class Cell:
         checker.agree(resolved, search, accepted or None, f"methods.{method}")
         if experiment.settings.epochs is None:  # else less may be learned than is meant
             checker.begins(resolved)
+        kept = keeping.problems(_layered("keep", layers) or (), resolved["task"]) if not checker.problems else ()
+        checker.problems += [f"{where}: methods.{method}: {problem}" for problem in kept]
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         origins = experiment.origins(dataset, method) if checker.problems else {}
@@ -270,11 +275,10 @@ class Cell:
     def train_spec(self, seeds: tuple[int, ...]) -> dict[str, Any]:
         """Spec of a training job, without digests.
 
-        `searched` names the settings that come from the choice.json of a search; `keep` is there where something is.
+        `searched` names the settings that come from the choice.json of a search.
         """
         searched = {"searched": sorted(self.search["vary"])} if self.search else {}
-        keep = {"keep": list(self.keep)} if self.keep else {}
-        return {"kind": "train", **self.run, **searched, **keep, "seeds": list(seeds)}
+        return {"kind": "train", **self.run, **searched, "seeds": list(seeds)}
 
     def search_spec(self) -> dict[str, Any]:
         """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""

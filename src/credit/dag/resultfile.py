@@ -19,12 +19,13 @@ from typing import Any
 from credit.errors import ConfigError, DataError
 from credit.provenance import made
 from credit.provenance.files import checksum
+from credit.provenance.kept import ENDS
 from credit.provenance.records import check_seal, check_weights, read_metadata
 from credit.provenance.snapshot import read_header
 
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
 # of files in an archive of results
-NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.(?:jsonl|safetensors)|choice\.json)", re.ASCII)
+NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.{ENDS}|choice\.json)", re.ASCII)
 READABLE = (
     "a run (.jsonl), a search (choice.json), kept weights (.safetensors), a table (tables/….csv, .md), a figure "
     "(figures/….pdf, .png), a benchmark (bench/….csv), a prepared data set (.npz) or an archive (.tar.xz)"

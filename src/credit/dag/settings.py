@@ -9,6 +9,7 @@ from typing import Any
 
 from credit.config.files import check_schema
 from credit.config.paths import NOTHING, expanded, folder, mirror_of_environment
+from credit.dag import keeping
 
 SCALES = ("paper", "quick")
 
@@ -25,6 +26,7 @@ class Settings:
     seeds: int | None = None
     seeds_per_job: int | str | None = None  # a number or all
     epochs: int | None = None
+    keep: tuple[str, ...] = ()  # beside what experiments keep
     data_folder: str = "results/data"
     mirror: str | None = None
     user_files: str | None = None
@@ -62,6 +64,7 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         seeds=config.get("seeds"),
         seeds_per_job=config.get("seeds_per_job"),
         epochs=config.get("epochs"),
+        keep=keeping.chosen(_names(config.get("keep")), where),
         data_folder=folder(data["folder"], f"{where}: data.folder"),
         mirror=expanded(data.get("mirror"), f"{where}: data.mirror") or mirror_of_environment(),
         user_files=expanded(data.get("user_files"), f"{where}: data.user_files"),

@@ -28,20 +28,18 @@ from credit.data import catalog
 from credit.data.supplied import stamp
 from credit.errors import ConfigError, one_of
 from credit.provenance import snapshot as provenance
+from credit.provenance.kept import ENDS
 from credit.provenance.spec import VERSION, canonical_json, digest
 
 LAYOUT = ("rows", "columns")  # options of a table that its numbers do not depend on
-SHARD = re.compile(
-    r"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.short)?)\.(?:jsonl|safetensors)|choice\.json)$"
-)
+SHARD = re.compile(rf"runs/([^/]+)/([^/]+)/([^/]+)/([^/]+)/(?:shard(\d+(?:\.short)?)\.{ENDS}|choice\.json)$")
 
 
 class Workflow:
     """Everything that the configuration asks for.
 
-    config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration, by
-    default `config` in `root`. job: within a job of a call that has checked figures and tables. Raises ConfigError with
-    all problems, each naming file and key.
+    config: content of config/config.yaml with overrides. root: the repository. folder: of the configuration
+    (root/config). job: within a job of a call that has checked figures and tables. Raises ConfigError, all problems.
     """
 
     def __init__(self, config: Mapping[str, Any], root: Path, folder: Path | None = None, job: bool = False):
@@ -130,15 +128,15 @@ class Workflow:
                     found |= dict.fromkeys(self.weights_paths((key, dataset, method), seeds), source.place)
         return found
 
-    def keeping(self) -> list[str]:
-        """Cells whose jobs keep their weights, as `PAPER/EXPERIMENT/DATASET/METHOD`."""
-        return [
-            f"{key}/{dataset}/{method}"
-            for key, experiment in self._known.items()
-            for dataset in experiment.body["datasets"]
-            for method in experiment.body["methods"]
-            if "weights" in experiment.keep(dataset, method)
-        ]
+    @cached_property
+    def keeping(self) -> dict[tuple[str, ...], list[str]]:
+        """{what they keep: cells, as `PAPER/EXPERIMENT/DATASET/METHOD`} of those that keep anything."""
+        cells: dict[tuple[str, ...], list[str]] = {}
+        for key, experiment in self._known.items():
+            for dataset in experiment.body["datasets"]:
+                for method in experiment.body["methods"]:
+                    cells.setdefault(experiment.keep(dataset, method), []).append(f"{key}/{dataset}/{method}")
+        return {kinds: names for kinds, names in cells.items() if kinds}
 
     def data_path(self, dataset: str) -> str:
         """Prepared data set; both scales share it."""
@@ -219,9 +217,14 @@ class Workflow:
 
     def own_spec(self, place: Place, shard: int) -> dict[str, Any]:
         """Spec of a training job under these very settings, whatever is there."""
-        experiment, cell = self.experiment(place[0]), self.cell(*place)
+        experiment = self.experiment(place[0])
         if not (seeds := experiment.shard_seeds(shard)):
             raise ConfigError(f"{place[0]}: shard {shard} holds no seed; there are {experiment.seeds} seeds")
+        return self.spec_of(place, seeds)
+
+    def spec_of(self, place: Place, seeds: tuple[int, ...]) -> dict[str, Any]:
+        """Spec of a training job with these seeds."""
+        cell = self.cell(*place)
         return {**cell.train_spec(seeds), **self._start_spec(cell, seeds), **self._trained_with(*place)}
 
     def start_paths(self, place: Place, shard: str) -> list[str]:

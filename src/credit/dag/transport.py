@@ -16,6 +16,7 @@ from pathlib import Path
 
 from credit.dag import audit
 from credit.dag.cost import needed_jobs
+from credit.dag.keeping import beside
 from credit.dag.resultfile import NAMES
 from credit.dag.settings import SCALES
 from credit.dag.targets import SHARD, Workflow
@@ -48,7 +49,7 @@ def export(workflow: Workflow, target: str, file: Path, stale: bool, overwrite: 
             f"{missing[0]}; make them first"
         )
     _refuse_unsound(workflow, target, jobs, stale)
-    kept = [Path(path).with_suffix(".safetensors") for path in jobs]
+    kept = [file for path in jobs for file in beside(workflow, path).values()]
     files = [Path(path) for path in jobs] + [path for path in kept if path.exists()]
     packed = {path.relative_to(workflow.results).as_posix(): (path, _digests(path)) for path in files}
     pack(file, {"target": target, "scale": workflow.settings.scale}, packed)

@@ -85,6 +85,15 @@ class Task:
         """{metric: values (M,)} without learning."""
         raise NotImplementedError
 
+    def predictions(self, learner: Learner) -> dict[str, dict[str, Tensor]]:
+        """{split: {"outputs": (M, N, n_out), ...}} of the samples that a net is tested with; nothing without any.
+
+        Beside them "targets": classes (N,), or (M, N) where members have their own, or values (M, N, n_out); they are
+        left out where they are the data set's images. "index": (M, N), where members have a selection of the data set's
+        samples.
+        """
+        return {}
+
     def state_dict(self) -> dict:
         """Tensors and plain values that a resumed run needs; nothing unless the task remembers something."""
         return {}

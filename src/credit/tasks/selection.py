@@ -199,6 +199,13 @@ class Selected(Task):
                 results |= self._means("test", loss, wrong, losses) | self.test_errors(wrong)
         return results
 
+    def predictions(self, learner: Learner) -> dict[str, dict[str, Tensor]]:
+        """Of the test images of every member, "targets" being their labels; see `Task.predictions`."""
+        own, pieces = self._of_members(self.test.index), self._own_pieces(self.test_pool, self.test.index)
+        outputs = torch.cat([learner.predict(x) for x, _ in pieces], 1)
+        labels = self._of_members(self.labels).gather(1, self.test_pool.classes[own])
+        return {"test": {"outputs": outputs, "targets": labels, "index": own}}
+
     def test_errors(self, wrong: Tensor) -> dict[str, Tensor]:
         """Error rates that the test images give, {metric: (M,)}; wrong: bool (M, n)."""
         return {"test_error": self.averaged(wrong, "order.test")}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from credit.errors import ConfigError
 from credit.nets.base import Batch
-from credit.nets.losses import Loss
+from credit.nets.losses import Loss, is_classes
 from credit.numerics.rand import Rand
 from credit.tasks.augment import Augmentation
 from credit.tasks.base import Learner, Take, Task
@@ -148,6 +148,16 @@ class Supervised(Task):
             for key, total in sums.items():
                 results[f"{name}_{key}"] = total if key == "loss" and loss.summed else total / len(split)
         return results
+
+    def predictions(self, learner: Learner) -> dict[str, dict[str, Tensor]]:
+        """Of the splits validation and test, as far as they are there; see `Task.predictions`."""
+        found = {}
+        for name in ("validation", "test"):
+            if split := self.splits.get(name):
+                outputs = torch.cat([learner.predict(x) for x, _ in split.slices(EVALUATION_BATCH)], 1)
+                own = split.per_member or is_classes(split.y)
+                found[name] = {"outputs": outputs, **({"targets": split.y} if own else {})}
+        return found
 
     def measures(self, loss: Loss, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """What an evaluation reports, summed over some samples, (M,): "loss", and of classes "error", "topK_error"."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from credit.errors import DataError
+from credit.provenance.records import read_result
 from credit.provenance.snapshot import versions
 from credit.provenance.spec import canonical_json
 
 MARK = "CREDIT_CALL"  # set by `credit.dag.stopping`
+MAKING = ("code", "modules", "python", "packages", "cpu", "device", "threads", "data", "start")
 DONE = "another copy of this job has finished; its result stays as it is"
 
 
@@ -36,6 +39,7 @@ class Copies:
         self.out, self.files = out, (out, *beside)
         self.wanted = canonical_json([spec, chosen])
         self.before = self._header()
+        self.lacking = self.before is None and self._header(alone=True) is not None
 
     def done(self) -> bool:
         """Whether the result of this very call was there when the job started."""
@@ -57,8 +61,22 @@ class Copies:
             return False
         return all(made.get(key) == value for key, value in versions().items())
 
-    def _header(self) -> dict[str, Any] | None:
-        """The output's header, if all files of this job are there."""
+    def stands(self, made: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the result may stay: files beside it were all that was missing, and it was made in the same way.
+
+        made, found: provenance and records of the training that has been done now.
+        """
+        if not self.lacking:
+            return False
+        try:
+            header, there = read_result(self.out)
+        except (OSError, DataError):
+            return False
+        same = all(header["provenance"].get(key) == made.get(key) for key in MAKING)
+        return same and there == json.loads(json.dumps(list(found)))
+
+    def _header(self, alone: bool = False) -> dict[str, Any] | None:
+        """The output's header, if all files of this job are there, or itself alone."""
         try:
             with self.out.open(encoding="utf-8") as file:
                 header = json.loads(file.readline() if self.out.suffix == ".jsonl" else file.read())
@@ -67,6 +85,6 @@ class Copies:
             return None
         return (
             header
-            if fits and isinstance(header.get("provenance"), dict) and all(map(Path.exists, self.files))
+            if fits and isinstance(header.get("provenance"), dict) and (alone or all(map(Path.exists, self.files)))
             else None
         )

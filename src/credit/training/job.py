@@ -19,8 +19,9 @@ from credit.errors import ConfigError
 from credit.provenance import records
 from credit.provenance import snapshot as provenance
 from credit.provenance.files import remove_leftovers, write_text
+from credit.provenance.kept import kept_path
 from credit.provenance.spec import column, members, put
-from credit.training import weights
+from credit.training import kept
 from credit.training.copies import DONE, Copies, mark
 from credit.training.heap import keep_freed_memory
 from credit.training.loop import Interrupted, Outrun, Training
@@ -28,11 +29,13 @@ from credit.training.stopping import StopRequest
 
 
 def train(
-    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str,
+    keep: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Train the spec's shard of seeds and write the result file `out`.
 
-    Weights that the spec keeps stand beside it, as `.safetensors`. The last checkpoint stays, see `run_training`.
+    keep: what else stands beside it, of `credit.provenance.kept.KINDS`; where that is all that was missing, the result
+    stays as it is. The last checkpoint stays, see `run_training`.
 
     Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
     """
@@ -42,17 +45,18 @@ def train(
         if choice is None:
             raise ConfigError("this spec needs the choice.json of its search among the inputs")
         chosen = read_choice(choice, spec)
-    beside = [out.with_suffix(".safetensors")] if "weights" in spec.get("keep", ()) else []
-    copies = Copies(out, spec, chosen, *beside)
+    copies = Copies(out, spec, chosen, *(kept_path(out, kind) for kind in keep))
     try:
         with StopRequest() as stop:
-            run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop)
+            run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop, tuple(keep))
             training, found = run_training(spec, run, device, script)
             header = {"spec": spec, "chosen": chosen, "provenance": found}
-            for path in beside:
-                kept = header | {"provenance": {"modules": found["modules"]}}  # nothing that differs from run to run
-                weights.write(path, kept, training.learner.params, training.alive)
-            records.write_result(out, header, training.records)
+            # of its making nothing that differs from run to run
+            kept.keep(keep, out, header | {"provenance": {"modules": found["modules"]}}, training)
+            if copies.stands(found, training.records):
+                checkpoint.unlink(missing_ok=True)  # no table that collects the result anew would remove it
+            else:
+                records.write_result(out, header, training.records)
     except Outrun as note:
         print(note, file=sys.stderr)
 
@@ -105,6 +109,7 @@ class Run:
     every: float  # seconds
     copies: Copies
     stop: StopRequest
+    keep: tuple[str, ...] = ()
 
 
 def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tuple[Training, dict[str, Any]]:
@@ -128,7 +133,7 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
-        training.run(run.checkpoint, run.every, run.stop, run.copies)
+        training.run(run.checkpoint, run.every, run.stop, run.copies, run.keep)
     except Interrupted as error:
         raise SystemExit(f"{error}; checkpoint in {run.checkpoint}; {again()}") from error
     snapshot.check(spec.get("code"), loaded=True)
@@ -143,7 +148,7 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - begun, 3), **more,
         **mark(),
     )  # fmt: skip
-    training.finish(run.checkpoint, found, params="weights" in spec.get("keep", ()))
+    training.finish(run.checkpoint, found, run.keep)
     return training, found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +114,14 @@ class Training:
 
     def run(
         self, checkpoint_path: Path | None = None, every_seconds: float = 60.0, stop: StopRequest | None = None,
-        copies: Copies | None = None,
+        copies: Copies | None = None, keep: Collection[str] = (),
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Train to the end and return the records. Resumes from `checkpoint_path` when it fits the spec.
 
-        stop: looked at after every epoch. copies: looked at whenever a checkpoint is due. Raises Interrupted when
-        asked to stop, Outrun when another copy has finished.
+        stop: looked at after every epoch. copies: looked at whenever a checkpoint is due. keep: what a finished
+        checkpoint must hold, see `finish`. Raises Interrupted when asked to stop, Outrun when another has finished.
         """
-        self._resume(checkpoint_path, copies)
+        self._resume(checkpoint_path, copies, keep)
         stop = stop or StopRequest()
         stop.wait()
         phases = self.learner.method.phases(self.settings["epochs"])
@@ -147,17 +147,28 @@ class Training:
             self._evaluate(self.epoch)
         return self.records
 
-    def finish(self, path: Path, made: dict[str, Any], params: bool) -> None:
+    def finish(self, path: Path, made: dict[str, Any], keep: Collection[str] = ()) -> None:
         """Leave a checkpoint that says that all is done, so that a retry need not train.
 
-        made: what is recorded of this training. params: whether its final parameters are needed.
+        made: what is recorded of this training. keep: what is to be made of it beside the records.
         """
         content = {
             "position": list(self.position), "epoch": self.epoch, "alive": self.alive,
-            "records": json.dumps(self.records), "finished": json.dumps(made),
-            "params": self.learner.params if params else {},
+            "params": self.learner.params if keep else {}, **(self.state() if "state" in keep else {}),
+            "records": json.dumps(self.records), "finished": json.dumps(made), "kept": sorted(keep),
         }  # fmt: skip
         self._at(path).save(content)
+
+    def state(self) -> dict[str, Any]:
+        """What a training needs to go on from here, but for its records: plain values and tensors."""
+        learner = self.learner
+        return {
+            "position": list(self.position), "epoch": self.epoch,
+            "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
+            "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
+            "rand": self.rand.state_dict(), "task": self.task.state_dict(),
+            "probes": [slot.memory for slot in learner.probes],
+        }  # fmt: skip
 
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
@@ -233,31 +244,24 @@ class Training:
         return self._checkpoint
 
     def _save(self, path: Path) -> None:
-        learner = self.learner
-        content = {
-            "position": list(self.position), "epoch": self.epoch,
-            "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
-            "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
-            "rand": self.rand.state_dict(), "task": self.task.state_dict(), "records": json.dumps(self.records),
-            "probes": [slot.memory for slot in learner.probes],
-        }  # fmt: skip
-        self._at(path).save(content)
+        self._at(path).save({**self.state(), "records": json.dumps(self.records)})
 
-    def _resume(self, path: Path | None, copies: Copies | None = None) -> None:
+    def _resume(self, path: Path | None, copies: Copies | None = None, keep: Collection[str] = ()) -> None:
         content = self._at(path).load() if path else None
         if content is None:
             return
         made = json.loads(content.get("finished", "null"))
         if made and copies and not copies.takes(made):
             return
+        if made and not {*keep} <= {*content["kept"]}:  # nothing to make it of
+            return
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.alive, self.records = content["alive"], json.loads(content["records"])
         learner.fast.clear()
         assign(learner.params, content["params"])
-        if made:
-            self.finished, self.evaluated_at = made, learner.step
-        else:
+        self.finished = made
+        if "opt" in content:
             learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
             learner.state = to_device(content["state"], self.device)
             learner.opt.load_state_dict(content["opt"])
@@ -265,6 +269,8 @@ class Training:
             self.task.load_state_dict(content["task"])
             for slot, memory in zip(learner.probes, content["probes"], strict=True):
                 slot.memory.update(to_device(memory, self.device))
+        if made:
+            self.evaluated_at = learner.step
         print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
         self.log.flush()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 import torch
 
-from credit.errors import ConfigError, DataError
+from credit.errors import ConfigError
 from credit.numerics.trees import Params
-from credit.provenance.files import whole_file
-from credit.provenance.records import METADATA_KEY, check_weights, read_metadata
 from credit.provenance.spec import canonical_json, members
+from credit.training import sealed
 
 
 @dataclass(frozen=True)
@@ -46,24 +44,19 @@ def write(path: str | Path, header: Mapping[str, Any], params: Params, alive: Se
     """Write the parameters {block: {name: (M, ...)}} as tensors `BLOCK.NAME`, whole or not at all.
 
     header: spec, chosen, provenance. alive: for each member whether it is sound; NaN is written for the others.
-    The same weights give the same bytes: metadata is one text, since several change their order from save to save.
     """
-    import safetensors.torch
+    own = final(params, alive)
+    tensors = {f"{block}.{name}": value for block, entries in own.items() for name, value in entries.items()}
+    sealed.write(path, header, tensors, alive)
 
+
+def final(params: Params, alive: Sequence[bool]) -> Params:
+    """Copies {block: {name: (M, ...)}} on the CPU, NaN for members of whom `alive` does not say that they are sound."""
     lost = torch.tensor([not one for one in alive])
-    tensors = {}
-    for block, entries in params.items():
-        for name, value in entries.items():
-            # Parameters may be views of one buffer, in any order of axes; the file wants memory of their own.
-            copied = value.detach().to("cpu", copy=True).contiguous()
-            copied[lost] = torch.nan
-            tensors[f"{block}.{name}"] = copied
-    plain = safetensors.torch.save(tensors)
-    numbers = plain[8 + int.from_bytes(plain[:8], "little") :]
-    facts = {"diverged": lost.tolist(), "sha256": hashlib.sha256(numbers).hexdigest()}
-    data = safetensors.torch.save(tensors, {METADATA_KEY: canonical_json({**header, **facts})})
-    with whole_file(path, len(data)) as part:
-        part.write_bytes(data)
+    copies = {b: {n: value.detach().to("cpu", copy=True) for n, value in e.items()} for b, e in params.items()}
+    for value in (value for entries in copies.values() for value in entries.values()):
+        value[lost] = torch.nan
+    return copies
 
 
 def read(path: str | Path) -> Kept:
@@ -71,14 +64,7 @@ def read(path: str | Path) -> Kept:
 
     Raises DataError for a file that is cut off, or not of this kind.
     """
-    import safetensors.torch
-
-    header = read_metadata(path)
-    check_weights(path)
-    try:
-        tensors = safetensors.torch.load(Path(path).read_bytes())
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{path}: cannot be read ({error}); delete it and run the same command again") from error
+    header, tensors = sealed.read(path)
     params: Params = {}
     for name in sorted(tensors):
         block, _, short = name.rpartition(".")
