@@ -68,7 +68,9 @@ def result(tmp_path_factory):
         if spec["task"]["name"] == "reversal":  # an event takes two trials, and a punishment
             spec["task"]["per_epoch"] = SAMPLES
         if spec["task"]["name"] == "pairs":  # an epoch is one update, and figures name updates
-            spec["train"]["epochs"] = workflow(scale="quick").cell(key, dataset, method).train_spec((0,))["train"]["epochs"]
+            spec["train"]["epochs"] = (
+                workflow(scale="quick").cell(key, dataset, method).train_spec((0,))["train"]["epochs"]
+            )
         if spec.get("start"):  # the weights of another run; its own do for a drawing
             spec["start"] = None
         grid = cell.search["vary"] if cell.search else {}

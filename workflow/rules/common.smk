@@ -17,6 +17,7 @@ atexit.register(gc.freeze)
 
 from credit.config.files import overlay, read_yaml
 from credit.dag.cost import banner, trains
+from credit.dag.runs import STORE
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from credit.dag import audit
 from credit.dag.cost import needed_jobs
-from credit.dag.settings import SCALES
+from credit.dag.runs import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance
