@@ -7,6 +7,7 @@
                      would make; also for results from another machine, of which Snakemake knows nothing
   export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on
   import FILE        put them back as results, those that the present code and configuration would make
+  clean              what the store of finished blocks would free, and --yes frees it
   cite [TARGET]      BibTeX of the papers, learning rules, data sets and software behind a target
 
 Run it in the root of the repository, with the --configfile and --config that snakemake gets:
@@ -34,6 +35,7 @@ from pathlib import Path
 
 from credit.config.place import config_folder
 from credit.dag import commands
+from credit.dag.clean import show_clean
 from credit.data.catalog import ROOT
 from credit.errors import ConfigError, one_line
 
@@ -56,6 +58,9 @@ Refused while one of them is missing, damaged or stale."""
 IMPORT = """Put the results of an archive into their places below results/. Each is held against the present code and
 configuration, as by `verify`: one whose specification, code or data differ is refused, with the reason, while the
 others are taken. Snakemake then makes tables and figures of them, and trains nothing. What is there already stays."""
+CLEAN = """What results/store holds that nothing needs any more: finished blocks that are no result now, and that the
+present configuration asks for at no scale. A line for each experiment, with what it would free; results are never
+touched."""
 CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
 sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
 
@@ -65,9 +70,9 @@ def parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     name = "python -m credit"
     top = argparse.ArgumentParser(
-        name, f"{name} {{plan,why,verify,export,import,cite}} …", __doc__, formatter_class=form
+        name, f"{name} {{plan,why,verify,export,import,clean,cite}} …", __doc__, formatter_class=form
     )
-    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,export,import,cite}", help=argparse.SUPPRESS)
+    sub = top.add_subparsers(prog=name, metavar="{plan,why,verify,export,import,clean,cite}", help=argparse.SUPPRESS)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--config", "-C", nargs="*", default=[], metavar="KEY=VALUE", help="override settings, as in snakemake"
@@ -104,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     )
     take.add_argument("--overwrite", action="store_true", help="replace other results that are there")
     take.set_defaults(run=lambda present, args: commands.show_import(present, args.file, args.stale, args.overwrite))
+    clean = command("clean", CLEAN)
+    clean.add_argument("--yes", action="store_true", help="delete them; without it nothing is changed")
+    clean.set_defaults(run=lambda present, args: show_clean(present, args.yes))
     cite = command("cite", CITE)
     cite.add_argument("target", nargs="?", default="all", metavar="TARGET", help="default: all")
     cite.set_defaults(run=lambda present, args: commands.show_cite(present, args.target))

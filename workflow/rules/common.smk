@@ -23,6 +23,7 @@ from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from credit.provenance.made import record_path
+from credit.training.reuse import is_kept
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
@@ -89,8 +90,12 @@ def collect_garbage_again():
 
 def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output)]
+    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output) and not in_store(job)]
     print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
+
+
+def in_store(job):
+    return is_kept(Path(STORE), json.loads(job.params.spec), Path(job.output[0]), list(map(Path, job.input)))
 
 
 def last_words():
