@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from credit.dag.cost import size
 from credit.dag.runs import RESULTS, SCALES, STORE
 from credit.dag.targets import Workflow
-from credit.provenance.files import alone
-from credit.provenance.store import ENTRY, Entry, Store, read, remove_unlisted, unlisted
+from credit.provenance.store import ENTRY, Entry, Store, read, unlisted
 from credit.training.reuse import function_of
 
 if TYPE_CHECKING:
@@ -113,10 +112,9 @@ def show_clean(present: Present, really: bool) -> int:
     did, freed = "freed" if really else "would free", found.freed
     if really:
         for entry in found.unneeded:
-            store.remove(entry)
+            store.remove(entry.path.parent, [entry])
         for folder in found.left:
-            with alone(folder, "cleans the store"):
-                remove_unlisted(folder)
+            store.remove(folder)
     print(
         f"{STORE}: {did} {size(freed) if freed else '0 kB'} of {len(found.unneeded)} {_blocks(len(found.unneeded))} "
         f"that neither a result nor the present configuration needs; {found.kept} stay"

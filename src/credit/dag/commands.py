@@ -129,7 +129,7 @@ def show_plan(present: Present, targets: Sequence[str]) -> int:
         if i in (1, len(rows) - 1):
             print("-" * (sum(widths) + 2 * len(widths) - 2))
         print("  ".join(cells).rstrip())
-    print("Estimates, good to a factor of two, for one thread of a CPU. Results that are up to date are not run again.")
+    print("Estimates, good to a factor of two, for one CPU thread. What is up to date, or kept, is not trained again.")
     return GOOD
 
 

@@ -18,6 +18,7 @@ from credit.config import hyperparameters
 from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
 from credit.dag.artefacts import Artefact, artefacts
+from credit.dag.kept import in_store
 from credit.dag.start import classes_an_output, task_shape
 from credit.dag.targets import SHARD, Workflow
 from credit.data import catalog
@@ -304,7 +305,7 @@ def is_done(path: str | Path, spec: Mapping[str, Any]) -> bool:
 
 
 def plan(workflow: Workflow, *targets: str) -> Plan:
-    """What targets cost together. Only results that belong to the present specs count as done.
+    """What targets cost together. Only results that belong to the present specs count as done, and kept blocks.
 
     Raises ConfigError for what is no target.
     """
@@ -315,7 +316,7 @@ def plan(workflow: Workflow, *targets: str) -> Plan:
     parts, names = [], {}
     for key, of_experiment in needed.items():
         jobs = of_experiment.items()
-        costs = [(job_cost(spec), is_done(path, spec)) for path, spec in jobs]
+        costs = [(job_cost(spec), is_done(path, spec) or in_store(workflow, path, spec)) for path, spec in jobs]
         whole = sum((cost for cost, _ in costs), Cost())
         parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
         names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}

@@ -21,7 +21,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,15 +110,16 @@ class Store:
         """Folders of all keys."""
         yield from sorted(path for path in self.folder.glob("??/*") if path.is_dir())
 
-    def remove(self, entry: Entry) -> None:
-        """Take a block out, and what belongs to no other."""
-        with alone(entry.path.parent, "keeps a block of this kind"):
-            entry.path.unlink(missing_ok=True)
-            remove_unlisted(entry.path.parent)
+    def remove(self, folder: Path, entries: Sequence[Entry] = ()) -> None:
+        """Take blocks out of the folder of their key, and files of no block."""
+        with alone(folder, "keeps a block of this kind"):
+            for entry in entries:
+                entry.path.unlink(missing_ok=True)
+            remove_unlisted(folder)
             with suppress(OSError):
-                entry.path.parent.rmdir()
-        with suppress(OSError):  # the last of its kind
-            entry.path.parent.parent.rmdir()
+                folder.rmdir()
+        with suppress(OSError):  # the last one there
+            folder.parent.rmdir()
 
 
 def _say_damaged(what: str) -> None:
