@@ -17,11 +17,10 @@ rule search_settings:
         runtime=train_runtime,
         gpu=TRAIN_GPU,
         device=WORKFLOW.settings.device,
-        store=STORE,
     params:
         spec=search_spec,
     shell:
-        "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} --store {resources.store} > {log:q} 2>&1"
+        "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
 
 
 RUN = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}"
@@ -47,11 +46,10 @@ rule train:
         runtime=train_runtime,
         gpu=TRAIN_GPU,
         device=WORKFLOW.settings.device,
-        store=STORE,
     params:
         spec=train_spec,
     shell:
-        "credit_script train {params.spec:q} {output.result:q} {input:q} --device {resources.device} --store {resources.store} > {log:q} 2>&1"
+        "credit_script train {params.spec:q} {output.result:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
 
 
 # The same where an experiment keeps weights. One of the two patterns looks ahead for such a cell, the other excludes it.
