@@ -8,6 +8,7 @@
   verify [PATH ...]  every result file is whole and plausible, and what would be made now
   export TARGET FILE pack the runs that a figure, a table, an experiment, a paper or everything rests on
   import FILE        put them back as results, those that the present code and configuration would make
+  clean              what the store of finished blocks would free, and --yes frees it
   cite [TARGET]      BibTeX of the papers, learning rules, data sets and software behind a target
 
 Run it in the root of the repository, with the --configfile and --config that snakemake gets:
@@ -70,9 +71,12 @@ Refused while one of them is missing, damaged or stale."""
 IMPORT = """Put the results of an archive into their places below results/. Each is held against the present code and
 configuration, as by `verify`: one whose specification, code or data differ is refused, with the reason, while the
 others are taken. Snakemake then makes tables and figures of them, and trains nothing. What is there already stays."""
+CLEAN = """What results/store holds that nothing needs any more: finished blocks that are no result now, and that the
+present configuration asks for at no scale. A line for each experiment, with what it would free; results are never
+touched."""
 CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
 sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
-COMMANDS = "{plan,list,show,diff,why,verify,export,import,cite}"
+COMMANDS = "{plan,list,show,diff,why,verify,export,import,clean,cite}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", VERIFY, lambda present, a: _commands().show_verify(present(), a.paths), shared)
     _argument(verify, completion.results, "paths", nargs="*", metavar="PATH")
     _transport(command, shared)
+    _clean(command, shared)
     cite = command("cite", CITE, lambda present, a: _commands().show_cite(present(), a.target), shared)
     _argument(cite, completion.targets, "target", nargs="?", default="all", metavar="TARGET", help="default: all")
     return top
@@ -163,6 +168,16 @@ def _transport(command: Callable, shared: argparse.ArgumentParser) -> None:
         "--stale", action="store_true", help="take results that would be made otherwise now, too; they count as stale"
     )
     take.add_argument("--overwrite", action="store_true", help="replace other results that are there")
+
+
+def _clean(command: Callable, shared: argparse.ArgumentParser) -> None:
+    def clean(present: Callable, a: argparse.Namespace) -> int:
+        from credit.dag.clean import show_clean
+
+        return show_clean(present(), a.yes)
+
+    added = command("clean", CLEAN, clean, shared)
+    added.add_argument("--yes", action="store_true", help="delete them; without it nothing is changed")
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = CHECKOUT) -> int:

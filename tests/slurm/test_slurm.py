@@ -202,7 +202,7 @@ def test_a_training_that_had_finished_is_not_trained_again(checkout, end):
         assert [job["TimeLimit"] for job in jobs][1] == "00:20:00"
     else:
         assert [(job["JobState"], job["Restarts"]) for job in jobs] == [("COMPLETED", "1")]
-    assert re.fullmatch(r"resumed at epoch \d+ from \S+, which has finished\n", log.read_text()), log.read_text()
+    assert re.fullmatch(r"taken from the store \(\S+\); nothing is trained, .*\n", log.read_text()), log.read_text()
     assert (checkout.path / target).read_bytes() == whole
 
 

@@ -134,9 +134,10 @@ def put_made(workflow: Workflow, path: str, inputs: list[str]) -> str:
     return path
 
 
-def put_all(workflow: Workflow, results: str = "results", chosen: dict | None = None) -> list[str]:
+def put_all(workflow: Workflow, results: str | None = None, chosen: dict | None = None) -> list[str]:
     """Results of all runs of `toy/fit`, its tables and its figure, as if made below `results`; returns their paths."""
-    runs = [put(workflow, path.replace("results", results, 1), chosen) for path in workflow.runs("toy/fit")]
+    results = results or workflow.results
+    runs = [put(workflow, path.replace(workflow.results, results, 1), chosen) for path in workflow.runs("toy/fit")]
     tidy = put_made(workflow, f"{results}/tables/toy/fit.csv", runs)
     table = put_made(workflow, f"{results}/tables/toy/table1.csv", [tidy])
     text = put_made(workflow, f"{results}/tables/toy/table1.md", [table])

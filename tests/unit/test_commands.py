@@ -13,6 +13,7 @@ from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, 
 
 from credit.__main__ import main
 from credit.dag import commands
+from credit.dag.runs import place_of
 from credit.data.load import state_of
 from credit.errors import ConfigError
 from credit.provenance.files import checksum, write_json, write_text
@@ -99,7 +100,7 @@ def test_entries_lie_over_files_and_files_over_the_shipped_configuration(tmp_pat
     ],
 )
 def test_a_path_says_of_which_scale_it_is(path, scale):
-    assert commands.scale_of(path) == scale
+    assert place_of(path)[0] == scale
 
 
 # ---- the command itself
@@ -135,7 +136,7 @@ def test_it_answers_from_a_shell_without_torch():
         (["cite", "results/runs/toy/fit/near/bq/shard0.jsonl"], "method = 'bq'"),
         (
             ["plan", "all", "results/quick/figures/toy/curves.pdf"],
-            "are of the scales paper and quick; plan them one by one",
+            "are of results/ and results/quick/; plan them one by one",
         ),
         (["plan", "--config", "methods=bq"], "error: config: methods = 'bq'"),
         (["plan", "--config", "seeds"], "error: --config seeds: must be KEY=VALUE"),

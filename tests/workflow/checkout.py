@@ -55,8 +55,9 @@ class Checkout:
         return cls(root)
 
     def copy(self, root: Path) -> Checkout:
-        """Everything, with Snakemake's records and with all dates."""
-        shutil.copytree(self.root, root, symlinks=True)
+        """Everything, with Snakemake's records, with all dates, and with files that are linked to each other."""
+        root.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", self.root, root], check=True)
         return Checkout(root)
 
     def use_tiny_experiments(self) -> None:
@@ -155,6 +156,10 @@ class Checkout:
         """Add a statement to a Python file: it means something else now, though it does the same."""
         path = self.root / name
         path.write_text(path.read_text(encoding="utf-8") + "\n_CHANGED = True\n", encoding="utf-8")
+
+    def forget_blocks(self) -> None:
+        """Remove the store: what was trained is no reason not to train it again."""
+        shutil.rmtree(self.path("store"))
 
     def configure(self, experiment: str, change: Callable[[dict[str, Any]], object]) -> None:
         """Change an experiment: `change` gets its content and alters it in place."""

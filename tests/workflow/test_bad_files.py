@@ -36,6 +36,7 @@ def test_a_corrupt_checkpoint_is_named_and_others_go_on(project: Checkout):
     before = project.results("runs")
     for name in (first, second):
         project.path(name).unlink()
+    project.forget_blocks()
     checkpoint = project.path(f"{first}.ckpt")
     checkpoint.write_bytes(b"PK\x03\x04 no checkpoint")
     done = project.snakemake("--cores", "2", f"results/{first}", f"results/{second}")

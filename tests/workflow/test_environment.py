@@ -18,6 +18,7 @@ def test_variables_of_the_caller_change_no_result(project: Checkout, finished: C
     variables = {k: v for k, v in INHERITED.items() if k not in STARTED} | {"PYTHONPATH": str(folder)}
     for made in (*project.path("figures").rglob("*.p*"), *project.path("runs").rglob("shard0.jsonl")):
         made.unlink()
+    project.forget_blocks()
     project.make("all", variables=variables)
     assert project.results("tables", "figures") == finished.results("tables", "figures")
     assert project.planned() == set()

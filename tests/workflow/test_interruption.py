@@ -167,6 +167,7 @@ def test_a_result_lost_before_it_is_collected_is_made_again_without_training(lon
     part = run.with_name(f".{run.name}.ckpt.killed.part")
     part.write_bytes(b"half")
     run.unlink()
+    long.forget_blocks()
     text = long.make(f"results/{min(teacher('bp'))}")
     log = long.path("logs/train/cross/teacher/teacher/bp/shard0.log").read_text()
     assert log == f"resumed at epoch 600 from results/{min(teacher('bp'))}.ckpt, which has finished\n", text

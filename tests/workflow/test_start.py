@@ -139,6 +139,7 @@ def test_weights_that_were_lost_are_made_again_with_the_same_bytes_so_that_nothi
     lost = "runs/cross/teacher/teacher/bp/shard1.safetensors"
     before = drift.results("runs")
     drift.path(lost).unlink()
+    drift.forget_blocks()
     done = drift.credit("verify")
     assert done.status == 1
     assert f"{lost.replace('safetensors', 'jsonl')}: stale: shard1.safetensors, the weights" in done.text

@@ -19,12 +19,15 @@ atexit.register(gc.freeze)
 from credit.config.files import overlay, read_yaml
 from credit.dag import own
 from credit.dag.cost import banner, trains
+from credit.dag.runs import STORE
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from credit.provenance.kept import kept_path
+from credit.provenance.kept import kinds
 from credit.provenance.made import record_path
+from credit.training.reuse import is_kept
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
@@ -101,8 +104,14 @@ def collect_garbage_again():
 
 def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output)]
+    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output) and not in_store(job)]
     print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
+
+
+def in_store(job):
+    out, *others = map(Path, job.output)
+    keep = kinds(out, [out, *others])
+    return is_kept(Path(STORE), json.loads(job.params.spec), out, list(map(Path, job.input)), keep)
 
 
 def last_words():

@@ -20,7 +20,7 @@ rule search_settings:
     params:
         spec=search_spec,
     shell:
-        "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} > {log:q} 2>&1"
+        "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
 
 
 RUN = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}"
@@ -50,4 +50,4 @@ rule train:
         spec=train_spec,
     shell:
         "credit_script train {params.spec:q} {output.result:q} {input:q} --outputs {output:q} "
-        "--device {resources.device} > {log:q} 2>&1"
+        "--device {resources.device} --store results/store > {log:q} 2>&1"

@@ -20,18 +20,17 @@ from credit.dag.citations import bibliography
 from credit.dag.cost import Cost, needed_jobs, plan
 from credit.dag.exits import GOOD, STALE
 from credit.dag.listing import listing
-from credit.dag.settings import SCALES
+from credit.dag.runs import AS_CONFIGURED, RESULTS, place_of
 from credit.dag.targets import SHARD, Workflow
 from credit.dag.units import duration, size
 from credit.errors import ConfigError, DataError
 from credit.provenance.made import split
 
-RESULTS = (
+RESULT_FILES = (
     "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png, and "
     "data/*.npz"
 )
 DATA = ".npz"  # of prepared data sets
-KINDS = ("runs", "tables", "figures")  # folders of results, below results/ or results/SCALE/
 _KEY = re.compile(r"[a-zA-Z_][\w-]*\w$")
 
 
@@ -83,29 +82,26 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 class Present:
-    """The workflow as it is now, at the scale to which a result belongs. folder: of the configuration (root/config)."""
+    """The workflow as it is now, at the scale and in the run to which a result belongs.
+
+    folder: of the configuration (root/config).
+    """
 
     def __init__(self, files: Sequence[Path], entries: Sequence[str], root: Path, folder: Path | None = None):
         self.files, self.entries, self.root, self.folder = tuple(files), tuple(entries), root, folder or root / "config"
         self.at = cache(self._at)
 
-    def _at(self, scale: str | None) -> Workflow:
+    def _at(self, scale: str | None, run: str | None = AS_CONFIGURED) -> Workflow:
         base = self.folder / f"{scale}.yaml"
         files = ([base] if base.exists() else []) + list(self.files)
         config = configuration(files, self.entries, self.root, self.folder)
-        return Workflow({**config, "scale": scale} if scale else config, self.root, self.folder)
+        config |= {"scale": scale} if scale else {}
+        config |= {"run": run} if run != AS_CONFIGURED else {}
+        return Workflow(config, self.root, self.folder)
 
     def of(self, path: str | Path) -> Workflow:
-        """The workflow at the scale that the path names (results/quick/…), else as configured."""
-        return self.at(scale_of(path))
-
-
-def scale_of(path: str | Path) -> str | None:
-    """The scale of a result: quick for …/quick/runs/…, paper for …/results/runs/…; None where the path does not say."""
-    parts = Path(path).parts
-    folders = [before for before, name in zip(parts, parts[1:]) if name in KINDS]
-    names = {**{scale: scale for scale in SCALES[1:]}, "results": SCALES[0]}
-    return names.get(folders[-1]) if folders else None
+        """The workflow at the scale and in the run that the path names (results/NAME/quick/…), else as configured."""
+        return self.at(*place_of(path))
 
 
 def as_target(path: str) -> str:
@@ -118,11 +114,11 @@ def as_target(path: str) -> str:
 
 
 def show_plan(present: Present, targets: Sequence[str]) -> int:
-    """Print what targets cost together, by experiment. Raises ConfigError for targets of two scales."""
+    """Print what targets cost together, by experiment. Raises ConfigError for targets of two scales or runs."""
     targets = list(map(as_target, targets))
-    workflows = {workflow.settings.scale: workflow for workflow in map(present.of, targets)}
+    workflows = {workflow.results: workflow for workflow in map(present.of, targets)}
     if len(workflows) > 1:
-        raise ConfigError(f"{' '.join(targets)}: are of the scales {' and '.join(workflows)}; plan them one by one")
+        raise ConfigError(f"{' '.join(targets)}: are of {'/ and '.join(workflows)}/; plan them one by one")
     (workflow,) = workflows.values()
     costs = plan(workflow, *targets)
     rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
@@ -138,7 +134,7 @@ def show_plan(present: Present, targets: Sequence[str]) -> int:
         if i in (1, len(rows) - 1):
             print("-" * (sum(widths) + 2 * len(widths) - 2))
         print("  ".join(cells).rstrip())
-    print("Estimates, good to a factor of two, for one thread of a CPU. Results that are up to date are not run again.")
+    print("Estimates, good to a factor of two, for one CPU thread. What is up to date, or kept, is not trained again.")
     return GOOD
 
 
@@ -204,8 +200,8 @@ def show_verify(present: Present, paths: Sequence[str]) -> int:
 def _everything(present: Present) -> list[str]:
     """results/, and the data folder where it lies elsewhere."""
     data = Path(present.at(None).settings.data_folder)
-    elsewhere = data.is_dir() and not data.resolve().is_relative_to(Path("results").resolve())
-    return ["results", *([str(data)] if elsewhere else [])]
+    elsewhere = data.is_dir() and not data.resolve().is_relative_to(Path(RESULTS).resolve())
+    return [RESULTS, *([str(data)] if elsewhere else [])]
 
 
 def _result_files(paths: Sequence[str]) -> list[Path]:
@@ -218,11 +214,11 @@ def _result_files(paths: Sequence[str]) -> list[Path]:
         elif not path.exists():
             raise DataError(f"{path}: no such file or folder; the default is everything below results/")
         elif not _is_result(path):
-            raise ConfigError(f"{path}: not a result; {RESULTS}")
+            raise ConfigError(f"{path}: not a result; {RESULT_FILES}")
         else:
             files.append(path)
     if not files:
-        raise DataError(f"{', '.join(paths)}: holds no results; {RESULTS}")
+        raise DataError(f"{', '.join(paths)}: holds no results; {RESULT_FILES}")
     return list(dict.fromkeys(files))
 
 

@@ -20,6 +20,7 @@ from credit.config.registry import Registry
 from credit.dag import keeping
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.start import classes_an_output, task_shape
+from credit.dag.stored import in_store
 from credit.dag.targets import SHARD, Workflow
 from credit.dag.units import duration, size
 from credit.data import catalog
@@ -297,7 +298,7 @@ def is_done(path: str | Path, spec: Mapping[str, Any], kept: Iterable[Path] = ()
 
 
 def plan(workflow: Workflow, *targets: str) -> Plan:
-    """What targets cost together. Only results that belong to the present specs count as done.
+    """What targets cost together. Only results that belong to the present specs count as done, and kept blocks.
 
     Raises ConfigError for what is no target.
     """
@@ -309,7 +310,10 @@ def plan(workflow: Workflow, *targets: str) -> Plan:
     for key, of_experiment in needed.items():
         jobs = of_experiment.items()
         kept = {path: keeping.beside(workflow, path) for path, _ in jobs}
-        costs = [(job_cost(spec, kept[path]), is_done(path, spec, kept[path].values())) for path, spec in jobs]
+        costs = [
+            (job_cost(spec, kept[path]), is_done(path, spec, kept[path].values()) or in_store(workflow, path, spec))
+            for path, spec in jobs
+        ]
         whole = sum((cost for cost, _ in costs), Cost())
         parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
         names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}

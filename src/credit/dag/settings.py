@@ -10,8 +10,7 @@ from typing import Any
 from credit.config.files import check_schema
 from credit.config.paths import NOTHING, expanded, folder, mirror_of_environment
 from credit.dag import keeping
-
-SCALES = ("paper", "quick")
+from credit.dag.runs import root, run_name
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class Settings:
     """`config/config.yaml` with what the command line put over it."""
 
     scale: str = "paper"
+    run: str | None = None
     device: str = "auto"
     methods: tuple[str, ...] | None = None
     datasets: tuple[str, ...] | None = None
@@ -34,8 +34,8 @@ class Settings:
 
     @property
     def root(self) -> str:
-        """Folder of all results at this scale; neither scale overwrites the other."""
-        return "results" if self.scale == "paper" else f"results/{self.scale}"
+        """Folder of all results of this run at this scale; neither scale overwrites the other."""
+        return root(self.run, self.scale)
 
     @property
     def limits(self) -> tuple[int | None, int | None, int | str | None]:
@@ -53,10 +53,13 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
 
     Paths are expanded; the environment's mirror stands in where none is configured.
     """
-    config = check_schema(dict(config), schema, where, NOTHING)
+    named = config.get("run")  # judged by its own words: what is a number is none that a schema could make text again
+    config = check_schema({**config, "run": None}, schema, where, NOTHING)
     data = config.get("data", {})
+    data_folder = folder(data["folder"], f"{where}: data.folder")
     return Settings(
         scale=config["scale"],
+        run=run_name(named, data_folder, where),
         device=config["device"],
         methods=_names(config.get("methods")),
         datasets=_names(config.get("datasets")),
@@ -65,7 +68,7 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         seeds_per_job=config.get("seeds_per_job"),
         epochs=config.get("epochs"),
         keep=keeping.chosen(_names(config.get("keep")), where),
-        data_folder=folder(data["folder"], f"{where}: data.folder"),
+        data_folder=data_folder,
         mirror=expanded(data.get("mirror"), f"{where}: data.mirror") or mirror_of_environment(),
         user_files=expanded(data.get("user_files"), f"{where}: data.user_files"),
         allow_unverified=dict(data.get("allow_unverified") or {}),

@@ -18,7 +18,7 @@ from credit.dag import audit
 from credit.dag.cost import needed_jobs
 from credit.dag.keeping import beside
 from credit.dag.resultfile import NAMES
-from credit.dag.settings import SCALES
+from credit.dag.runs import SCALES
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
 from credit.provenance import snapshot as provenance

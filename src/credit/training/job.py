@@ -24,15 +24,17 @@ from credit.provenance.spec import column, members, put
 from credit.training import kept
 from credit.training.copies import DONE, Copies, mark
 from credit.training.heap import keep_freed_memory
+from credit.training.inputs import chosen_of, sort_inputs
 from credit.training.loop import Interrupted, Outrun, Training
+from credit.training.reuse import Block, keep_block
 from credit.training.stopping import StopRequest
 
 
 def train(
     spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str,
-    keep: Sequence[str] = (),
+    keep: Sequence[str] = (), store: Path | None = None,
 ) -> None:  # fmt: skip
-    """Train the spec's shard of seeds and write the result file `out`.
+    """Train the spec's shard of seeds and write the result file `out`; keep it in `store`.
 
     keep: what else stands beside it, of `credit.provenance.kept.KINDS`; where that is all that was missing, the result
     stays as it is. The last checkpoint stays, see `run_training`.
@@ -40,12 +42,9 @@ def train(
     Raises ConfigError, DataError, CheckpointError or ProvenanceError; then nothing is written.
     """
     data, choice, start = sort_inputs(inputs)
-    chosen = {}
-    if spec.get("searched"):
-        if choice is None:
-            raise ConfigError("this spec needs the choice.json of its search among the inputs")
-        chosen = read_choice(choice, spec)
+    chosen = chosen_of(spec, choice)
     copies = Copies(out, spec, chosen, *(kept_path(out, kind) for kind in keep))
+    block = Block.of(spec, out, inputs, keep) if store else None
     try:
         with StopRequest() as stop:
             run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop, tuple(keep))
@@ -57,24 +56,28 @@ def train(
                 checkpoint.unlink(missing_ok=True)  # no table that collects the result anew would remove it
             else:
                 records.write_result(out, header, training.records)
+            keep_block(store, block, found)
     except Outrun as note:
         print(note, file=sys.stderr)
 
 
 def search(
-    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str
+    spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, checkpoint: Path, every: float, script: str,
+    store: Path | None = None,
 ) -> None:  # fmt: skip
-    """Train the grid and write the best point to `out`, with every point's score.
+    """Train the grid and write the best point to `out`, with every point's score; keep it in `store`.
 
     Raises ConfigError when every point diverged, or a run from which it starts did.
     """
     data, _, start = sort_inputs(inputs)
+    block = Block.of(spec, out, inputs) if store else None
     try:
         with StopRequest() as stop:
             run = Run(spec, data, start, checkpoint, every, Copies(out, spec, {}), stop)
             training, found = run_training(spec, run, device, script)
             content = {"spec": spec, **choose(spec, training), "provenance": {"modules": found["modules"]}}
             write_text(out, json.dumps(records.sealed(content), indent=1, sort_keys=True) + "\n")
+            keep_block(store, block, found)
     except Outrun as note:
         print(note, file=sys.stderr)
 
@@ -166,32 +169,6 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = cuda: torch finds no CUDA device on this machine; use cpu or auto")
     return device
-
-
-def sort_inputs(inputs: Sequence[Path]) -> tuple[Path | None, Path | None, list[Path]]:
-    """(data set, choice, weights to start from) among a job's input files."""
-    data = [p for p in inputs if p.suffix == ".npz"]
-    choice = [p for p in inputs if p.suffix == ".json"]
-    return (data or [None])[0], (choice or [None])[0], [p for p in inputs if p.suffix == ".safetensors"]
-
-
-def read_choice(path: Path, spec: dict[str, Any]) -> dict[str, float]:
-    """The values that the search of this cell chose, {dotted path: value}.
-
-    Raises ConfigError for another file, DataError for one that was changed.
-    """
-    searched, cell = spec["searched"], ("paper", "experiment", "dataset", "method")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        chosen = {name: content["choice"][name] for name in searched}
-        owner = {key: content["spec"].get(key) for key in cell}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not the choice of a search for {', '.join(searched)}; delete it") from error
-    wanted = {key: spec.get(key) for key in cell}
-    if owner != wanted:
-        raise ConfigError(f"{path}: the choice of {'/'.join(map(str, owner.values()))}; this run is another cell")
-    records.check_seal(path, content)
-    return chosen
 
 
 def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:
