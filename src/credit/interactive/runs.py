@@ -22,7 +22,8 @@ from credit.provenance.kept import KINDS, kept_path, kind_of, result_of
 from credit.provenance.records import read_metadata, read_result
 from credit.provenance.spec import column, members, read_spec
 from credit.training import kept, weights
-from credit.training.job import apply_choice, choose_device, read_choice
+from credit.training.inputs import read_choice
+from credit.training.job import apply_choice, choose_device
 from credit.training.kept import Predictions
 from credit.training.loop import Training, build_part
 

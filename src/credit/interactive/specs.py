@@ -8,7 +8,7 @@ from typing import Any
 
 from credit.config.files import overlay, read_yaml
 from credit.config.place import config_folder
-from credit.dag.settings import SCALES
+from credit.dag.runs import SCALES
 from credit.dag.targets import Workflow
 from credit.data import catalog
 from credit.errors import ConfigError, one_of
