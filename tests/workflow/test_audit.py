@@ -88,6 +88,10 @@ def test_why_tells_of_a_figures_own_code_and_of_what_is_below_it(project: Checko
     lines = project.credit("why", figure).text.splitlines()
     run = f"results/{min(images('dfa', search=False))}"
     assert f"{run}: module credit.methods.dfa: changed" in [line.partition(";")[0] for line in lines]
+    said = project.snakemake("--dry-run", "all").text.splitlines()
+    assert [line for line in said if line.startswith(f"{figure}: module credit.")], said[-5:]
+    assert [line for line in said if line.startswith(f"{run}: module credit.methods.dfa: changed")]
+    assert said[-1].startswith("made again because of what they rest on: "), said[-5:]
     project.make("all")
     assert project.credit("verify").status == 0
     assert project.credit("why", figure).text == "up to date\n"

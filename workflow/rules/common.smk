@@ -18,6 +18,7 @@ atexit.register(gc.freeze)
 
 from credit.config.files import overlay, read_yaml
 from credit.dag import own
+from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
 from credit.dag.runs import STORE
 from credit.dag.shell import plain, shown
@@ -47,6 +48,7 @@ if workflow.is_main_process:
     for notice in own.notices(WORKFLOW):
         print(notice, file=sys.stderr)
     atexit.register(WORKFLOW.present.save)
+    atexit.register(lambda: say_changes())
 
 RESULTS = WORKFLOW.results
 DATA = WORKFLOW.settings.data_folder
@@ -87,6 +89,11 @@ def cells_of(names):
     return f"(?:{'|'.join(names) or '(?!)'})/"
 
 
+def keeping(*kinds):
+    """Pattern of the papers whose cells keep just these kinds of files; it looks ahead for the cell."""
+    return rf"(?={cells_of(WORKFLOW.keeping.get(kinds, ()))})[a-z]+"
+
+
 def with_records(paths):
     # Snakemake makes again what is asked for, but not what else a job should have written.
     return [*paths, *dict.fromkeys(str(record_path(path)) for path in paths)]
@@ -106,6 +113,14 @@ def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
     ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output) and not in_store(job)]
     print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
+
+
+def say_changes():
+    # The last that a dry run says: Snakemake's own reasons know that a specification has changed, not what in it.
+    if workflow.dryrun and workflow.dag is not None:
+        ahead = workflow.dag.needrun_jobs(exclude_finished=False)
+        for line in changes(WORKFLOW, sorted(str(job.output[0]) for job in ahead if job.output)):
+            print(line, file=sys.stderr)
 
 
 def in_store(job):

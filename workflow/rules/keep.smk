@@ -3,10 +3,6 @@
 # all of these.
 
 
-def keeping(*kinds):
-    return rf"(?={cells_of(WORKFLOW.keeping.get(kinds, ()))})[a-z]+"
-
-
 use rule train as train_keeping_weights with:
     output:
         result=ensure(update(f"{RUN}.jsonl"), non_empty=True),

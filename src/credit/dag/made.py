@@ -17,6 +17,7 @@ from credit.provenance.files import checksum
 from credit.provenance.made import record_path, split
 
 INPUTS = "inputs: "
+BELOW = ", from which it was made: "
 
 
 def recipe(workflow: Workflow, path: str | Path) -> tuple[dict[str, Any], tuple[str, ...]] | None:
@@ -55,9 +56,9 @@ def content_problems(workflow: Workflow, path: str | Path) -> tuple[list[str], l
     for other, value in content["inputs"].items():
         place = Path(results, other) if Path(results, other).exists() else workflow.folder.absolute().parent / other
         if not place.exists():
-            changed.append(f"{other}, from which it was made: missing")
+            changed.append(f"{other}{BELOW}missing")
         elif checksum(place) != value:
-            changed.append(f"{other}, from which it was made: has another content now")
+            changed.append(f"{other}{BELOW}has another content now")
     return wrong, changed
 
 
