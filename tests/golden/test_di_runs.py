@@ -238,7 +238,7 @@ def test_pixels_are_normalised_as_recorded(tmp_path):
         data=tmp_path / "recorded.npz", declared=None, members=1, device="cpu", dtype=torch.float64
     )  # fmt: skip
     task = Images(validation=0, mean=mean / 255, std=std / 255).build(context)
-    order, _ = split(SimpleNamespace(train_x=raw["train"], name=""), 0)
+    order, _ = split(SimpleNamespace(train_x=raw["train"], name="", held_out=0), 0)
     for part, index in (("train", order), ("test", slice(None))):
         agree(task.splits[part].x.flatten(1), d[f"data.X_{part}"].mT[index], 1e-12)
         assert torch.equal(task.splits[part].y, d[f"data.y_{part}"].long()[index])
