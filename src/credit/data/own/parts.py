@@ -156,7 +156,7 @@ def _standard(pieces: list[tuple[Part, np.ndarray, np.ndarray]]) -> Callable[[np
 
 
 def as_floats(values: np.ndarray, place: Callable[[tuple[int, ...]], str]) -> np.ndarray:
-    """Numbers as 32-bit floats. place: says of an index where it is. Raises DataError for what is not finite then."""
+    """Values (...) as 32-bit floats. place: says of an index where it is. Raises DataError for what is not finite then."""
     with np.errstate(over="ignore"):
         floats = values.astype(np.float32)
     finite = np.isfinite(floats)
