@@ -41,7 +41,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Arranged:
-    """Samples with their classes. names: of the classes. train, test: pieces (part, indices, classes of those).
+    """Samples with their classes. names: of the classes. train, test: pieces (part, indices (n,), classes of those (n,)).
 
     held_out: the last training samples, so many, are those of the part `val`.
     """
@@ -156,7 +156,10 @@ def _standard(pieces: list[tuple[Part, np.ndarray, np.ndarray]]) -> Callable[[np
 
 
 def as_floats(values: np.ndarray, place: Callable[[tuple[int, ...]], str]) -> np.ndarray:
-    """Values (...) as 32-bit floats. place: says of an index where it is. Raises DataError for what is not finite then."""
+    """Values of any shape, (...), as 32-bit floats. place: says of an index where it is.
+
+    Raises DataError for what is not finite then.
+    """
     with np.errstate(over="ignore"):
         floats = values.astype(np.float32)
     finite = np.isfinite(floats)
