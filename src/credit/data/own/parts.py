@@ -41,7 +41,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Arranged:
-    """Samples with their classes. names: of the classes. train, test: pieces (part, indices (n,), classes of those (n,)).
+    """Samples with their classes. names: of the classes. train, test: pieces (part, indices (n,), their classes (n,)).
 
     held_out: the last training samples, so many, are those of the part `val`.
     """
