@@ -164,7 +164,7 @@ def let_the_first_linger(checkout: Checkout) -> Path:
     """Let the first training job wait for ever when its result is written; returns the mark that it is there."""
     script = checkout.path / "workflow/scripts/train.py"
     text = script.read_text()
-    end = "args.checkpoint_every, sys.argv[0])\n"
+    end = "sys.argv[0], keep, args.store\n        )\n"
     assert text.count(end) == 1
     wait = """
         import time
