@@ -13,11 +13,11 @@ import torch
 
 from credit.provenance.kept import KINDS, kept_path
 from credit.provenance.records import checkpoint_path, read_result, remove_checkpoints, write_result
-from credit.provenance.snapshot import Snapshot
 from credit.training import copies, job, weights
 from credit.training.checkpoint import Checkpoint, load
 from credit.training.loop import Training
 from credit.training.stopping import AGAIN, StopRequest
+from tests.unit.in_process import allow_any_module, counted_epochs
 from tests.unit.test_train import make_spec
 
 SCRIPT = str(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py")
@@ -25,8 +25,7 @@ SCRIPT = str(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py")
 
 @pytest.fixture(autouse=True)
 def any_module_may_be_loaded(monkeypatch):
-    """A job has a process of its own; here other tests have imported theirs."""
-    monkeypatch.setattr(Snapshot, "_undeclared", lambda self: [])
+    allow_any_module(monkeypatch)
 
 
 def spec(**more):
@@ -49,15 +48,7 @@ def out(tmp_path) -> Path:
 @pytest.fixture
 def epochs(monkeypatch) -> list[int]:
     """Epochs that were trained, one entry each."""
-    seen: list[int] = []
-    original = Training._epoch
-
-    def counted(self, phase, index):
-        seen.append(index)
-        original(self, phase, index)
-
-    monkeypatch.setattr(Training, "_epoch", counted)
-    return seen
+    return counted_epochs(monkeypatch)
 
 
 # ---- a finished checkpoint

@@ -16,13 +16,12 @@ from credit.errors import DataError
 from credit.provenance import store as stores
 from credit.provenance.kept import kept_path
 from credit.provenance.records import check_weights, checkpoint_path, read_metadata, read_result, write_result
-from credit.provenance.snapshot import Snapshot
 from credit.provenance.spec import digest
 from credit.provenance.store import Store, link, place
 from credit.training import job, reuse
-from credit.training.loop import Training
 from credit.training.reuse import Block, is_kept, take_block
 from tests.conftest import prepared
+from tests.unit.in_process import allow_any_module, counted_epochs
 from tests.unit.test_train import make_spec
 
 SCRIPT = str(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py")
@@ -32,8 +31,7 @@ KEPT = ["weights", "state"]
 
 @pytest.fixture(autouse=True)
 def any_module_may_be_loaded(monkeypatch):
-    """A job has a process of its own; here other tests have imported theirs."""
-    monkeypatch.setattr(Snapshot, "_undeclared", lambda self: [])
+    allow_any_module(monkeypatch)
 
 
 @pytest.fixture
@@ -44,15 +42,7 @@ def folder(tmp_path) -> Path:
 @pytest.fixture
 def trained(monkeypatch) -> list[int]:
     """Epochs that were trained, one entry each."""
-    seen: list[int] = []
-    original = Training._epoch
-
-    def counted(self, phase, index):
-        seen.append(index)
-        original(self, phase, index)
-
-    monkeypatch.setattr(Training, "_epoch", counted)
-    return seen
+    return counted_epochs(monkeypatch)
 
 
 def spec(**more):

@@ -20,15 +20,13 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
-from credit.dag.runs import STORE
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
+from credit.dag.stored import in_store
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
 from credit.provenance.kept import kept_path
-from credit.provenance.kept import kinds
 from credit.provenance.made import record_path
-from credit.training.reuse import is_kept
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
@@ -83,15 +81,18 @@ def papers_of_experiments():
     return "|".join(rf"{paper}(?=/(?:{'|'.join(mine)})\.)" for paper, mine in names.items())
 
 
-def cells_of(names):
-    """Pattern of the cells PAPER/EXPERIMENT/DATASET/METHOD with these names, with the `/` behind them; of no path
-    where there are none."""
-    return f"(?:{'|'.join(names) or '(?!)'})/"
+def papers_keeping(kinds):
+    """Pattern of the papers whose cells keep just these kinds of files; it looks ahead for the cell. Cells that keep
+    something are listed, all others keep nothing."""
+    cells = WORKFLOW.keeping.get(kinds, ()) if kinds else itertools.chain(*WORKFLOW.keeping.values())
+    return rf"(?{'=' if kinds else '!'}(?:{'|'.join(cells) or '(?!)'})/)[a-z]+"
 
 
-def keeping(*kinds):
-    """Pattern of the papers whose cells keep just these kinds of files; it looks ahead for the cell."""
-    return rf"(?={cells_of(WORKFLOW.keeping.get(kinds, ()))})[a-z]+"
+def results_keeping(kinds):
+    """What a training job makes, by name: its result first, then what it keeps beside it."""
+    result = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.jsonl"
+    paths = {"result": result, **{kind: str(kept_path(result, kind)) for kind in kinds}}
+    return {name: ensure(update(path), non_empty=True) for name, path in paths.items()}
 
 
 def with_records(paths):
@@ -111,8 +112,11 @@ def collect_garbage_again():
 
 def print_banner():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    ahead = [job for job in workflow.dag.needrun_jobs() if trains(job.output) and not in_store(job)]
-    print(banner(WORKFLOW, mode, (json.loads(job.params.spec) for job in ahead)), file=sys.stderr)
+    asked = {
+        str(job.output[0]): json.loads(job.params.spec) for job in workflow.dag.needrun_jobs() if trains(job.output)
+    }
+    ahead = (spec for path, spec in asked.items() if not in_store(WORKFLOW, path, spec))
+    print(banner(WORKFLOW, mode, ahead), file=sys.stderr)
 
 
 def say_changes():
@@ -121,12 +125,6 @@ def say_changes():
         ahead = workflow.dag.needrun_jobs(exclude_finished=False)
         for line in changes(WORKFLOW, sorted(str(job.output[0]) for job in ahead if job.output)):
             print(line, file=sys.stderr)
-
-
-def in_store(job):
-    out, *others = map(Path, job.output)
-    keep = kinds(out, [out, *others])
-    return is_kept(Path(STORE), json.loads(job.params.spec), out, list(map(Path, job.input)), keep)
 
 
 def last_words():

@@ -23,31 +23,33 @@ rule search_settings:
         "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
 
 
-RUN = f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}"
-KEEPING = cells_of(itertools.chain(*WORKFLOW.keeping.values()))
+# A rule for each set of files that jobs keep beside their result: what a rule makes, and for which cells, must be known
+# when the workflow is read. The first is `train`, which keeps nothing; weights always have theirs, others where asked for.
+for keep in dict.fromkeys([(), ("weights",), *WORKFLOW.keeping]):
 
-
-rule train:
-    input:
-        train_inputs,
-    output:
-        result=ensure(update(f"{RUN}.jsonl"), non_empty=True),
-    log:
-        f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.log",
-    benchmark:
-        f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.tsv"
-    wildcard_constraints:
-        paper=rf"(?!{KEEPING})[a-z]+",  # what is kept beside results: keep.smk
-    conda:
-        "../../envs/train.yaml"
-    threads: train_threads
-    resources:
-        mem_mb=train_mem_mb,
-        runtime=train_runtime,
-        gpu=TRAIN_GPU,
-        device=WORKFLOW.settings.device,
-    params:
-        spec=train_spec,
-    shell:
-        "credit_script train {params.spec:q} {output.result:q} {input:q} --outputs {output:q} "
-        "--device {resources.device} --store results/store > {log:q} 2>&1"
+    rule:
+        name:
+            "_".join(["train", *(["keeping", *keep] if keep else [])])
+        input:
+            train_inputs,
+        output:
+            **results_keeping(keep),
+        log:
+            f"{LOGS}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.log",
+        benchmark:
+            f"{TIMES}/train/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/shard{{shard}}.tsv"
+        wildcard_constraints:
+            paper=papers_keeping(keep),
+        conda:
+            "../../envs/train.yaml"
+        threads: train_threads
+        resources:
+            mem_mb=train_mem_mb,
+            runtime=train_runtime,
+            gpu=TRAIN_GPU,
+            device=WORKFLOW.settings.device,
+        params:
+            spec=train_spec,
+        shell:
+            "credit_script train {params.spec:q} {output.result:q} {input:q} --outputs {output:q} "
+            "--device {resources.device} --store results/store > {log:q} 2>&1"
