@@ -188,22 +188,28 @@ def main(arguments: Sequence[str] | None = None, root: Path = CHECKOUT) -> int:
 
         argcomplete.autocomplete(top)
     args = top.parse_args(arguments)
-    if args.print_completion:
-        print(completion.script(args.print_completion))
-        return GOOD
-    if not hasattr(args, "run"):
-        top.print_help()
-        return GOOD
     try:
         with one_line():
-            _right_checkout(root)
-            return args.run(lambda: _present(args, root), args)
+            code = _answer(top, args, root)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         return GOOD
     except SystemExit as error:
         print(error, file=sys.stderr)
         return ERROR
+
+
+def _answer(top: argparse.ArgumentParser, args: argparse.Namespace, root: Path) -> int:
+    if args.print_completion:
+        print(completion.script(args.print_completion))
+    elif not hasattr(args, "run"):
+        top.print_help()
+    else:
+        _right_checkout(root)
+        return args.run(lambda: _present(args, root), args)
+    return GOOD
 
 
 def _right_checkout(root: Path) -> None:

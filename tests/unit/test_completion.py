@@ -18,7 +18,7 @@ from credit.dag import completion
 from tests.conftest import REPOSITORY
 
 SEPARATOR = "\v"  # between what argcomplete offers
-COMMANDS = {"plan", "list", "show", "diff", "why", "verify", "export", "import", "cite"}
+COMMANDS = {"plan", "list", "show", "diff", "why", "verify", "export", "import", "clean", "cite"}
 
 
 @pytest.fixture
@@ -176,3 +176,13 @@ def test_in_another_checkout_it_says_how_its_own_code_is_run(tmp_path, monkeypat
             f"error: {tmp_path} is another checkout than {REPOSITORY}, whose code this is; run it "
         )
         assert "PYTHONPATH=src python -m credit" in message
+
+
+@pytest.mark.parametrize("asked", [["--print-completion", "bash"], ["--help"], ["list"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_error(asked):
+    unread, out = os.pipe()
+    os.close(unread)
+    command = [sys.executable, "-m", "credit", *asked]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(out)
+    assert (done.returncode, done.stderr) == (0, "")
