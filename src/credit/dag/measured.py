@@ -20,16 +20,8 @@ Reading = dict[str, dict[Place, Any]]
 # columns of tables that say of what, and by whom, a number is; the rest of the numbers are measured
 OWN = {"artefact", "paper", "experiment", "data_verified", "unit", "reason", "source", "anchor"}
 PLACES = {"dataset", "method", "metric", "select", "seed", "epoch", "step", "layer", "epochs"}
-ORDER = (
-    "dataset",
-    "method",
-    "select",
-    "seed",
-    "epoch",
-    "epochs",
-    "step",
-    "layer",
-)  # of a place's parts, after what varies
+# of a place's parts, after what varies
+ORDER = ("dataset", "method", "select", "seed", "epoch", "epochs", "step", "layer")
 LISTED = 12  # metrics in a line
 VERDICT = "verdict"
 MEAN = ("value", "mean")  # columns that need no name beside the metric
