@@ -18,6 +18,11 @@ from credit.methods.control.settings import Dynamics, Feedback
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests begin first: last, they would keep one core busy beside idle ones."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Sums differ between thread counts; tests compare bits."""

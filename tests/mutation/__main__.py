@@ -55,7 +55,8 @@ def copy(source: Path, target: Path) -> Path:
 
 def pytest(folder: Path, arguments: list[str], seconds: float | None = None) -> tuple[int | None, str]:
     """(exit status, output) of pytest on the code in `folder`; status None when it took too long."""
-    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    own = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # its output is read
+    environment = {**own, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=no", *arguments]
     try:
         done = subprocess.run(

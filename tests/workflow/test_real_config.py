@@ -65,6 +65,7 @@ def test_the_demo_shows_every_learning_rule_that_an_experiment_trains(own: Check
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_the_demo_runs_and_has_a_report(own: Checkout):
     """What it leaves out is trained and drawn without Snakemake in tests/unit/test_narrowing.py."""
     own.make(*DEMO, "--", "all")
