@@ -360,7 +360,7 @@ def test_a_method_may_search_more(checkout):
         ({"train": {"optimizer": {"momentum": 2}}}, r"train.optimizer.momentum = 2; must be a number in \[0, 1\)"),
         ({"train": {"optimizer": {"nam": "adam"}}}, r"key of sgd = 'nam'"),
         ({"use_methods": ["nope"]}, r"use_methods = 'nope'; must be one of: bp, fa"),
-        ({"search": SEARCH}, r"exactly one of .* search.vary and vary; found train.optimizer.lr, search"),
+        ({"search": SEARCH}, r"exactly one of .* search.vary, search.space and vary; found train.optimizer.lr, search"),
         ({"vary": {"train.optimizer.lr": [1]}}, r"found train.optimizer.lr, vary"),
         ({"vary": {"hyper.feedback_scael": [1]}}, r"methods.fa: vary: hyper.feedback_scael = \[1.0\]: no such hyper"),
         ({"vary": {"train.optimizer.momentum": [0.5, 1.5]}}, r"vary: train.optimizer.momentum = 1.5; must be"),

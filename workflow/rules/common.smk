@@ -20,6 +20,7 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
+from credit.dag.searches import missing_package, sampled_cells
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.stored import in_store
@@ -48,6 +49,7 @@ if workflow.is_main_process:
     atexit.register(WORKFLOW.present.save)
     atexit.register(lambda: say_changes())
 
+SAMPLED = sampled_cells(WORKFLOW)
 RESULTS = WORKFLOW.results
 DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
@@ -79,6 +81,11 @@ def papers_of_experiments():
         paper, _, name = key.partition("/")
         names.setdefault(paper, []).append(name)
     return "|".join(rf"{paper}(?=/(?:{'|'.join(mine)})\.)" for paper, mine in names.items())
+
+
+def papers_searching(sampled):
+    """Pattern of the papers whose searches draw what they try, or of all others; it looks ahead for the cell."""
+    return rf"(?{'=' if sampled else '!'}(?:{'|'.join(SAMPLED) or '(?!)'})/)[a-z]+"
 
 
 def papers_keeping(kinds):
@@ -115,7 +122,9 @@ def print_banner():
     asked = {
         str(job.output[0]): json.loads(job.params.spec) for job in workflow.dag.needrun_jobs() if trains(job.output)
     }
-    ahead = (spec for path, spec in asked.items() if not in_store(WORKFLOW, path, spec))
+    ahead = [spec for path, spec in asked.items() if not in_store(WORKFLOW, path, spec)]
+    if not WITH_CONDA and (problem := missing_package(ahead)):
+        raise WorkflowError(problem)
     print(banner(WORKFLOW, mode, ahead), file=sys.stderr)
 
 

@@ -9,6 +9,8 @@ rule search_settings:
         f"{LOGS}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.log",
     benchmark:
         f"{TIMES}/search_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.tsv"
+    wildcard_constraints:
+        paper=papers_searching(sampled=False),
     conda:
         "../../envs/train.yaml"
     threads: train_threads
@@ -21,6 +23,36 @@ rule search_settings:
         spec=search_spec,
     shell:
         "credit_script search {params.spec:q} {output:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
+
+
+# As `search_settings`, where the points to try are drawn; what draws them is in an environment of its own.
+if SAMPLED:
+
+    rule sample_settings:
+        input:
+            search_inputs,
+        output:
+            ensure(
+                update(f"{RESULTS}/runs/{{paper}}/{{experiment}}/{{dataset}}/{{method}}/choice.json"), non_empty=True
+            ),
+        log:
+            f"{LOGS}/sample_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.log",
+        benchmark:
+            f"{TIMES}/sample_settings/{{paper}}/{{experiment}}/{{dataset}}/{{method}}.tsv"
+        wildcard_constraints:
+            paper=papers_searching(sampled=True),
+        conda:
+            "../../envs/search.yaml"
+        threads: train_threads
+        resources:
+            mem_mb=train_mem_mb,
+            runtime=train_runtime,
+            gpu=TRAIN_GPU,
+            device=WORKFLOW.settings.device,
+        params:
+            spec=search_spec,
+        shell:
+            "credit_script sample {params.spec:q} {output:q} {input:q} --device {resources.device} --store results/store > {log:q} 2>&1"
 
 
 # A rule for each set of files that jobs keep beside their result: what a rule makes, and for which cells, must be known

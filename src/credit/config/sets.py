@@ -88,11 +88,11 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def with_origin(problem: str, origins: Mapping[str, str]) -> str:
     """A problem with the set that the setting which it is about is from. origins: by hyper.SETTING, optimizer.SETTING.
 
-    What is wrong with the values of a grid over a setting is not from its set.
+    What is wrong with the values of a grid or a space over a setting is not from its set.
     """
     for setting, name in origins.items():
         place, _, leaf = setting.partition(".")
         unknown = rf"\b{place}\b.* = '{re.escape(leaf)}'"  # the name itself is wrong
-        if re.search(rf"(?<!vary: )\b{re.escape(setting)} = |{unknown}", problem):
+        if re.search(rf"(?<!vary: )(?<!space: )\b{re.escape(setting)} = |{unknown}", problem):
             return f"{problem}; it is from the set {name}"
     return problem

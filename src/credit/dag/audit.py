@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from credit.config.parts import code_roots
+from credit.config.space import trial_problem
 from credit.dag import own
 from credit.dag.keeping import beside
+from credit.dag.searches import step_of
 from credit.dag.shards import SHORT
 from credit.dag.targets import SHARD, Workflow
 from credit.errors import DataError
@@ -45,7 +47,7 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     Raises DataError for a file that embeds no spec, ConfigError for a path that is no job of this workflow.
     """
     spec = workflow.run_spec(str(path))
-    roots = code_roots(spec, workflow.script(spec["kind"]))
+    roots = code_roots(spec, workflow.script(step_of(spec)[1]))
     lines = provenance.why(path, spec, provenance.module_digests(*roots))
     if changed := _changed_data(workflow, spec, lines):
         lines = [changed if line.startswith(_DATA) else line for line in lines]
@@ -265,8 +267,10 @@ def _whole(value: Any) -> bool:
 def choice_problems(content: Mapping[str, Any]) -> list[str]:
     """What is wrong with a search's choice.json: it must score the whole grid, and choose the lowest score."""
     spec, choice = content["spec"], content["choice"]
+    if spec.get("sampler") and (problem := trial_problem(spec["sampler"], content["scores"])):
+        return [problem]
     grid = {_member({k: v for k, v in m.items() if k != "seed"}) for m in members(spec)}
-    if {_member(s["at"]) for s in content["scores"]} != grid:
+    if not spec.get("sampler") and {_member(s["at"]) for s in content["scores"]} != grid:
         return [f"scores {len(content['scores'])} points; its spec has {len(grid)}, or others"]
     sound = [s for s in content["scores"] if s["score"] is not None]
     if not sound or choice != min(sound, key=lambda s: s["score"])["at"]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from credit.config import hyperparameters
+from credit.config import hyperparameters, space
 from credit.config.parts import METHODS, REGISTRIES, targets
 from credit.config.registry import Registry
 from credit.data.entry import Entry
@@ -109,15 +109,16 @@ class PartChecker:
         """A learning rate is either given or searched, not both and not neither."""
         settings = resolved["train"]["optimizer"]
         given = "lr" in settings
-        searched = search is not None and "train.optimizer.lr" in search.get("vary", {})
+        searched = "train.optimizer.lr" in space.searched(search)
         varied = "train.optimizer.lr" in resolved["vary"]
-        if search is not None and not search.get("vary"):
+        if search is not None and not search.get("vary") and "space" not in search:
             self.problems.append(f"{self.where}: {key}: search.vary names nothing to search")
         if given + searched + varied != 1:
             found = [n for n, x in (("train.optimizer.lr", given), ("search", searched), ("vary", varied)) if x]
             self.problems.append(
                 f"{self.where}: {key}: the learning rate must come from exactly one of train.optimizer.lr, "
-                f"search.vary and vary; found {', '.join(found) or 'none'} (search: null switches the search off)"
+                f"search.vary, search.space and vary; found {', '.join(found) or 'none'} "
+                "(search: null switches the search off)"
             )
         self._trying(lambda: optimizer_config.check({"lr": 1.0, **settings}, f"{self.where}: {key}: train.optimizer"))
 

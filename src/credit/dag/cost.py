@@ -182,6 +182,8 @@ def formula(rule: str) -> Callable[[Run], Work]:
 
 def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
     """Estimate for one job, which trains all members of its spec side by side, and keeps these kinds of files."""
+    if sampler := spec.get("sampler"):
+        return sampled_cost(spec, sampler)
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
@@ -204,6 +206,14 @@ def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
     records = evaluations * len(evaluate.get("splits", ())) * metrics + epochs * (1 + measured * (layers + 1))
     disk = HEADER + networks * records * RECORD + keeping.size(spec, keep, shape, n_out)
     return Cost(1, networks, seconds, disk)
+
+
+def sampled_cost(spec: Mapping[str, Any], sampler: Mapping[str, Any]) -> Cost:
+    """Estimate for a search that draws trials: `parallel` of them side by side, one batch after another."""
+    trials, at_once = sampler["trials"], sampler["parallel"]
+    batch = {key: value for key, value in spec.items() if key != "sampler"} | {"vary": {"trial": [*range(at_once)]}}
+    seconds = START + math.ceil(trials / at_once) * (job_cost(batch).seconds - START)
+    return Cost(1, trials * len(spec["seeds"]), seconds, HEADER + trials * (1 + len(spec["seeds"])) * 2 * RECORD)
 
 
 # ---- all jobs of a target

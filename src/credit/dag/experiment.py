@@ -17,7 +17,8 @@ from typing import Any
 
 from credit.config.files import check_schema, overlay, read_yaml
 from credit.config.sets import Sets, leaves, with_origin
-from credit.dag import keeping
+from credit.config.space import searched
+from credit.dag import keeping, searches
 from credit.dag.checks import PartChecker, by_layer
 from credit.dag.recorded import in_parts, metrics
 from credit.dag.settings import Settings
@@ -32,7 +33,6 @@ from credit.provenance.spec import VERSION, digest
 PAPER, NAME = re.compile("[a-z]+"), re.compile("[a-z][a-z0-9_]*")  # as in the rules' wildcards
 RESERVED = ("all", "bench", "train")  # rules whose names could be a paper's
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
-SEARCH_DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
 UNREAD = "unread"  # stands for the checksum of files that are not there
 TRAIN_DEFAULTS = {
     "epochs": 1, "dtype": "float32", "threads": 1, "optimizer": {"name": "sgd"},
@@ -232,16 +232,17 @@ class Cell:
             "vary": parts["vary"] or {},
         }  # fmt: skip
         if not checker.problems:
-            grids = [*resolved["vary"], *((parts["search"] or {}).get("vary") or {})]
+            grids = [*resolved["vary"], *searched(parts["search"])]
             train = resolved["train"]
             resolved["train"] = train | {"optimizer": by_layer(train["optimizer"], resolved["net"], grids)}
-        search = _search(parts["search"], resolved, checker)
+        search = searches.resolved(parts["search"], resolved, checker)
         checker.cadence(resolved, "probes")
         checker.capable(resolved["rule"], resolved["net"], f"methods.{method}")
         checker.optimizer(resolved, search, f"methods.{method}")
         checker.criterion(resolved, search, f"methods.{method}")
         for place, grid in (("vary", resolved["vary"]), ("search.vary", (search or {}).get("vary", {}))):
             checker.varied(resolved, grid, f"methods.{method}: {place}")
+        searches.check_space(search, resolved, checker, f"methods.{method}")
         data = entry.get("data")
         accepted = data and catalog.usable(data, experiment.settings.allow_unverified)
         checker.agree(resolved, search, accepted or None, f"methods.{method}")
@@ -277,19 +278,19 @@ class Cell:
 
         `searched` names the settings that come from the choice.json of a search.
         """
-        searched = {"searched": sorted(self.search["vary"])} if self.search else {}
-        return {"kind": "train", **self.run, **searched, "seeds": list(seeds)}
+        found = {"searched": sorted(searched(self.search))} if self.search else {}
+        return {"kind": "train", **self.run, **found, "seeds": list(seeds)}
 
     def search_spec(self) -> dict[str, Any]:
-        """Spec of the search, without digests: the run at its own length, the grid as members of one stack."""
+        """Spec of the search, without digests: the run at its own length, a grid as members of one stack."""
         if self.search is None:
             raise ConfigError(f"{self.run['experiment']}/{self.run['method']} has no search")
         train = overlay(
             self.run["train"], {"epochs": self.search["epochs"], "evaluate": {"splits": self.search["splits"]}}
         )
         return {
-            "kind": "search", **self.run, "task": self.search["task"], "train": train, "vary": self.search["vary"],
-            "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
+            "kind": "search", **self.run, **searches.spec_part(self.search), "task": self.search["task"],
+            "train": train, "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
 
 
@@ -314,17 +315,6 @@ def _declared(accepted: Entry) -> dict[str, Any]:
 def _shortened(train: dict[str, Any], longest: int | None) -> dict[str, Any]:
     """`train` with no more epochs than the settings allow."""
     return train if longest is None else train | {"epochs": min(train["epochs"], longest)}
-
-
-def _search(given: dict[str, Any] | None, run: dict[str, Any], checker: PartChecker) -> dict[str, Any] | None:
-    """The search with its defaults; `task` is the run's own, with what the search changes laid over it."""
-    if not given:
-        return None
-    search = overlay(SEARCH_DEFAULTS, {"splits": run["train"]["evaluate"]["splits"]}, given)
-    task = run["task"]
-    return search | {
-        "task": checker.part("tasks", overlay(task, given["task"]), "search.task") if "task" in given else task
-    }
 
 
 def _layered(key: str, layers: list[dict[str, Any]]) -> Any:

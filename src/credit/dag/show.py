@@ -24,7 +24,6 @@ ABOVE = {  # what stands above the settings, in words
 }  # fmt: skip
 MADE = {"call", "code", "cpu", "data", "device", "git", "modules", "packages", "platform", "python", "seconds", "start",
         "threads"}  # fmt: skip
-STEPS = {"train": "train", "search": "train"}  # whose envs/STEP.yaml `env` stands for; else analyse
 
 
 def show(path: str) -> int:
@@ -80,13 +79,18 @@ def _facts(result: ResultFile) -> Iterator[tuple[str, str]]:
     yield from _data_set(facts) if result.kind == "data set" else ()
     yield "code", _code(by, spec.get("code"))
     yield "versions", _versions(by)
-    yield "environment", f"envs/{STEPS.get(spec['kind'], 'analyse')}.yaml {spec['env']}" if "env" in spec else ""
+    yield "environment", f"envs/{_step(spec)}.yaml {spec['env']}" if "env" in spec else ""
     yield "machine", ", ".join(by[key] for key in ("cpu", "platform") if by.get(key))
     yield "device", f"{by['device']}, {_count(by.get('threads', 1), 'thread')}" if "device" in by else ""
     yield "time", duration(by["seconds"]) if "seconds" in by else ""
     yield "also", _pairs({key: value for key, value in by.items() if key not in MADE})
     if result.kind == "archive":
         yield "files", _some([f"{name}, {size(entry['bytes'])}" for name, entry in facts["files"].items()])
+
+
+def _step(spec: Mapping[str, Any]) -> str:
+    """Whose envs/STEP.yaml the `env` of a spec stands for."""
+    return "search" if spec.get("sampler") else "train" if spec["kind"] in ("train", "search") else "analyse"
 
 
 def content(result: ResultFile) -> str:
@@ -129,8 +133,11 @@ def _scores(facts: Mapping[str, Any]) -> str:
     ranked = sorted((s for s in scores if s.get("score") is not None), key=lambda s: s["score"])
     rows = [f"{s['score']:.6g} at {_pairs(s['at'])}" for s in ranked[:SCORES]]
     rows += [f"and {len(scores) - SCORES} more points"] if len(scores) > SCORES else []
+    lost = len(scores) - len(ranked)
+    rows += [f"{lost} of {len(scores)} diverged"] if lost else []
     edge = [path for path, at in (facts.get("at_edge") or {}).items() if at]
-    rows += [f"the best lies at the edge of the grid of {', '.join(edge)}"] if edge else []
+    where = "space" if any("trial" in score for score in scores) else "grid"
+    rows += [f"the best lies at the edge of the {where} of {', '.join(edge)}"] if edge else []
     return "\n".join([_pairs(criterion), *rows]) if scores else ""
 
 

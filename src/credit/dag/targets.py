@@ -21,6 +21,7 @@ from credit.dag import promised
 from credit.dag.artefacts import CURVES, Artefact, artefacts
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.present import Present
+from credit.dag.searches import step_of
 from credit.dag.settings import Settings, settings
 from credit.dag.shards import Shards, selection
 from credit.dag.start import Place, check_seeds, check_sources, starting, upstream_only
@@ -202,10 +203,9 @@ class Workflow:
 
     def _cell_digests(self, place: tuple[str, str, str], spec: dict[str, Any]) -> dict[str, str]:
         """Digests of a cell's training jobs, or of its search; they are the same for every shard."""
-        script = spec["kind"]
+        step, script = step_of(spec)
         if (script, *place) not in self._digests:
-            roots = code_roots(spec, self.script(script))
-            self._digests[(script, *place)] = self.digests("train", *roots)
+            self._digests[(script, *place)] = self.digests(step, *code_roots(spec, self.script(script)))
         return self._digests[(script, *place)]
 
     def train_spec(self, key: str, dataset: str, method: str, shard: int | str) -> dict[str, Any]:
