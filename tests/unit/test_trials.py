@@ -1,4 +1,4 @@
-"""Searches whose trials are drawn: the same trials whenever and wherever, all of them recorded, nothing trained twice."""
+"""Searches whose trials are drawn: the same ones every time, all recorded, none trained twice."""
 
 from __future__ import annotations
 
@@ -197,11 +197,12 @@ def test_a_point_that_is_drawn_again_is_not_trained_again(tmp_path, trained):
 
 
 def test_a_diverged_trial_is_recorded_and_is_not_chosen(tmp_path):
-    space = {LR: {"low": 0.01, "high": 1e6, "log": True, "whole": False}}
+    space = {LR: {"low": 0.003, "high": 30.0, "log": True, "whole": False}}
     found = search(spec(space=space, trials=8), tmp_path / "choice.json")
     lost = [s for s in found["scores"] if s["score"] is None]
     assert lost and len(lost) < 8
-    assert all(run["diverged"] and run["score"] is None for run in lost[0]["runs"])
+    assert any(run["diverged"] for run in lost[0]["runs"])
+    assert all((run["score"] is None) == run["diverged"] for s in found["scores"] for run in s["runs"])
     assert found["choice"] in [s["at"] for s in found["scores"] if s["score"] is not None]
 
 
@@ -234,7 +235,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, trained, parallel):
-    given = spec(parallel=parallel, trials=13 if parallel > 1 else 6)
+    given = spec(parallel=parallel, trials=9 if parallel > 1 else 4)
     search(given, tmp_path / "whole.json")
     whole, out = (tmp_path / "whole.json").read_bytes(), tmp_path / "choice.json"
     once, moments, rng = len(trained), 0, random.Random(3)
