@@ -291,6 +291,9 @@ def test_the_entries_of_the_examples_are_accepted(checkout):
     plan = run(checkout, "-m", "credit", "plan", "all", "--config", "methods=sign_symmetry,sign_symmetry-uniform")
     assert "cross/images" in plan
     assert "cross/few_samples" in run(checkout, "-m", "credit", "plan", "results/figures/few_samples.pdf")
+    searched = (24 * 2 + 5) + (40 * 2 + 5) + (3 * 2 + 5)  # trials or points and seeds of each method
+    plan = run(checkout, "-m", "credit", "plan", "cross/drawn")
+    assert re.search(r"^total +(\d+) +(\d+) ", plan, flags=re.MULTILINE).groups() == ("6", str(searched))
 
 
 def test_the_example_of_weights_trains_one_run_from_another_and_reads_them_back(checkout, tmp_path):

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from credit.config.space import OPTUNA
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 RULES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
 NEEDED = {
     "fetch": {"torchvision", "scikit-learn", "pillow"},
     "train": {"torch", "numba", "safetensors", "gymnasium"},
+    "search": {"torch", "numba", "safetensors", "gymnasium", "optuna"},
     "analyse": {"pandas", "matplotlib"},
 }
 
@@ -47,6 +50,11 @@ def test_an_environment_names_its_python_and_has_what_its_step_imports(path: Pat
     assert "python=3.11" in content["dependencies"]
     assert content["name"] == f"credit-{path.stem}"
     assert pins(pip_section(path)).keys() >= NEEDED[path.stem]
+
+
+def test_trials_are_trained_in_the_environment_of_training_beside_what_draws_them():
+    found, train = (pins(pip_section(REPOSITORY / "envs" / f"{name}.yaml")) for name in ("search", "train"))
+    assert found == {**train, "optuna": OPTUNA}
 
 
 def test_every_environment_is_used_and_every_one_that_is_used_exists():
