@@ -287,6 +287,23 @@ def test_trials_of_another_search_are_not_taken(tmp_path, monkeypatch, trained):
         search(spec(trials=4, seed=1), out)
 
 
+def test_a_copy_of_the_job_that_is_outrun_leaves_the_choice_as_it_is(tmp_path, monkeypatch, capsys):
+    out, other, add = tmp_path / "choice.json", tmp_path / "other.json", trials.Log.add
+    whole = search(spec(trials=3), other)
+    done = []
+
+    def overtaken(self, *found):
+        add(self, *found)
+        done.append(out.write_bytes(other.read_bytes()))
+
+    monkeypatch.setattr(trials.Log, "add", overtaken)
+    monkeypatch.setattr(trials, "write_text", None)
+    assert search(spec(trials=3), out) == whole
+    assert len(done) == 1
+    assert "another copy of this job has finished" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.trial.ckpt"))
+
+
 def test_a_search_is_taken_from_the_store(tmp_path, trained):
     store = tmp_path / "store"
     one = search(spec(trials=3), tmp_path / "one" / "choice.json", store)

@@ -6,7 +6,6 @@ trials, one after another, each with what the earlier ones gave in mind.
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -220,6 +219,8 @@ def missing_package(specs: Iterable[Mapping[str, Any]]) -> str:
     """Why the searches among these jobs cannot draw their trials here, in one line; nothing where they can."""
     for spec in specs:
         if spec.get("sampler"):
+            import importlib.metadata  # planning does without
+
             try:
                 found = importlib.metadata.version("optuna")
             except importlib.metadata.PackageNotFoundError:

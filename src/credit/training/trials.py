@@ -42,10 +42,9 @@ def sample(
     trials are not those of this search.
     """
     data, _, start = sort_inputs(inputs)
-    block = Block.of(spec, out, inputs)
+    block, beside = Block.of(spec, out, inputs), out.with_name(f"{out.name}.{TRIAL}.ckpt")
     try:
         with StopRequest() as stop:
-            beside = out.with_name(f"{out.name}.{TRIAL}.ckpt")
             run = Run(spec, data, start, beside, every, Copies(out, spec, {}), stop)
             log = Log(spec, checkpoint, block.key if block else "", run.copies)
             for number, points in log.ahead():
@@ -57,6 +56,7 @@ def sample(
             if store:
                 keep_block(store, block, log.made)
     except Outrun as note:
+        beside.unlink(missing_ok=True)
         print(note, file=sys.stderr)
 
 
