@@ -11,15 +11,19 @@ from scipy.special import stdtrit
 
 from credit.analysis.tables import CONFIDENCE
 from credit.figures.looks import Style
+from credit.figures.numbers import belongs, tell
 from credit.figures.style import log_axis, say_if_blank
 
+DIVERGED = "one run, until it diverged"
+MEDIAN = "median over runs"
 FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 
 
 class Curve(NamedTuple):
     """Middle line and band over runs, each (n,) for n epochs, and what became of the runs.
 
-    epoch: where they were measured; steps, if they were asked for. band: what a legend may call it.
+    epoch: where they were measured; steps, if they were asked for. band: what a legend may call it. kind: what the
+    middle line is.
     """
 
     epoch: np.ndarray
@@ -29,6 +33,7 @@ class Curve(NamedTuple):
     runs: pd.DataFrame  # (epochs, runs that reached the end)
     diverged: pd.DataFrame  # (epochs, runs that did not)
     band: str = ""
+    kind: str = "mean over runs"
 
 
 def runs_over_epochs(
@@ -77,19 +82,22 @@ def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int =
     wide, gone = (smooth(w, window, over) for w in runs_over_epochs(rows, metric, layer, over))
     # pandas knows no quantile of no runs
     quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
-    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone, "quartiles")
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone, "quartiles", MEDIAN)
 
 
-def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: float = 3.0) -> None:
+def draw_curve(
+    axes, curve: Curve, style: Style, place: int, of: int, zorder: float = 3.0, series: str | None = None
+) -> None:
     """One method: line, band, sparse markers; runs that diverged as thin lines that end in a cross. They are labelled.
 
     place, of: this curve's number among the `of` curves of the axes. Markers of different curves sit at
-    different epochs, so that curves which coincide can still be told apart.
+    different epochs, so that curves which coincide can still be told apart. series: what the numbers beside the figure
+    call it, by default its label.
     """
     n = len(curve.epoch)
     if n:
         gap = max(n // 6, 1)
-        axes.plot(
+        line = axes.plot(
             curve.epoch,
             curve.middle,
             color=style.colour,
@@ -100,13 +108,16 @@ def draw_curve(axes, curve: Curve, style: Style, place: int, of: int, zorder: fl
             zorder=zorder,
             label=style.label,
         )
+        tell(line, series=series, drawn=curve.kind, n=curve.runs.notna().sum(axis=1).to_numpy())
         if (curve.high > curve.low).any():
             look = {"color": style.colour, "alpha": 0.18, "lw": 0, "zorder": 2}
-            axes.fill_between(curve.epoch, curve.low, curve.high, **look, label=curve.band)
+            belongs(axes.fill_between(curve.epoch, curve.low, curve.high, **look, label=curve.band))
+            tell(line, lower=curve.low, upper=curve.high, band=curve.band)
     for _, run in curve.diverged.items():
         run = run.dropna()
-        axes.plot(run.index, run, color=style.colour, linewidth=0.6, alpha=0.7, zorder=zorder, label=style.label)
-        axes.plot(run.index[-1:], run.iloc[-1:], color=style.colour, marker="x", linestyle="none", zorder=4)
+        look = {"linewidth": 0.6, "alpha": 0.7, "zorder": zorder, "label": style.label}
+        tell(axes.plot(run.index, run, color=style.colour, **look), series=series, drawn=DIVERGED, n=1)
+        belongs(axes.plot(run.index[-1:], run.iloc[-1:], color=style.colour, marker="x", linestyle="none", zorder=4))
 
 
 def fit_y(axes, curves: Iterable[Curve]) -> None:

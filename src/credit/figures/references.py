@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from credit.analysis.tables import IDENTITY, RECORD
+from credit.figures.numbers import tell
 
 READ_OFF = "published, read off the figure"
 PUBLISHED = {"marker": "d", "linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.0}
@@ -18,6 +21,11 @@ def published(references: pd.DataFrame | None, **of: str) -> pd.DataFrame:
     for column, value in of.items():
         references = references[references[column] == value]
     return references
+
+
+def draw_published(axes, x, y, series: str, label: str = READ_OFF, **look: Any) -> None:
+    """Published values as points. series: whose they are; label: what they are; look: what differs from PUBLISHED."""
+    tell(axes.plot(x, y, **{**PUBLISHED, **look}, label=label), series=series, drawn=label)
 
 
 def published_handle(label: str = READ_OFF) -> Line2D:

@@ -16,11 +16,13 @@ from credit.analysis.tables import mean_ci
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import belongs, tell
 from credit.figures.options import FigureOptions
 
 LOG_RATIO = 8.0
 NEAR = 0.2  # 0 is near where it is no further from the points than this part of their range
-MEAN, RUN, ALONE, BEYOND = "mean and 95 % interval", "one run", "the only run", "interval goes on"  # in the legend
+INTERVAL = "95 % interval"
+MEAN, RUN, ALONE, BEYOND = f"mean and {INTERVAL}", "one run", "the only run", "interval goes on"  # in the legend
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,14 @@ def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
         means.append(m.mean)
         ends += list(values)
         mark = {"marker": look.marker, "markersize": 5.5, "label": MEAN if m.n > 1 else ALONE}
-        axes.plot(m.mean, place, **mark, color=look.colour, zorder=4)
+        mean = axes.plot(m.mean, place, **mark, color=look.colour, zorder=4)
+        tell(mean, series=look.label, drawn="mean over runs" if m.n > 1 else ALONE, n=m.n)
         if m.n > 1:
-            axes.plot([m.low, m.high], [place, place], color=look.colour, linewidth=1.6)
-            axes.plot(values, _beside(place, m.n), ".", color=look.colour, alpha=0.35, markeredgewidth=0, label=RUN)
+            belongs(axes.plot([m.low, m.high], [place, place], color=look.colour, linewidth=1.6))
+            tell(mean, x_lower=m.low, x_upper=m.high, band=INTERVAL)
+            dots = {"alpha": 0.35, "markeredgewidth": 0, "label": RUN}
+            singles = axes.plot(values, _beside(place, m.n), ".", color=look.colour, **dots)
+            tell(singles, series=look.label, drawn=RUN, n=1)
             intervals.append((place, m.low, m.high, look.colour))
             # of two runs the interval may be huge: the axis cuts it then, so that the points stay apart
             ends += [max(m.low, values.min() / 2), min(m.high, values.max() * 2)]
@@ -105,7 +111,7 @@ def _panel(axes, runs: pd.DataFrame, methods: dict[str, Style]) -> None:
     for place, low, high, colour in intervals:
         _arrows(axes, place, low, high, colour)
     for place, mean, text in notes:
-        _note(axes, place, mean, text)
+        _note(axes, place, mean, text, [*methods.values()][place].label)
 
 
 def _bars(axes, rows: pd.DataFrame, methods: dict[str, Style], metric: str) -> None:
@@ -118,7 +124,9 @@ def _bars(axes, rows: pd.DataFrame, methods: dict[str, Style], metric: str) -> N
     for place, method in enumerate(methods):
         if method not in known:
             continue
-        axes.barh(place, known[method], 0.55, color=methods[method].colour, alpha=0.55)
+        bar = axes.barh(place, known[method], 0.55, color=methods[method].colour, alpha=0.55)
+        counted = int(runs.loc[runs["method"] == method, "value"].notna().sum())
+        tell(bar, series=methods[method].label, drawn="mean over runs", n=counted)
         axes.annotate(f"{known[method]:.3g}", (known[method], place), (3, 0), textcoords="offset points", va="center")
     if known and min(known.values()) > 0 and max(known.values()) / min(known.values()) > LOG_RATIO:
         axes.set_xlim(min(known.values()) / 1.6, 2.5 * max(known.values()))
@@ -141,7 +149,7 @@ def _arrows(axes, place: int, low: float, high: float, colour: str) -> None:
     for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
         if beyond:
             mark = {"marker": marker, "linestyle": "none", "clip_on": False, "zorder": 4, "label": BEYOND}
-            axes.plot(end, place, **mark, color=colour)
+            belongs(axes.plot(end, place, **mark, color=colour))
 
 
 def _scale(axes, means: list[float], low: float, high: float) -> None:
@@ -155,12 +163,12 @@ def _scale(axes, means: list[float], low: float, high: float) -> None:
         axes.set_xlim(0 if near else low - margin, high + margin)
 
 
-def _note(axes, place: int, mean: float, text: str) -> None:
+def _note(axes, place: int, mean: float, text: str, label: str) -> None:
     """A remark on a method, on that side of its row where there is more room."""
     low, high = axes.get_xlim()
     middle = np.sqrt(low * high) if axes.get_xscale() == "log" else (low + high) / 2
     at_right = not mean > middle
-    axes.text(
+    note = axes.text(
         0.99 if at_right else 0.01,
         place,
         text,
@@ -170,3 +178,4 @@ def _note(axes, place: int, mean: float, text: str) -> None:
         fontsize=6.5,
         color="#666666",
     )
+    tell(note, series=label)

@@ -17,6 +17,7 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import SOLID, Style
+from credit.figures.numbers import belongs, tell
 from credit.figures.options import FigureOptions
 
 PSEUDOINVERSE = "angle_feedback_pinv_"
@@ -60,20 +61,22 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     datasets = dataset_order(rows["dataset"])
     titles = [f"Q to the pseudoinverse, γ = {o['damping']:g}" if o["by"] else "Q to the pseudoinverse"]
     titles += ["Q to the transposed Jacobian", "condition 2"]
+    name = f"{SYMBOLS.get(o['by'], o['by'])} of the controller" if o["by"] else "damping γ"
     figure = Figure(figsize=(8.6, 0.9 + 2.0 * len(datasets)), layout="constrained")
     grid = figure.subplots(len(datasets), 3, sharex=True, squeeze=False)
     for line, dataset in zip(grid, datasets, strict=True):
         for axes, lines in zip(line, _panels(rows[rows["dataset"] == dataset], o), strict=True):
-            _draw_lines(axes, lines, o["window"])
+            _draw_lines(axes, lines, o["window"], name)
             axes.set_ylabel(metric_label("condition2") if axes is line[2] else "angle [°]")
             axes.set_ylim(*((None, 1.0) if axes is line[2] else (0.0, None)))
         line[0].set_title(f"{dataset} hidden units", loc="left", fontweight="bold", pad=18)
+        for axes, title in zip(line, titles, strict=True):
+            tell(axes, title=f"{dataset} hidden units: {title}")
     for axes, title in zip(grid[0], titles, strict=True):
-        axes.text(0.5, 1.03, title, transform=axes.transAxes, ha="center", va="bottom")
+        belongs(axes.text(0.5, 1.03, title, transform=axes.transAxes, ha="center", va="bottom"))
     for axes in grid[-1]:
         axes.set_xlabel("updates of the feedback weights")
     handles = max((_entries(line[0]) for line in grid), key=len)
-    name = f"{SYMBOLS.get(o['by'], o['by'])} of the controller" if o["by"] else "damping γ"
     figure.legend(handles=handles, loc="outside right center", title=name)
     return figure
 
@@ -100,10 +103,11 @@ def _panels(rows: pd.DataFrame, o: dict[str, Any]) -> Iterator[list[Line]]:
         yield [Line("", metric, rows)]
 
 
-def _draw_lines(axes, lines: list[Line], window: int) -> None:
+def _draw_lines(axes, lines: list[Line], window: int, name: str) -> None:
     """Curves of an ordered setting in the order of a colour map that stays ordered for every eye and in grey."""
     for place, line in enumerate(lines):
         colour = "#404040" if len(lines) == 1 else matplotlib.colormaps["viridis"](0.92 * place / (len(lines) - 1))
         curve = median_curve(line.rows, line.metric, window=window, over="step")
-        draw_curve(axes, curve, Style(line.label, colour, "osv^DPX<>"[place % 9], SOLID), place, len(lines))
+        look = Style(line.label, colour, "osv^DPX<>"[place % 9], SOLID)
+        draw_curve(axes, curve, look, place, len(lines), series=f"{name} {line.label}" if line.label else "Q")
     style.say_if_blank(axes)

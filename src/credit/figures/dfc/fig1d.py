@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import BLUE, VERMILION
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 
@@ -44,7 +45,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         top.axhline(target, color="black", linestyle="--", label="target")
         top.plot(time, output, color=BLUE, label="output")
         top.set_title(f"sample {sample}")
-        bottom.plot(time[1:], output[1:], color=BLUE)
+        tell(bottom.plot(time[1:], output[1:], color=BLUE), series="output")
         other = bottom.twinx()
         other.spines["right"].set_visible(True)
         other.grid(visible=False)

@@ -13,6 +13,7 @@ from scipy.stats import gaussian_kde
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import GREEN, ORANGE, VERMILION
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 LEVELS, GRID = 5, 120
@@ -46,6 +47,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     whole, near = figure.subplots(1, 2, width_ratios=[1.35, 1.0])
     random = points[kind == "random"]
     filled = whole.contourf(*_density(random.to_numpy().T), levels=LEVELS, cmap="Blues", zorder=1)
+    tell(filled, series="random, density")
     figure.colorbar(filled, ax=whole, label="probability density")
     for axes, scale in ((whole, 1.0), (near, 3.0)):
         axes.scatter(random["pc1"], random["pc2"], s=3 * scale, color="#0b2a5b", lw=0, zorder=2, label="random")

@@ -14,6 +14,7 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import DASHED, METHOD_STYLES, SOLID, Style, method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 AXES = {"epoch": "epoch", "step": "mini-batches"}
@@ -102,7 +103,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 def _draw_panel(axes, panel: Panel, rows: pd.DataFrame, looks: Mapping[str, Style], window: int) -> None:
     mine = rows[(rows["epoch"] == 0) == (panel.on == "pretrain")] if panel.x == "step" else rows
     if panel.line is not None:
-        axes.axhline(panel.line, color="#7f7f7f", linewidth=2.0, zorder=1.5)
+        tell(axes.axhline(panel.line, color="#7f7f7f", linewidth=2.0, zorder=1.5), series="marked value")
     for place, (method, look) in enumerate(looks.items()):
         curve = median_curve(mine[mine["method"] == method], panel.metric, panel.layer, panel.window or window, panel.x)
         draw_curve(axes, curve, look, place, len(looks))

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from credit.errors import NothingLeft
 from credit.figures.curves import Curve, draw_curve, median_curve
 from credit.figures.looks import Style
+from credit.figures.numbers import tell
 
 ERROR = "nse"  # made of log10_nse
 ONE, RECORDED = "one run", "official runs"  # in the legend
@@ -48,7 +49,8 @@ def draw_models(
             continue
         draw_curve(axes, curve, look, place, len(styles))
         if curve.runs.shape[1]:
-            axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE, label=ONE)
+            one = axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE, label=ONE)
+            tell(one, series=look.label, drawn=ONE, n=1)
         if official is not None:
             theirs = official[
                 (official["method"] == method)
@@ -56,7 +58,9 @@ def draw_models(
                 & (official["layer"] == layer)
                 & (official["step"] <= curve.epoch.max())
             ]
-            axes.plot(theirs["step"], theirs["value"], color=look.colour, **OFFICIAL, zorder=2.6, label=RECORDED)
+            mark = {**OFFICIAL, "zorder": 2.6, "label": RECORDED}
+            runs = axes.plot(theirs["step"], theirs["value"], color=look.colour, **mark)
+            tell(runs, series=look.label, drawn=RECORDED)
     return curves
 
 

@@ -12,6 +12,7 @@ from credit.figures import style
 from credit.figures.curves import fit_y
 from credit.figures.di import _regression as regression
 from credit.figures.di._models import model_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 PANELS = {
@@ -62,7 +63,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.set(title="cdef"[k], xlabel="samples", ylabel=label)
         style.say_if_blank(axes, "not recorded" if below in datasets else f"{below} updates: not run")
         if metric == "lambda_max":
-            axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
+            tell(axes.axhline(0, color="k", linestyle="--", linewidth=0.8), series="limit of stability")
         else:
             regression.degrees(axes, curves)
     handles = style.method_handles(styles.values()) + regression.explanations()

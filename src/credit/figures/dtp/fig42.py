@@ -18,7 +18,7 @@ from credit.figures.curves import Curve, draw_curve, runs_over_epochs
 from credit.figures.dtp._layers import only_dataset
 from credit.figures.looks import Style, method_styles
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 DEVIATIONS = 3  # half the width of a band, in standard deviations
 BAND = f"± {DEVIATIONS} standard deviations"
@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         _panel(axes, rows, looks, metric, o)
         known = published(o["references"], dataset=dataset, metric=metric, layer=o["layer"])
         for method, mine in known[known["method"].isin(looks)].groupby("method"):
-            axes.plot(mine["step"], mine["value"], **PUBLISHED, color=looks[method].colour, zorder=4, label=READ_OFF)
+            draw_published(axes, mine["step"], mine["value"], looks[method].label, color=looks[method].colour, zorder=4)
         axes.set(xlabel="iterations of the feedback weights", ylabel=metric_label(metric, unit))
         axes.set_ylim(bottom=-0.025 * axes.get_ylim()[1])  # what lies at 0 is whole
         axes.locator_params(axis="x", nbins=5)

@@ -19,8 +19,9 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.dtp._layers import layer_handles, layer_looks, only_dataset
 from credit.figures.looks import Style
+from credit.figures.numbers import bars_of, tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, READ_OFF, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 WIDTH = 0.8  # of all bars of a scheme
 PANELS = ("angle_bp", "distance_bp")
@@ -121,14 +122,19 @@ def _values(
             x = place + (k - (len(looks) - 1) / 2) * width
             values = member_values(mine, Value(scheme.metric(metric), layer=layer))["value"]
             runs = mean_ci(values.dropna())
+            drawn = None
             if runs.n and metric == "angle_bp":
-                axes.bar(x, runs.mean, 0.92 * width, color=look.colour, label=[look.label])
+                drawn = axes.bar(x, runs.mean, 0.92 * width, color=look.colour, label=[look.label])
             elif runs.n:
-                axes.plot(x, runs.mean, color=look.colour, marker=look.marker, ms=5, ls="none", label=look.label)
+                drawn = axes.plot(
+                    x, runs.mean, color=look.colour, marker=look.marker, ms=5, ls="none", label=look.label
+                )
+            tell(drawn, drawn="mean over runs", n=runs.n)
             if runs.n > 1:
                 bars = axes.errorbar(x, runs.mean, runs.sd, fmt="none", ecolor="k", elinewidth=0.8, capsize=1.5)
-                bars.lines[2][0].set_label(SPREAD)
+                bars_of(bars, SPREAD)
+                tell(drawn, lower=runs.mean - runs.sd, upper=runs.mean + runs.sd, band=SPREAD)
             theirs = known[(known["method"] == scheme.method) & (known["layer"] == layer)]
             if scheme.beta is None and len(theirs):
-                mark = {**PUBLISHED, "color": "#444444", "zorder": 4, "clip_on": False, "label": READ_OFF}
-                axes.plot([x] * len(theirs), theirs["value"], **mark)
+                mark = {"color": "#444444", "zorder": 4, "clip_on": False}
+                draw_published(axes, [x] * len(theirs), theirs["value"], look.label, **mark)

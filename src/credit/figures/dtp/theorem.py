@@ -16,10 +16,12 @@ from credit.analysis.names import metric_label
 from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
+from credit.figures.curves import MEDIAN
 from credit.figures.dtp._layers import layer_looks
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 # what is smaller, which may be rounding, is drawn at the lower one
 LIMITS = {"angle_bp": (1e-4, 100.0), "distance_bp": (1e-6, 10.0)}
@@ -114,11 +116,12 @@ def _panel(axes, rows: pd.DataFrame, looks: Mapping[str, Style], metric: str, kn
     for (layer, look), size in zip(looks.items(), sizes, strict=True):
         values = at_the_end(rows[(rows["metric"] == metric) & (rows["layer"] == layer)])
         mark = {"marker": look.marker, "ms": size, "lw": 1.0, "label": look.label}
-        axes.plot(values.index, values.clip(lower=low), color=look.colour, **mark)
+        ours = axes.plot(values.index, values.clip(lower=low), color=look.colour, **mark)
+        tell(ours, drawn=MEDIAN, n=rows["seed"].nunique())
         theirs = known[known["layer"] == layer]
         if len(theirs):
-            mark = {**PUBLISHED, "ms": 7, "zorder": 1.5, "label": RECORDED}
-            axes.plot(theirs["beta"], theirs["value"].clip(lower=low), color=look.colour, **mark)
+            mark = {"ms": 7, "zorder": 1.5, "color": look.colour}
+            draw_published(axes, theirs["beta"], theirs["value"].clip(lower=low), look.label, RECORDED, **mark)
     style.say_if_blank(axes)
 
 

@@ -17,6 +17,7 @@ from credit.analysis.values import Value
 from credit.figures import style
 from credit.figures.curves import Curve
 from credit.figures.looks import Style
+from credit.figures.numbers import bars_of, tell
 from credit.figures.options import FigureOptions
 
 INTERVAL = f"{100 * PUBLISHED:g} % interval"
@@ -58,11 +59,12 @@ def draw_points(axes, points: Mapping[float, np.ndarray], look: Style) -> None:
     xs = [x for x, runs in points.items() if np.isfinite(runs).any()]
     means = np.array([np.nanmean(points[x]) for x in xs])
     mark = {"marker": look.marker, "linestyle": look.line, "markeredgewidth": 0.8, "label": look.label}
-    axes.plot(xs, means, color=look.colour, **mark)
+    line = axes.plot(xs, means, color=look.colour, **mark)
+    tell(line, drawn="mean over runs", n=[np.isfinite(points[x]).sum() for x in xs])
     limits = np.array([bootstrap_interval(points[x]) for x in xs]).reshape(-1, 2).T
     if np.isfinite(limits).any():
-        bars = axes.errorbar(xs, means, np.abs(limits - means), ecolor=look.colour, **BARS)
-        bars.lines[2][0].set_label(INTERVAL)
+        bars_of(axes.errorbar(xs, means, np.abs(limits - means), ecolor=look.colour, **BARS), INTERVAL)
+        tell(line, lower=limits[0], upper=limits[1], band=INTERVAL)
 
 
 def interval_handle() -> Line2D:

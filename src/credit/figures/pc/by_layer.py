@@ -14,8 +14,9 @@ from credit.analysis.selection import by_epoch
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             runs = mine[(mine["method"] == method) & (mine["layer"] == layer)]
             last = [by_epoch(run, o["metric"], layer).iloc[-1] for _, run in runs.groupby("seed")]
             mark = {"marker": look.marker, "s": 32, "alpha": 0.75, "linewidths": 0.4, "edgecolors": "white"}
-            axes.scatter(at + _spread(len(last)), last, color=look.colour, label=look.label, zorder=3, **mark)
+            dots = axes.scatter(at + _spread(len(last)), last, color=look.colour, label=look.label, zorder=3, **mark)
+            tell(dots, drawn="one run", n=1)
             theirs = published(known, method=method, layer=layer)["value"]
             if len(theirs):
-                mark = {**PUBLISHED, "color": look.colour, "ms": 5, "zorder": 2, "label": o["known"]}
-                axes.plot(at + 0.12 + _spread(len(theirs)), theirs, **mark)
+                mark = {"color": look.colour, "ms": 5, "zorder": 2}
+                draw_published(axes, at + 0.12 + _spread(len(theirs)), theirs, look.label, o["known"], **mark)
     axes.set_xticks(range(len(layers)), layers)
     axes.grid(visible=False, axis="x")
     axes.set(

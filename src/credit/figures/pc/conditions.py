@@ -16,8 +16,9 @@ from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import tell
 from credit.figures.pc._runs import RunOptions, draw_points, interval_handle, value_of, y_label
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def _method(axes, points: Mapping[float, np.ndarray], look: Style, dots: bool) -
         return
     xs = np.repeat([*points], [len(runs) for runs in points.values()])
     mark = {"marker": look.marker, "s": 14, "alpha": 0.6, "linewidths": 0.3, "edgecolors": "white"}
-    axes.scatter(xs, np.concatenate([[], *points.values()]), color=look.colour, label=look.label, **mark)
+    drawn = axes.scatter(xs, np.concatenate([[], *points.values()]), color=look.colour, label=look.label, **mark)
+    tell(drawn, drawn="one run", n=1)
 
 
 def _known(axes, known: pd.DataFrame, places: Mapping[str, float], look: Style, o: Mapping, scale: float) -> None:
@@ -102,7 +104,8 @@ def _known(axes, known: pd.DataFrame, places: Mapping[str, float], look: Style, 
     means = known[known["dataset"].isin(places)].groupby("dataset")["value"].mean()
     if len(means):
         xs = [places[d] for d in means.index]
-        axes.plot(xs, scale * means, **PUBLISHED, color=look.colour, ms=7, zorder=1.9, label=o["known"])
+        mark = {"color": look.colour, "ms": 7, "zorder": 1.9}
+        draw_published(axes, xs, scale * means, look.label, o["known"], **mark)
 
 
 def _label(axes, rows: pd.DataFrame, panel: Panel, places: Mapping[str, float], o: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from credit.figures import style
 from credit.figures.curves import Curve, draw_curve
 from credit.figures.looks import LINES, Style, method_styles
 from credit.figures.pc._runs import RunOptions, chosen_rows, course, interval_handle, value_of, y_label
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,9 @@ def _panel(axes, rows: pd.DataFrame, panel: Panel, looks: Mapping[str, Style], o
                 draw_curve(axes, _counted(curve, o["per_epoch"]), look, place, len(present))
             theirs = published(known, method=method, metric=metric)
             if len(theirs):
-                mark = {**PUBLISHED, "color": look.colour, "ms": 6, "zorder": 4, "label": o["known"]}
-                axes.plot(theirs["epoch"] * o["per_epoch"], style.percent(metric)[0] * theirs["value"], **mark)
+                mark = {"color": look.colour, "ms": 6, "zorder": 4}
+                x, y = theirs["epoch"] * o["per_epoch"], style.percent(metric)[0] * theirs["value"]
+                draw_published(axes, x, y, look.label, o["known"], **mark)
     axes.set(xlabel=o["axis"], ylabel=panel.label or "\n".join(map(y_label, panel.metrics)))
     style.epoch_axis(axes.xaxis, 6)
     style.say_if_blank(axes)

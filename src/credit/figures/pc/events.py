@@ -18,9 +18,10 @@ from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import LINES, Style, method_styles
+from credit.figures.numbers import bars_of, tell
 from credit.figures.options import FigureOptions
 from credit.figures.pc._runs import BARS, INTERVAL, interval_handle
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 MEASURED = "#7f7f7f"
 
@@ -84,9 +85,10 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         verified = rows.loc[rows["dataset"] == panel.dataset, VERIFIED].all()
         axes.set_title((panel.title or looks[panel.method].label) + ("" if verified else " †"))
     if o["scales"]:
-        for line, metrics in zip(LINES, o["lines"].values(), strict=False):
+        for line, (name, metrics) in zip(LINES, o["lines"].items(), strict=False):
             means = [wanted.data[m] for m in metrics]
-            grid[-1].plot(range(len(means)), means, color=MEASURED, marker="s", ls=line, label=o["measured"])
+            mark = {"color": MEASURED, "marker": "s", "ls": line, "label": o["measured"]}
+            tell(grid[-1].plot(range(len(means)), means, **mark), series=name, drawn=f"{o['measured']}, mean")
         grid[-1].set_title(o["measured"])
     for axes in grid:
         axes.set_xticks(range(len(o["places"])), o["places"])
@@ -106,12 +108,14 @@ def _panel(axes, mine: pd.DataFrame, known: pd.DataFrame, look: Style, o: Mappin
         there = [place for place, v in enumerate(values) if len(v)]
         means = [values[place].mean() for place in there]
         mark = {"marker": look.marker, "ls": LINES[k % len(LINES)], "label": f"{look.label}\n{name}"}
-        axes.plot(there, means, color=look.colour, **mark)
+        line = axes.plot(there, means, color=look.colour, **mark)
+        tell(line, drawn="mean over events", n=[len(values[place]) for place in there])
         limits = np.array([bootstrap_interval(values[place]) for place in there]).reshape(-1, 2).T
         if np.isfinite(limits).any():
-            bars = axes.errorbar(there, means, np.abs(limits - means), ecolor=look.colour, **BARS)
-            bars.lines[2][0].set_label(INTERVAL)
+            bars_of(axes.errorbar(there, means, np.abs(limits - means), ecolor=look.colour, **BARS), INTERVAL)
+            tell(line, lower=limits[0], upper=limits[1], band=INTERVAL)
         theirs = [(place, published(known, metric=metric)["value"]) for place, metric in enumerate(metrics)]
         spots = [(place, scale * v.iloc[0] + offset) for place, v in theirs if len(v)]
         if spots:
-            axes.plot(*zip(*spots, strict=True), **PUBLISHED, color=look.colour, ms=7, zorder=1.9, label=o["known"])
+            mark = {"color": look.colour, "ms": 7, "zorder": 1.9}
+            draw_published(axes, *zip(*spots, strict=True), f"{look.label}, {name}", o["known"], **mark)

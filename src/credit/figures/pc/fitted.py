@@ -19,9 +19,10 @@ from credit.analysis.tables import where
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import bars_of, tell
 from credit.figures.options import FigureOptions
 from credit.figures.pc._runs import BARS, INTERVAL, interval_handle
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 GREY = "#8a8a8a"
 
@@ -112,8 +113,8 @@ def _strips(
             _strip(axes, at + places[k], one.values[group].to_numpy(), looks[one.method], strips)
             theirs = published(o["references"], method=one.method, dataset=one.condition, metric=group)["value"]
             if len(theirs):
-                mark = {**PUBLISHED, "color": looks[one.method].colour, "ms": 6, "zorder": 5, "label": o["known"]}
-                axes.plot([at + places[k] + 0.26 / strips] * len(theirs), theirs, **mark)
+                look, spots = looks[one.method], [at + places[k] + 0.26 / strips] * len(theirs)
+                draw_published(axes, spots, theirs, look.label, o["known"], color=look.colour, ms=6, zorder=5)
         if data:
             spots = at + places[strips - 1] + _spread(len(data[group]), strips)
             axes.plot(spots, data[group], "o", color=GREY, ms=2.2, alpha=0.8, mew=0, label=o["data"])
@@ -124,12 +125,14 @@ def _strips(
 
 def _strip(axes, at: float, values: np.ndarray, look: Style, strips: int) -> None:
     mark = {"marker": look.marker, "ls": "none", "ms": 2.6, "mew": 0, "alpha": 0.45, "label": look.label}
-    axes.plot(at + _spread(len(values), strips), values, color=look.colour, **mark)
+    tell(axes.plot(at + _spread(len(values), strips), values, color=look.colour, **mark), drawn="one run", n=1)
     mean, (low, high) = values.mean(), bootstrap_interval(values)
-    axes.plot([at], [mean], marker="_", color=look.colour, ms=16 / strips, mew=1.6, zorder=4)
+    middle = axes.plot([at], [mean], marker="_", color=look.colour, ms=16 / strips, mew=1.6, zorder=4)
+    tell(middle, series=look.label, drawn="mean over runs", n=len(values))
     if np.isfinite(low):
         bars = axes.errorbar([at], [mean], [[mean - low], [high - mean]], ecolor=look.colour, zorder=4, **BARS)
-        bars.lines[2][0].set_label(INTERVAL)
+        bars_of(bars, INTERVAL)
+        tell(middle, lower=low, upper=high, band=INTERVAL)
 
 
 def _aims(axes, data: Mapping[str, np.ndarray], label: str) -> None:

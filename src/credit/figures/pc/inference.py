@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import LINES, method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,13 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     for (method, epoch), of in mine.groupby(["method", "epoch"]):
         look = looks[method]
         curve = _course(of)
-        axes.plot(curve.index, curve, color=look.colour, ls=lines[epoch], label=f"{look.label}\n{_said(epoch)}")
+        line = axes.plot(curve.index, curve, color=look.colour, ls=lines[epoch], label=f"{look.label}\n{_said(epoch)}")
+        tell(line, drawn="mean over runs", n=of["seed"].nunique())
         theirs = _course(published(o["references"], method=method, metric=o["metric"]).query("epoch == @epoch"))
         if len(theirs):
             theirs = theirs[theirs.index % o["every"] == 0]
-            mark = {**PUBLISHED, "color": look.colour, "ms": 4.5, "zorder": 4, "label": o["known"]}
-            axes.plot(theirs.index, theirs, **mark)
+            mark = {"color": look.colour, "ms": 4.5, "zorder": 4}
+            draw_published(axes, theirs.index, theirs, f"{look.label}, {_said(epoch)}", o["known"], **mark)
     axes.set(xlabel="iteration of inference", ylabel=o["label"])
     kinds = [Line2D([], [], color="#444444", ls=line, label=_said(epoch)) for epoch, line in lines.items()]
     methods = style.method_handles(look._replace(marker="") for look in looks.values())

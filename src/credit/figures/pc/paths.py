@@ -17,8 +17,9 @@ from credit.analysis.values import Value
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import bars_of, belongs, tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 SPREAD = "half a standard error"
 SIZES = (2.5, 7.0)  # of markers, from the smallest to the largest value of the varied setting
@@ -83,21 +84,24 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
 def _for_the_legend(axes, handles: list[Line2D]) -> None:
     """Points outside of the axes, since only what is drawn is listed."""
     for handle in handles:
-        axes.plot([2], [2], transform=axes.transAxes, label=handle.get_label(), clip_on=True, alpha=0)
+        belongs(axes.plot([2], [2], transform=axes.transAxes, label=handle.get_label(), clip_on=True, alpha=0))
 
 
 def _method(axes, across: pd.DataFrame, along: pd.DataFrame, look: Style, by: str) -> None:
     both = across.merge(along, on=["seed", by], suffixes=("_x", "_y"))
     points = both.groupby(by)[["value_x", "value_y"]]
-    means, errors = points.mean(), points.sem().fillna(0.0) / 2
+    means, errors, counts = points.mean(), points.sem().fillna(0.0) / 2, points.size()
     if means.empty:
         return
     mark = {"color": look.colour, "marker": look.marker, "ls": "none", "markeredgewidth": 0.5, "label": look.label}
-    for (x, y), size in zip(means.to_numpy(), np.linspace(*SIZES, len(means)), strict=True):
-        axes.plot(x, y, ms=size, **mark)
+    for at, size in zip(means.index, np.linspace(*SIZES, len(means)), strict=True):
+        (x, y), (dx, dy) = means.loc[at], errors.loc[at]
+        limits = {"x_lower": x - dx, "x_upper": x + dx, "lower": y - dy, "upper": y + dy, "band": SPREAD}
+        said = {"series": f"{look.label}, {column_label(by)} {at:g}", "drawn": "mean over runs", "n": counts[at]}
+        tell(axes.plot(x, y, ms=size, **mark), **said, **limits)
     bars = {"fmt": "none", "ecolor": look.colour, "elinewidth": 0.8}
     drawn = axes.errorbar(means["value_x"], means["value_y"], errors["value_y"], errors["value_x"], **bars)
-    drawn.lines[2][0].set_label(SPREAD)
+    bars_of(drawn, SPREAD)
 
 
 def _known(axes, known: list[pd.DataFrame], look: Style, o: Mapping[str, Any]) -> None:
@@ -105,5 +109,5 @@ def _known(axes, known: list[pd.DataFrame], look: Style, o: Mapping[str, Any]) -
     if not all(map(len, known)):
         return
     x, y = (k.groupby(o["by"])["value"].mean() for k in known)
-    mark = {**PUBLISHED, "color": look.colour, "ms": 7, "zorder": 4, "label": o["known"], "markerfacecolor": "none"}
-    axes.plot(x, y.reindex(x.index), **mark)
+    mark = {"color": look.colour, "ms": 7, "zorder": 4, "markerfacecolor": "none"}
+    draw_published(axes, x, y.reindex(x.index), look.label, o["known"], **mark)

@@ -17,8 +17,9 @@ from credit.analysis.names import column_label
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import belongs, tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 LEVELS = "level sets of the loss"
 SHADES = "viridis"
@@ -126,7 +127,8 @@ def _shades(values: np.ndarray, log: bool) -> cm.ScalarMappable:
 
 def _paths(axes, points: pd.DataFrame, look: Style, shade: cm.ScalarMappable) -> None:
     for _, path in points.groupby("path"):
-        axes.plot(path["x"], path["y"], color=look.colour, linestyle=look.line, lw=0.7, zorder=2, label=look.label)
+        line = {"color": look.colour, "linestyle": look.line, "lw": 0.7, "zorder": 2, "label": look.label}
+        belongs(axes.plot(path["x"], path["y"], **line))
         few = len(path) < 200  # more lie over each other
         mark = {
             "marker": look.marker,
@@ -134,13 +136,14 @@ def _paths(axes, points: pd.DataFrame, look: Style, shade: cm.ScalarMappable) ->
             "linewidths": 0.3,
             "edgecolors": look.colour if few else "none",
         }
-        axes.scatter(path["x"], path["y"], c=shade.to_rgba(path["colour"]), zorder=3, label=look.label, **mark)
+        dots = axes.scatter(path["x"], path["y"], c=shade.to_rgba(path["colour"]), zorder=3, label=look.label, **mark)
+        tell(dots, drawn="path, mean over runs", colour=path["colour"])
 
 
 def _known(axes, points: pd.DataFrame, look: Style, o: Mapping[str, Any]) -> None:
     if len(points):
-        mark = {**PUBLISHED, "markerfacecolor": "none", "color": look.colour, "ms": 6, "zorder": 4, "label": o["known"]}
-        axes.plot(points["x"], points["y"], **mark)
+        mark = {"markerfacecolor": "none", "color": look.colour, "ms": 6, "zorder": 4}
+        draw_published(axes, points["x"], points["y"], look.label, o["known"], **mark)
 
 
 def _levels(axes, panel: Panel) -> None:
@@ -150,4 +153,5 @@ def _levels(axes, panel: Panel) -> None:
     loss = sum(0.5 * (g * u - t) ** 2 for g, u, t in zip(panel.gains, (x, y), panel.target, strict=True))
     found: Sequence = axes.contour(x, y, loss, levels=sorted(panel.levels), colors="#999999", linewidths=0.8, zorder=1)
     found.set_label(LEVELS)
-    axes.plot(*(t / g for g, t in zip(panel.gains, panel.target, strict=True)), "+", color="#444444", ms=8)
+    target = axes.plot(*(t / g for g, t in zip(panel.gains, panel.target, strict=True)), "+", color="#444444", ms=8)
+    tell(target, series="target")

@@ -18,7 +18,7 @@ from credit.figures import style
 from credit.figures.curves import draw_curve
 from credit.figures.looks import Style, method_styles
 from credit.figures.pc._runs import RunOptions, chosen_rows, course, draw_points, interval_handle, value_of, y_label
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def _plain_ticks(axes) -> None:
 def _known(axes, known: pd.DataFrame, looks: Mapping[str, Style], o: Mapping[str, Any]) -> None:
     scale = style.percent(o["metric"])[0]
     for method, mine in known[known["method"].isin(looks)].groupby("method"):
-        mark = {**PUBLISHED, "color": looks[method].colour, "ms": 7, "zorder": 1.9, "label": o["known"]}
-        axes.plot(mine[o["best"]], scale * mine["value"], **mark)
+        mark = {"color": looks[method].colour, "ms": 7, "zorder": 1.9}
+        draw_published(axes, mine[o["best"]], scale * mine["value"], looks[method].label, o["known"], **mark)
 
 
 def _courses(axes, rows: pd.DataFrame, looks: Mapping[str, Style], value) -> None:

@@ -16,8 +16,9 @@ from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import LINES, Style, method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
-from credit.figures.references import PUBLISHED, published, published_handle
+from credit.figures.references import draw_published, published, published_handle
 
 FEW = 3  # runs, up to which lines are not thin
 
@@ -115,14 +116,15 @@ def _panel(
         look = looks[method]
         label = look.label if value is None else f"{look.label}\n{_said(o['by'], value)}"
         thin = {"lw": 0.5, "alpha": 0.7} if several else {}
-        axes.plot(curve.index, curve, color=look.colour, ls=lines.get(value, "-"), label=label, **thin)
+        line = axes.plot(curve.index, curve, color=look.colour, ls=lines.get(value, "-"), label=label, **thin)
+        tell(line, drawn="one run", n=1)
     for method, mine in known[known["method"].isin(rows["method"])].groupby("method"):
         for metric, layer in zip(panel.metrics, panel.layers, strict=True):
             theirs = mine[(mine["metric"] == metric) & (mine["layer"] == layer)]
             theirs = theirs[theirs["epoch"] % o["every"] == 0]
             if len(theirs):
-                mark = {**PUBLISHED, "color": looks[method].colour, "ms": 4, "zorder": 4, "label": o["known"]}
-                axes.plot(theirs["epoch"], theirs["value"], **mark)
+                mark = {"color": looks[method].colour, "ms": 4, "zorder": 4}
+                draw_published(axes, theirs["epoch"], theirs["value"], looks[method].label, o["known"], **mark)
     style.epoch_axis(axes.xaxis, 6)
 
 

@@ -13,6 +13,7 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
 from credit.figures.looks import method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 PANELS = (("angle_projection", "", "°"), ("weight_norm", "1", ""))
@@ -47,7 +48,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
                 mine = rows[(rows["dataset"] == dataset) & (rows["method"] == method)]
                 draw_curve(axes, median_curve(mine, metric, layer), look, place, len(methods))
             style.say_if_blank(axes)
-        column[0].axhline(90, color="#666666", linewidth=0.7, linestyle=":")
+        tell(column[0].axhline(90, color="#666666", linewidth=0.7, linestyle=":"), series="right angle")
         column[0].set_title(style.panel_title(rows, dataset))
         column[-1].set_xlabel("epoch")
         style.epoch_axis(column[-1].xaxis, 6)

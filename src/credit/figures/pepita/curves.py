@@ -16,6 +16,7 @@ from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, mean_curve
 from credit.figures.looks import Style, method_styles
+from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 FITTED = "fit A k / (s + k)"
@@ -81,7 +82,11 @@ def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, cha
         if len(fitted):
             fit = fit_slowness(fitted, 100 * chance, points)
             epochs = np.linspace(1, len(fitted), 200)
-            axes.plot(epochs, fit.curve(epochs), **FIT, zorder=5, label=FITTED)
+            tell(
+                axes.plot(epochs, fit.curve(epochs), **FIT, zorder=5, label=FITTED),
+                series=methods[method].label,
+                drawn=FITTED,
+            )
     values = np.concatenate(shown) if shown else np.array([])
     values = values[np.isfinite(values)]
     if not len(values):
