@@ -20,6 +20,7 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
+from credit.dag.landing import draw_by_experiment
 from credit.dag.searches import missing_package, sampled_cells
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
@@ -48,6 +49,7 @@ if workflow.is_main_process:
         print(notice, file=sys.stderr)
     atexit.register(WORKFLOW.present.save)
     atexit.register(lambda: say_changes())
+    draw_by_experiment(sys.modules.get("snakemake.report.html_reporter"), WORKFLOW)
 
 SAMPLED = sampled_cells(WORKFLOW)
 RESULTS = WORKFLOW.results
@@ -108,7 +110,7 @@ def with_records(paths):
 
 
 def all_targets():
-    return with_records([*WORKFLOW.artefact_paths(), f"{RESULTS}/tables/fidelity.csv"])
+    return with_records([*WORKFLOW.artefact_paths(), *WORKFLOW.fidelity_paths])
 
 
 def collect_garbage_again():

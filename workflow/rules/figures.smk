@@ -1,4 +1,4 @@
-# Figures: tables in, PDF and PNG out, drawn from tables only. One rule each, since captions take no wildcards.
+# Figures: tables in; PDF, PNG, the numbers in it and a page out. One rule each, since captions take no wildcards.
 for name, artefact in WORKFLOW.figures.items():
 
     rule:
@@ -9,8 +9,10 @@ for name, artefact in WORKFLOW.figures.items():
             references=WORKFLOW.given(artefact.references),
         output:
             pdf=ensure(update(f"{RESULTS}/figures/{name}.pdf"), non_empty=True),
-            png=report(
-                update(f"{RESULTS}/figures/{name}.png"),
+            png=update(f"{RESULTS}/figures/{name}.png"),
+            numbers=ensure(update(f"{RESULTS}/figures/{name}.csv"), non_empty=True),
+            page=report(
+                update(f"{RESULTS}/figures/{name}.html"),
                 caption=f"../report/{artefact.caption}",
                 category="Figures",
                 subcategory=artefact.paper,
@@ -32,4 +34,4 @@ for name, artefact in WORKFLOW.figures.items():
         params:
             spec=artefact_spec("figure", name),
         shell:
-            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} --record {output.record:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"
+            "credit_script plot {params.spec:q} {output.pdf:q} {output.png:q} --numbers {output.numbers:q} --page {output.page:q} --record {output.record:q} {input.tables:q} --references {input.references:q} > {log:q} 2>&1"

@@ -25,8 +25,8 @@ rule collect_runs:
         "credit_script collect {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
 
 
-# One rule for each summary, since captions take no wildcards; and one for the same as a table for people, which alone
-# depends on how things are called.
+# One rule for each summary; and one, since captions take no wildcards, for the same as a table for people, in Markdown
+# and as a page, which alone depends on how things are called.
 for name, artefact in WORKFLOW.tables.items():
 
     rule:
@@ -36,13 +36,7 @@ for name, artefact in WORKFLOW.tables.items():
             tables=[f"{RESULTS}/tables/{key}.csv" for key in artefact.experiments],
             references=WORKFLOW.given(artefact.references),
         output:
-            table=report(
-                update(f"{RESULTS}/tables/{name}.csv"),
-                caption=f"../report/{artefact.caption}",
-                category="Tables",
-                subcategory=artefact.paper,
-                labels={"table": name, "title": shown(artefact.entry.get("title", name))},
-            ),
+            table=update(f"{RESULTS}/tables/{name}.csv"),
             record=update(f"{RESULTS}/records/tables/{name}.csv.json"),
         log:
             f"{LOGS}/summarise/{name}.log",
@@ -68,7 +62,14 @@ for name, artefact in WORKFLOW.tables.items():
             f"{RESULTS}/tables/{name}.csv",
         output:
             table=update(f"{RESULTS}/tables/{name}.md"),
-            record=update(f"{RESULTS}/records/tables/{name}.md.json"),
+            page=report(
+                update(f"{RESULTS}/tables/{name}.html"),
+                caption=f"../report/{artefact.caption}",
+                category="Tables",
+                subcategory=artefact.paper,
+                labels={"table": name, "title": shown(artefact.entry.get("title", name))},
+            ),
+            records=update([f"{RESULTS}/records/tables/{name}.{end}.json" for end in ("md", "html")]),
         log:
             f"{LOGS}/typeset/{name}.log",
         benchmark:
@@ -84,7 +85,7 @@ for name, artefact in WORKFLOW.tables.items():
         params:
             spec=readable_spec(name),
         shell:
-            "credit_script typeset {params.spec:q} {output.table:q} --record {output.record:q} {input:q} > {log:q} 2>&1"
+            "credit_script typeset {params.spec:q} {output.table:q} {input:q} --page {output.page:q} --records {output.records:q} > {log:q} 2>&1"
 
 
 rule judge_fidelity:
@@ -92,13 +93,14 @@ rule judge_fidelity:
         published=WORKFLOW.given(WORKFLOW.published()),
         tables=[f"{RESULTS}/tables/{name}.csv" for name in WORKFLOW.tables],
     output:
-        table=report(
-            update(f"{RESULTS}/tables/fidelity.csv"),
+        table=update(f"{RESULTS}/tables/fidelity.csv"),
+        page=report(
+            update(f"{RESULTS}/tables/fidelity.html"),
             caption="../report/fidelity.rst",
             category="Fidelity",
             labels={"table": "reproduced against published"},
         ),
-        record=update(f"{RESULTS}/records/tables/fidelity.csv.json"),
+        records=update([f"{RESULTS}/records/tables/fidelity.{end}.json" for end in ("csv", "html")]),
     log:
         f"{LOGS}/judge_fidelity.log",
     benchmark:
@@ -114,4 +116,4 @@ rule judge_fidelity:
     params:
         spec=fidelity_spec,
     shell:
-        "credit_script fidelity {params.spec:q} {output.table:q} {input.published:q} --record {output.record:q} -- {input.tables:q} > {log:q} 2>&1"
+        "credit_script fidelity {params.spec:q} {output.table:q} {input.published:q} --page {output.page:q} --records {output.records:q} -- {input.tables:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Draw one figure from tidy tables, as PDF and PNG."""
+"""Draw one figure from tidy tables, as PDF and PNG, with its numbers as a table, and as a page."""
 
 import argparse
 import importlib
@@ -6,9 +6,12 @@ import importlib.util
 
 import _src  # noqa: F401
 
-from credit.analysis.tables import read_tables
+from credit.analysis.tables import read_tables, write_table
 from credit.errors import ConfigError, one_line
+from credit.figures.numbers import numbers
+from credit.figures.pages import figure_page
 from credit.figures.style import drawn, save
+from credit.provenance.files import write_text
 from credit.provenance.made import making
 from credit.provenance.spec import read_spec
 
@@ -32,15 +35,24 @@ def main() -> None:
     parser.add_argument("png")
     parser.add_argument("tables", nargs="+", help="tidy tables made by collect.py")
     parser.add_argument("--references", nargs="*", default=[], help="published curves, tidy tables too")
+    parser.add_argument("--numbers", help="every number that is drawn, CSV; to write")
+    parser.add_argument("--page", help="the figure and its numbers for a browser, HTML; to write")
     parser.add_argument("--record", help="how it was made, JSON; to write")
     args = parser.parse_args()
     spec = read_spec(args.spec)
     figure = load(spec.get("module", ""))
-    inputs, outputs = [*args.tables, *args.references], [args.pdf, args.png]
+    inputs, outputs = [*args.tables, *args.references], [args.pdf, args.png, *filter(None, [args.numbers, args.page])]
     with making(args.record, spec, [__file__, figure.__name__], inputs, outputs):
         references = read_tables(args.references) if args.references else None
         options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
-        save(drawn(figure.draw, read_tables(args.tables), options), args.pdf, args.png)
+        made = drawn(figure.draw, read_tables(args.tables), options)
+        save(made, args.pdf, args.png)
+        shown = numbers(made)
+        if args.numbers:
+            write_table(args.numbers, shown)
+        if args.page:
+            title, scale = spec.get("title", figure.__name__), spec.get("scale", "paper")
+            write_text(args.page, figure_page(made, shown, title, scale, args.numbers or ""))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,37 @@ from credit.analysis.values import WHOLE, Value, values
 from credit.errors import ConfigError
 
 NOT_RUN, NOT_ASKED = "not run", "–"
+NOTHING = "No run has these values."
+KINDS = {"method": "method", "dataset": "data set", "metric": "number"}
 EVENTS = (
     "Means over events ± sample standard deviation (number of events, pooled over runs); of rises, fits and fitted "
     "means ± is over runs drawn again (number of runs). 95 % intervals are in the CSV file."
 )
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """A summary laid out. kind: what its rows are; heads: of the columns; rows: (label, cells), each a text with the
+    mean that it begins with, None where it has none; notes: sentences below it."""
+
+    kind: str
+    heads: list[str]
+    rows: list[tuple[str, list[tuple[str, float | None]]]]
+    notes: list[str]
+
+
 def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules: Mapping[str, str]) -> str:
-    """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes.
+    """The summary as a Markdown table of `mean ± sd (n)`, with a title and footnotes, see `laid_out`."""
+    found = laid_out(summary, options, rules)
+    if found is None:
+        return f"# {title}\n\n{NOTHING}\n"
+    lines = [f"# {title}", "", "| | " + " | ".join(found.heads) + " |", "|---|" + "---|" * len(found.heads)]
+    lines += [f"| {label} | " + " | ".join(text for text, _ in cells) + " |" for label, cells in found.rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in found.notes)]) + "\n"
+
+
+def laid_out(summary: pd.DataFrame, options: Mapping[str, Any], rules: Mapping[str, str]) -> Matrix | None:
+    """The summary as rows and columns of `mean ± sd (n)`; None where it has no rows.
 
     Where there is no number, `not run` says that there is no run, a dash that its runs are not asked for this one.
     options: rows and columns, two of "method" (default: rows), "dataset" (default: columns) and "metric"; those of
@@ -42,31 +66,37 @@ def matrix(summary: pd.DataFrame, title: str, options: Mapping[str, Any], rules:
         raise ConfigError(f"options.rows, columns = {down!r}, {across!r}; must be two of: {', '.join(kinds)}")
     (third,) = set(kinds) - {down, across}
     if summary.empty:
-        return f"# {title}\n\nNo run has these values.\n"
+        return None
     wanted = values(options)
-    names = {
-        "method": {m: method_label(m, rules.get(m)) for m in method_order(summary["method"], rules)},
-        "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
-        "metric": {m: _heading(m, unit, wanted) for m, unit in _units(summary).items()},
-    }
-    unverified = set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
-    for dataset in unverified:
-        names["dataset"][dataset] += " †"
-    cells = {(row[down], row[across], row[third]): _cell(row) for row in summary.to_dict("records")}
+    names = labels(summary, wanted, rules)
+    cells = {(row[down], row[across], row[third]): (_cell(row), row["mean"]) for row in summary.to_dict("records")}
     columns = [(c, t) for c in names[across] for t in names[third] if any((r, c, t) in cells for r in names[down])]
     run = set(zip(summary["method"], summary["dataset"], strict=True))
     for place in [(r, c, t) for r in names[down] for c, t in columns if (r, c, t) not in cells]:
         kind = dict(zip((down, across, third), place, strict=True))
         missing = (kind["method"], kind["dataset"]) not in run and any(_asks(value, **kind) for value in wanted)
-        cells[place] = NOT_RUN if missing else NOT_ASKED
+        cells[place] = (NOT_RUN if missing else NOT_ASKED), None
     heads = [names[across][c] + (f": {names[third][t]}" if len(names[third]) > 1 else "") for c, t in columns]
-    lines = [f"# {title}", "", "| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(columns)]
-    lines += [
-        f"| {label} | " + " | ".join(cells[r, c, t] for c, t in columns) + " |" for r, label in names[down].items()
-    ]
-    notes = _footnotes(summary, wanted, bool(unverified))
-    notes += [f"- {NOT_ASKED}: not asked for."] if NOT_ASKED in cells.values() else []
-    return "\n".join([*lines, "", *notes]) + "\n"
+    rows = [(label, [cells[r, c, t] for c, t in columns]) for r, label in names[down].items()]
+    notes = _footnotes(summary, wanted)
+    notes += [f"{NOT_ASKED}: not asked for."] if any(text == NOT_ASKED for text, _ in cells.values()) else []
+    return Matrix(KINDS[down], heads, rows, notes)
+
+
+def labels(summary: pd.DataFrame, wanted: list[Value], rules: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """{method, dataset, metric: {name: what it is called}}, in the order in which they are listed."""
+    names = {
+        "method": {m: method_label(m, rules.get(m)) for m in method_order(summary["method"], rules)},
+        "dataset": {d: dataset_title(d) for d in dataset_order(summary["dataset"])},
+        "metric": {m: _heading(m, unit, wanted) for m, unit in _units(summary).items()},
+    }
+    for dataset in _unverified(summary):
+        names["dataset"][dataset] += " †"
+    return names
+
+
+def _unverified(summary: pd.DataFrame) -> set[str]:
+    return set(summary.loc[~summary[VERIFIED].astype(bool), "dataset"])
 
 
 def _units(summary: pd.DataFrame) -> dict[str, str]:
@@ -126,7 +156,7 @@ def _of_diverged(value: Value) -> str:
     return f"Runs that diverged count with {value.diverged:g}{since}."
 
 
-def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> list[str]:
+def _footnotes(summary: pd.DataFrame, wanted: list[Value]) -> list[str]:
     recorded = set(summary["metric"])
     there = {value.label for value in wanted if any(map(value.named, recorded))}
     missing = [value.label for value in wanted if value.label not in there]
@@ -144,9 +174,9 @@ def _footnotes(summary: pd.DataFrame, wanted: list[Value], unverified: bool) -> 
         )
     if summary["diverged"].any():
         notes += dict.fromkeys(map(_of_diverged, wanted))
-    if unverified:
+    if _unverified(summary):
         notes.append("† made from a copy of the data whose checksum is not the published one.")
-    return [f"- {note}" for note in notes]
+    return notes
 
 
 def _descriptions(wanted: list[Value]) -> list[str]:

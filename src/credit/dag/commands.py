@@ -27,8 +27,8 @@ from credit.errors import ConfigError, DataError
 from credit.provenance.made import split
 
 RESULT_FILES = (
-    "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, figures/*.pdf, *.png, and "
-    "data/*.npz"
+    "these are …/runs/PAPER/EXPERIMENT/DATASET/METHOD/shardS.jsonl, tables/*.csv, *.md, *.html, figures/*.pdf, *.png, "
+    "*.csv, *.html, and data/*.npz"
 )
 DATA = ".npz"  # of prepared data sets
 _KEY = re.compile(r"[a-zA-Z_][\w-]*\w$")

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from credit.config.place import config_folder
+from credit.dag.endings import FILES
 from credit.errors import ConfigError
 
 SHELLS = ("bash", "zsh", "tcsh", "fish")
-RESULTS = ("jsonl", "json", "safetensors", "csv", "md", "pdf", "png", "npz", "xz")  # endings of result files
-MADE = {"figures": ("pdf", "png"), "tables": ("csv", "md")}
+RESULTS = ("jsonl", "json", "safetensors", "csv", "md", "html", "pdf", "png", "npz", "xz")  # endings of result files
 OURS = "cross"  # our own figures lie directly in figures/
 _ROOT = re.compile(r"(?:\./)?results/(?:(?!figures/|tables/)[^/]+/){0,2}")  # of a scale, of a named run
 
@@ -76,8 +76,8 @@ def _targets(prefix: str) -> Iterator[str]:
         return
     kind, slash, name = prefix.removeprefix(root[0]).partition("/")
     if not slash:
-        yield from (f"{root[0]}{folder}/" for folder in MADE)
-    elif kind in MADE:
+        yield from (f"{root[0]}{folder}/" for folder in FILES)
+    elif kind in FILES:
         yield from (f"{root[0]}{kind}/{paper}/" for paper in papers if kind == "tables" or paper != OURS)
         within, deeper, _ = name.partition("/")
         paper = within if deeper else OURS if kind == "figures" else None
@@ -91,7 +91,7 @@ def _made(kind: str, key: str) -> Iterator[str]:
     paper = key.partition("/")[0]
     entries = _yaml(_folder() / "experiments" / f"{key}.yaml").get(kind) or {}
     names = [name if (kind, paper) == ("figures", OURS) else f"{paper}/{name}" for name in entries]
-    yield from (f"{name}.{end}" for name in names for end in MADE[kind])
+    yield from (f"{name}.{end}" for name in names for end in FILES[kind])
     if kind == "tables":
         yield f"{key}.csv"
 

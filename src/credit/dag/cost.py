@@ -19,6 +19,7 @@ from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
 from credit.dag import keeping
 from credit.dag.artefacts import Artefact, artefacts
+from credit.dag.endings import FILES
 from credit.dag.start import classes_an_output, task_shape
 from credit.dag.stored import in_store
 from credit.dag.targets import SHARD, Workflow
@@ -239,7 +240,8 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
     results, everything = workflow.results, tuple(workflow.experiments)
     files = _files(results, everything, workflow.figures, workflow.tables)
     groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
-    groups[f"{results}/tables/fidelity.csv"] = [f"{results}/tables/{name}.csv" for name in workflow.tables]
+    judged = [f"{results}/tables/{name}.csv" for name in workflow.tables]
+    groups |= dict.fromkeys(workflow.fidelity_paths, judged)
     needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
     needed |= {name: set(everything) for name in ("all", f"{results}/report.html")}
     if target in files or target in needed:
@@ -260,9 +262,9 @@ def _files(
 ) -> dict[str, tuple[str, ...]]:
     """{file, or PAPER/NAME: experiments that it needs} of experiments, figures and tables."""
     found = {name: (key,) for key in keys for name in (f"{results}/tables/{key}.csv", key)}
-    for folder, ends, made in (("figures", ("pdf", "png"), figures), ("tables", ("csv", "md"), tables)):
+    for folder, made in (("figures", figures), ("tables", tables)):
         for one in made.values():
-            found |= {f"{results}/{folder}/{one.name}.{end}": one.experiments for end in ends}
+            found |= {f"{results}/{folder}/{one.name}.{end}": one.experiments for end in FILES[folder]}
     return found
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from credit.analysis.names import METHODS
 from credit.config.files import read_yaml
 from credit.dag.cost import experiment_jobs
+from credit.dag.endings import FILES
 from credit.dag.made import recipe
 from credit.dag.resultfile import read_record
 from credit.dag.targets import Workflow
@@ -89,16 +90,16 @@ def _of_jobs(workflow: Workflow, key: str) -> str:
 
 def _figures(workflow: Workflow) -> Iterator[Row]:
     for name, figure in workflow.figures.items():
-        paths = [f"{workflow.results}/figures/{name}.{end}" for end in ("pdf", "png")]
+        paths = [f"{workflow.results}/figures/{name}.{end}" for end in FILES["figures"]]
         yield Row(paths[0], figure.entry.get("title", ""), lambda paths=paths: _of_files(workflow, paths))
 
 
 def _tables(workflow: Workflow) -> Iterator[Row]:
     for name, table in workflow.tables.items():
-        paths = [f"{workflow.results}/tables/{name}.{end}" for end in ("csv", "md")]
+        paths = [f"{workflow.results}/tables/{name}.{end}" for end in FILES["tables"]]
         yield Row(paths[0], table.entry.get("title", ""), lambda paths=paths: _of_files(workflow, paths))
-    path, title = f"{workflow.results}/tables/fidelity.csv", "Every published number beside the one found here"
-    yield Row(path, title, lambda: _of_files(workflow, [path]))
+    paths, title = workflow.fidelity_paths, "Every published number beside the one found here"
+    yield Row(paths[0], title, lambda: _of_files(workflow, paths))
 
 
 def _of_files(workflow: Workflow, paths: list[str]) -> str:

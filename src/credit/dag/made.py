@@ -17,6 +17,7 @@ from credit.provenance.files import checksum
 from credit.provenance.made import record_path, split
 
 INPUTS = "inputs: "
+TYPESET = (".md", ".html")  # of tables, made from their CSV
 BELOW = ", from which it was made: "
 
 
@@ -33,10 +34,10 @@ def recipe(workflow: Workflow, path: str | Path) -> tuple[dict[str, Any], tuple[
             return None
         spec = workflow.artefact_spec("figure", name)
         return spec, (str(script("plot")), spec["module"])
-    if ending == ".md":
-        return (workflow.readable_spec(name), (str(script("typeset")),)) if name in workflow.tables else None
     if name == "fidelity":
-        return workflow.fidelity_spec(), (str(script("fidelity")),)
+        return (workflow.fidelity_spec(), (str(script("fidelity")),)) if ending != ".md" else None
+    if ending in TYPESET:
+        return (workflow.readable_spec(name), (str(script("typeset")),)) if name in workflow.tables else None
     if name in workflow.tables:
         return workflow.artefact_spec("table", name), (str(script("summarise")),)
     if name in workflow.experiments:
@@ -69,7 +70,7 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     """
     found = recipe(workflow, path)
     if found is None:
-        known = [*workflow.artefact_paths(), f"{workflow.results}/tables/fidelity.csv"]
+        known = [*workflow.artefact_paths(), *workflow.fidelity_paths]
         raise ConfigError(one_of("target", str(path), known))
     wrong, changed = content_problems(workflow, path)
     spec, roots = found
@@ -86,10 +87,10 @@ def below(workflow: Workflow, path: str | Path) -> list[str]:
     if kind == "figures" or (short in workflow.tables and ending == ".csv"):
         artefact = (workflow.figures if kind == "figures" else workflow.tables)[short]
         names = [f"tables/{key}.csv" for key in artefact.experiments]
-    elif ending == ".md":
-        names = [f"tables/{short}.csv"]
+    elif short == "fidelity":
+        names = [f"tables/{table}.csv" for table in workflow.tables]
     else:
-        names = [f"tables/{table}.csv" for table in workflow.tables] if short == "fidelity" else []
+        names = [f"tables/{short}.csv"] if ending in TYPESET else []
     found = [f"{results}/{n}".removeprefix("./") for n in names]
     return list(dict.fromkeys([*found, *(deeper for n in found for deeper in below(workflow, n))]))
 

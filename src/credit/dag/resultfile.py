@@ -27,8 +27,9 @@ _NAME = "[A-Za-z0-9_][A-Za-z0-9_-]*"
 # of files in an archive of results
 NAMES = re.compile(rf"runs/(?:{_NAME}/){{4}}(?:shard\d+(?:\.short)?\.{ENDS}|choice\.json)", re.ASCII)
 READABLE = (
-    "a run (.jsonl), a search (choice.json), kept weights (.safetensors), a table (tables/….csv, .md), a figure "
-    "(figures/….pdf, .png), a benchmark (bench/….csv), a prepared data set (.npz) or an archive (.tar.xz)"
+    "a run (.jsonl), a search (choice.json), kept weights (.safetensors), a table (tables/….csv, .md, .html), a "
+    "figure (figures/….pdf, .png, .csv, .html), a benchmark (bench/….csv), a prepared data set (.npz) or an archive "
+    "(.tar.xz)"
 )
 LARGE, LARGE_UNPACKED = 16_000_000, 8_000_000  # bytes up to which a content is held against its checksum
 HEADER = {"spec", "provenance", "sha256"}

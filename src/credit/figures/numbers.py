@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 COLUMNS = [
     "panel", "title", "series", "drawn", "line", "x_axis", "x", "x_name", "x_lower", "x_upper", "y_axis", "y", "y_name",
@@ -91,7 +92,7 @@ def numbers(figure: Figure) -> pd.DataFrame:
     parts += [_note(text) for text in figure.texts if text.get_text()]
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     found = found.reindex(columns=COLUMNS)
-    text = {column: found[column].fillna("") for column in TEXT}
+    text = {column: found[column].astype(object).fillna("") for column in TEXT}
     counts = {column: found[column].astype(float).astype("Int64") for column in ("panel", "line", "n")}
     return found.assign(**text, **counts)
 
@@ -167,7 +168,7 @@ def _title(layers: list[Axes], panels: list[list[Axes]]) -> str:
 
 
 def _label(axes: Axes, layers: list[Axes], panels: list[list[Axes]], side: str) -> str:
-    """The label of an axis, else of the nearest panel that shares it: below in the same column, left in the same row."""
+    """The label of an axis, else of the nearest panel that may share it: below in its column, left in its row."""
     rows, columns = _span(layers)
     if side == "x":
         near = [o for o in panels if _span(o)[1] == columns and _span(o)[0].start > rows.start]
@@ -294,11 +295,11 @@ def _named(piece: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def _names(axis) -> dict[float, str]:
-    places = axis.get_majorticklocs()
-    texts = getattr(axis.get_major_formatter(), "seq", [])  # of labels that were given
-    if len(texts) == 0 or not np.array_equal(places, np.arange(len(places))):
+    places, writes = axis.get_majorticklocs(), axis.get_major_formatter()
+    given = isinstance(axis.get_major_locator(), FixedLocator) and isinstance(writes, FuncFormatter | FixedFormatter)
+    if not given or not len(places) or not np.array_equal(places, np.arange(len(places))):
         return {}
-    return {float(place): _line(str(text)) for place, text in zip(places, texts, strict=False)}
+    return {float(place): _line(text) for place, text in zip(places, writes.format_ticks(places), strict=True)}
 
 
 def bars_of(drawn: ErrorbarContainer, label: str) -> None:

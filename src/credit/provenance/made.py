@@ -1,7 +1,7 @@
 """How a table, figure or benchmark was made: a record, with checksums of what it holds and what it is made from.
 
 A file cannot hold this itself, as runs do: `results/tables/dfc/table1.csv` is known by
-`results/records/tables/dfc/table1.csv.json`, both files of a figure by `results/records/figures/dfc/fig3.json`.
+`results/records/tables/dfc/table1.csv.json`, all files of a figure by `results/records/figures/dfc/fig3.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from credit.provenance.files import checksum, write_json
 from credit.provenance.snapshot import git_state, snapshot, versions
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
-MADE = re.compile(r"(?:^|(.*)/)((?:tables/.+\.(?:csv|md))|(?:bench/.+\.csv)|(?:figures/.+\.(?:pdf|png)))$")
+_KINDS = r"tables/.+\.(?:csv|md|html)|bench/.+\.csv|figures/.+\.(?:pdf|png|csv|html)"
+MADE = re.compile(rf"(?:^|(.*)/)({_KINDS})$")
 
 
 def split(path: str | Path) -> tuple[str, str] | None:
@@ -35,7 +36,7 @@ def record_path(path: str | Path) -> Path:
 
 @contextmanager
 def making(
-    record: str | Path | None,
+    record: str | Path | Sequence[str | Path] | None,
     spec: Mapping[str, Any],
     roots: Sequence[str],
     inputs: Sequence,
@@ -45,7 +46,7 @@ def making(
     """Within it, a job makes `outputs` from `inputs`; then their checksums, and its code, are written to `record`.
 
     roots: of the code, see `credit.provenance.snapshot`. declared: they must lead to all that is imported.
-    record: None for a script that is run by hand.
+    record: several where a file has one of its own, with the same content; none for a script that is run by hand.
     Raises ProvenanceError where the code that ran is not that of the spec.
     """
     taken = snapshot(*roots)
@@ -53,13 +54,15 @@ def making(
     read = {path: checksum(Path(path)) for path in inputs}
     yield
     taken.check(spec.get("code"), loaded=declared)
-    if record is None:
+    records = [record] if isinstance(record, str | Path) else record or ()
+    if not records:
         return
     results, _ = split(outputs[0]) or (str(Path(outputs[0]).parent), "")
     written = {_name(path, results): checksum(Path(path)) for path in outputs}
     made = {"code": taken.code, "modules": taken.modules, **versions(PACKAGES), "git": git_state(taken.package_root)}
     content = {"inputs": {_name(path, results): value for path, value in read.items()}, "outputs": written}
-    write_json(Path(record), {"spec": spec, "provenance": made, **content})
+    for place in records:
+        write_json(Path(place), {"spec": spec, "provenance": made, **content})
 
 
 def _name(path: str | Path, results: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from credit.analysis.names import column_label
+from credit.analysis.names import column_label, metric_label
 from credit.analysis.selection import by_epoch
 from credit.analysis.tables import VERIFIED
 from credit.errors import NothingLeft
@@ -117,7 +117,8 @@ def _panel(
         label = look.label if value is None else f"{look.label}\n{_said(o['by'], value)}"
         thin = {"lw": 0.5, "alpha": 0.7} if several else {}
         line = axes.plot(curve.index, curve, color=look.colour, ls=lines.get(value, "-"), label=label, **thin)
-        tell(line, drawn="one run", n=1)
+        said = f"{label}, {curve.name}" if len(panel.metrics) > 1 else label
+        tell(line, series=said, drawn="one run", n=1)
     for method, mine in known[known["method"].isin(rows["method"])].groupby("method"):
         for metric, layer in zip(panel.metrics, panel.layers, strict=True):
             theirs = mine[(mine["metric"] == metric) & (mine["layer"] == layer)]
@@ -134,4 +135,8 @@ def _runs(rows: pd.DataFrame, panel: Panel, by: str | None) -> Iterator[tuple[st
         for metric, layer in zip(panel.metrics, panel.layers, strict=True):
             curve = by_epoch(mine, metric, layer)
             if len(curve):
-                yield method, value if by else None, curve
+                yield (
+                    method,
+                    value if by else None,
+                    curve.rename(metric_label(metric) + (f", layer {layer}" if layer else "")),
+                )
