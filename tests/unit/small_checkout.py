@@ -11,6 +11,7 @@ import yaml
 
 from credit.config.files import overlay, read_yaml
 from credit.config.parts import code_roots
+from credit.dag.endings import FILES
 from credit.dag.made import recipe
 from credit.dag.targets import Workflow
 from credit.provenance import snapshot as provenance
@@ -119,9 +120,15 @@ def put_choice(workflow: Workflow, path: str, best: float = 0.1) -> str:
 
 
 def put_made(workflow: Workflow, path: str, inputs: list[str]) -> str:
-    """Write a table or figure that is made of `inputs`, with its record; returns the path."""
+    """Write a table or figure that is made of `inputs`, with its record; returns the path.
+
+    With the PDF of a figure its other files are made, with the Markdown of a table its page.
+    """
     (results, name), (spec, roots) = split(path), recipe(workflow, path)
-    outputs = [name, name.replace(".pdf", ".png")] if name.endswith(".pdf") else [name]
+    several = {".pdf": FILES["figures"], ".md": ("md", "html")}
+    outputs = [
+        str(Path(name).with_suffix(f".{end}")) for end in several.get(Path(name).suffix, [Path(name).suffix[1:]])
+    ]
     for output in outputs:
         write_text(Path(results, output), f"made up: {output}\n")
     content = {
@@ -130,7 +137,8 @@ def put_made(workflow: Workflow, path: str, inputs: list[str]) -> str:
         "inputs": {str(Path(p).relative_to(results)): checksum(Path(p)) for p in inputs},
         "outputs": {output: checksum(Path(results, output)) for output in outputs},
     }
-    write_json(record_path(path), content)
+    for output in outputs:
+        write_json(record_path(Path(results, output)), content)
     return path
 
 

@@ -13,6 +13,7 @@ from small_checkout import FIT, REPOSITORY, Checkout, put, put_all, put_choice, 
 
 from credit.__main__ import main
 from credit.dag import commands
+from credit.dag.endings import FILES
 from credit.dag.runs import place_of
 from credit.data.load import state_of
 from credit.errors import ConfigError
@@ -418,7 +419,8 @@ def test_a_number_that_json_does_not_know_is_damage(credit, checkout):
 def test_every_changed_value_shows(credit, searched):
     put_all(searched.workflow(), chosen={"train.optimizer.lr": 0.1})
     files = [CHOICE, *(str(p) for kind in ("runs", "tables", "figures") for p in Path("results", kind).rglob("shard*"))]
-    files += [FIGURE, FIGURE.replace(".pdf", ".png"), TIDY, TABLE, TABLE.replace(".csv", ".md")]
+    files += [FIGURE.replace("pdf", end) for end in FILES["figures"]]
+    files += [TIDY, *(TABLE.replace("csv", end) for end in FILES["tables"])]
     for file in files:
         path = Path(file)
         before = path.read_bytes()
@@ -444,8 +446,8 @@ def test_a_benchmark_is_known_by_its_checksum_and_never_stale(credit, checkout):
 
 
 def test_tables_and_figures_are_verified_with_the_runs(credit, made):
-    assert credit("verify")[:2] == (0, [summary(good=len(made.workflow().runs("toy/fit")) + 5)])
-    assert credit("verify", "results/figures")[1][-1] == summary(good=2)
+    assert credit("verify")[:2] == (0, [summary(good=len(made.workflow().runs("toy/fit")) + 8)])
+    assert credit("verify", "results/figures")[1][-1] == summary(good=4)
     Path("results/records/figures/toy/curves.json").unlink()
     assert credit("verify", FIGURE)[1][-1] == summary(stale=1)
     Path(FIGURE).rename(FIGURE.replace("curves", "other"))
@@ -459,8 +461,8 @@ def test_tables_and_figures_that_are_missing_are_named_by_their_records(credit, 
     code, lines, _ = credit("verify")
     said = "stale: missing, though its record is there; make it again by naming it as a target"
     assert (code, sorted(lines[:-1])) == (1, sorted(f"{path}: {said}" for path in lost))
-    assert lines[-1] == summary(good=len(made.workflow().runs("toy/fit")) + 3, stale=2)
-    assert credit("verify", "results/figures")[1][-1] == summary(good=1, stale=1)
+    assert lines[-1] == summary(good=len(made.workflow().runs("toy/fit")) + 6, stale=2)
+    assert credit("verify", "results/figures")[1][-1] == summary(good=3, stale=1)
     assert credit("verify", "results/runs")[0] == 0
     Path("results/records/figures/toy/curves.json").write_text("damaged")
     assert any(line.startswith(f"{FIGURE}: stale: ") for line in credit("verify", "results/figures")[1])

@@ -63,12 +63,11 @@ def test_targets_are_offered_step_by_step_whether_they_exist_or_not(offered):
     assert offered("credit plan toy/") == {"toy/fit"}
     assert {"results/figures/", "results/tables/"} <= offered("credit cite results/")
     assert offered("credit export results/figures/t") == {"results/figures/toy/"}
-    assert {f"results/figures/toy/curves.{end}" for end in ("pdf", "png")} == offered(
+    assert {f"results/figures/toy/curves.{end}" for end in ("pdf", "png", "csv", "html")} == offered(
         "credit plan results/figures/toy/c"
     )
-    assert {f"results/quick/tables/toy/{name}" for name in ("table1.csv", "table1.md", "fit.csv")} == offered(
-        "credit plan results/quick/tables/toy/"
-    )
+    tables = ("table1.csv", "table1.md", "table1.html", "fit.csv")
+    assert {f"results/quick/tables/toy/{name}" for name in tables} == offered("credit plan results/quick/tables/toy/")
 
 
 def test_result_files_and_folders_are_offered_and_no_others(offered):
@@ -124,7 +123,8 @@ def test_bash_completes_with_the_script(checkout):
     done = subprocess.run(
         ["bash", "--norc", "-c", asked], env=environment, cwd=checkout.root, capture_output=True, text=True
     )
-    assert sorted(done.stdout.split()) == [f"results/figures/toy/curves.{end}" for end in ("pdf", "png")], done.stderr
+    files = [f"results/figures/toy/curves.{end}" for end in ("csv", "html", "pdf", "png")]
+    assert sorted(done.stdout.split()) == files, done.stderr
 
 
 def test_a_key_press_loads_neither_torch_nor_the_workflow(checkout):

@@ -233,7 +233,7 @@ def test_a_large_content_is_said_not_to_be_read(show, checkout, monkeypatch):
         ("config", "config: is a folder; must be a run"),
         ("config/config.yaml", "config/config.yaml: not a result; must be a run (.jsonl)"),
         ("figures/toy/curves.pdf", "no record of how it was made (records/figures/toy/curves.json: no such file)"),
-        ("results/records/figures/toy/curves.json", "is a record; give a file that it is of: figures/toy/curves.pdf"),
+        ("results/records/figures/toy/curves.json", "is a record; give a file that it is of: figures/toy/curves.csv"),
         ("empty.jsonl", "embeds no spec and provenance"),
         ("empty.safetensors", "not the weights of a training job"),
         ("empty.npz", "not a prepared data set"),

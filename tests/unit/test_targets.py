@@ -40,8 +40,8 @@ def test_paths_say_what_a_run_is(checkout):
 
 def test_targets_of_a_paper_are_its_figures_tables_and_tidy_tables(checkout):
     found = [
-        f"results/{n}"
-        for n in ("figures/toy/curves.pdf", "figures/toy/curves.png", "tables/toy/table1.csv", "tables/toy/table1.md")
+        *(f"results/figures/toy/curves.{end}" for end in ("pdf", "png", "csv", "html")),
+        *(f"results/tables/toy/table1.{end}" for end in ("csv", "md", "html")),
     ]
     found.append("results/tables/toy/fit.csv")
     assert checkout.workflow().artefact_paths("toy") == found == checkout.workflow().artefact_paths()

@@ -65,7 +65,7 @@ def test_an_edit_of_the_source_while_a_job_runs_fails_it_and_the_next_run_starts
 def test_a_changed_value_in_any_file_of_the_results_shows(project: Checkout):
     assert project.credit("verify").status == 0
     files = [path for path in project.results("runs", "tables", "figures") if not path.endswith(".ckpt")]
-    assert {Path(name).suffix for name in files} == {".jsonl", ".json", ".csv", ".md", ".pdf", ".png"}
+    assert {Path(name).suffix for name in files} == {".jsonl", ".json", ".csv", ".md", ".html", ".pdf", ".png"}
     for path in map(project.path, files):
         content = path.read_bytes()
         place = max(content.rfind(digit, 0, len(content) - 90) for digit in (b"1", b"2", b"3"))

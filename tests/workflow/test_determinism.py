@@ -27,7 +27,7 @@ def test_one_core_and_two_give_the_same_bytes_in_tables_and_figures(
     project = pristine.copy(tmp_path / "one_core")
     project.make("all", cores=1)
     again, before = project.results("tables", "figures", "data"), finished.results("tables", "figures", "data")
-    assert {Path(name).suffix for name in before} == {".csv", ".md", ".pdf", ".png", ".json", ".npz"}
+    assert {Path(name).suffix for name in before} == {".csv", ".md", ".html", ".pdf", ".png", ".json", ".npz"}
     assert again.keys() == before.keys()
     assert [name for name in before if again[name] != before[name]] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import re
 import textwrap
 from collections import Counter
@@ -76,7 +77,15 @@ def test_the_demo_runs_and_has_a_report(own: Checkout):
     own.make(*DEMO, "--report", str(page), "--", "all", cores=1)
     html = page.read_text(encoding="utf-8")
     chosen = read_yaml(own.root / "config" / "demo.yaml")
-    assert html.count("data:image/png;") == len(workflow(own, **chosen).figures)
+    asked = workflow(own, **chosen)
+    shown = json.loads(re.search(r"var results = (.*);", html)[1])
+    names = [*(f"figures/{n}.html" for n in asked.figures), *(f"tables/{n}.html" for n in [*asked.tables, "fidelity"])]
+    assert {f"results/quick/{name}" for name in names} == shown.keys()
+    assert max(len(each["data_uri"]) for each in shown.values()) < 2**21, "Chromium shows no longer ones in a frame"
+    assert all(each["mime_type"] == "text/html" for each in shown.values())
+    nodes = json.loads(re.search(r"var rulegraph_spec = (.*);", html)[1])["data"][0]["values"]
+    drawn = {node["rule"] for node in nodes}
+    assert drawn == {"data: digits", *asked.experiments, *asked.papers, "fidelity", "all"}
     wanted = [
         "Learning curves: test error", "Error [%] of every method on every data set",
         "The student–teacher task of Figure 3",

@@ -16,7 +16,8 @@ input[type=search] { font: inherit; padding: .25rem .5rem; width: 18rem; max-wid
   border-radius: 4px; }
 table { border-collapse: separate; border-spacing: 0; font-size: 14px; line-height: 1.35; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
-td { max-width: 44ch; }
+td { max-width: 60ch; }
+.long { min-width: 36ch; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--head); border-bottom: 2px solid #9aa5b1; padding: 0;
   vertical-align: bottom; }
 thead button { all: unset; box-sizing: border-box; display: block; width: 100%; padding: .4rem .7rem; cursor: pointer;

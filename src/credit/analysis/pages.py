@@ -19,6 +19,7 @@ from credit.analysis.page_looks import SCRIPT, STYLE
 # Chromium leaves a frame blank whose data URI is longer than 2 MiB: in base64, 3/4 of that less how it begins.
 LARGEST = 1_500_000  # bytes of a page
 FILTERED = 12  # rows from which on a table has a filter
+LONG = 40  # characters from which on a text may have several lines
 DIGITS = 5  # significant ones that are shown; all of them are in the CSV file, and sort
 
 
@@ -126,7 +127,9 @@ def _rows(sheet: Sheet) -> Iterator[str]:
 def _cell(value: Any, column: Column) -> str:
     tag = ('th scope="row"', "th") if column.head else ("td", "td")
     if not column.number:
-        return f"<{tag[0]}>{escape(_text(value))}</{tag[1]}>"
+        text = _text(value)
+        long = ' class="long"' if len(text) > LONG else ""
+        return f"<{tag[0]}{long}>{escape(text)}</{tag[1]}>"
     cell = value if isinstance(value, Cell) else _number(value)
     at = f' data-value="{_key(cell.value)}"' if cell.value is not None and not math.isnan(cell.value) else ""
     return f'<{tag[0]} class="number"{at}>{escape(cell.text)}</{tag[1]}>'

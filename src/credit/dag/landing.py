@@ -52,7 +52,7 @@ class Landing:
     def graph(self, dag: Any) -> tuple[dict[str, list], int, int]:
         """As `snakemake.report.rulegraph_spec`: nodes with places, links between them, and the size.
 
-        Links point from what is needed to what needs it; those within a node are none.
+        Links point from what is needed to what needs it; see `direct`.
         """
         of = {job: self.node(job) for job in dag.jobs}
         order = self._ordered(set(of.values()))
@@ -62,8 +62,7 @@ class Landing:
         pairs = {(of[needed], of[job]) for job in of for needed in dag.dependencies[job] if needed in of}
         links = [
             {"source": number[a], "target": number[b], "sourcerule": a[1], "targetrule": b[1], "value": 1}
-            for a, b in sorted(pairs, key=lambda pair: (number[pair[0]], number[pair[1]]))
-            if a != b
+            for a, b in sorted(direct(pairs), key=lambda pair: (number[pair[0]], number[pair[1]]))
         ]
         spec = {"nodes": nodes, "links": links, "links_direct": []}
         return spec, max((x for x, _ in places.values()), default=0), max((y for _, y in places.values()), default=0)
@@ -105,6 +104,23 @@ class Landing:
             }
             for name, paths in files.items()
         }  # fmt: skip
+
+
+def direct(pairs: set[tuple[Node, Node]]) -> set[tuple[Node, Node]]:
+    """Pairs of two nodes, without those that others say together: what a figure needs, `all` needs too."""
+    after: dict[Node, set[Node]] = {}
+    for a, b in pairs:
+        if a != b:
+            after.setdefault(a, set()).add(b)
+
+    def reached(node: Node, known: set[Node]) -> set[Node]:
+        for other in after.get(node, set()) - known:
+            known.add(other)
+            reached(other, known)
+        return known
+
+    beyond = {node: set().union(*(reached(other, set()) for other in others)) for node, others in after.items()}
+    return {(a, b) for a, others in after.items() for b in others - beyond[a]}
 
 
 def _some(paths: list[str]) -> list[str]:

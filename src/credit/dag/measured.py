@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ OWN = {"artefact", "paper", "experiment", "data_verified", "unit", "reason", "so
 PLACES = {"dataset", "method", "metric", "select", "seed", "epoch", "step", "layer", "epochs"}
 # of a place's parts, after what varies
 ORDER = ("dataset", "method", "select", "seed", "epoch", "epochs", "step", "layer")
+DRAWN = ("x", "y", "lower", "upper", "x_lower", "x_upper", "colour", "n")  # numbers of a figure
 LISTED = 12  # metrics in a line
 VERDICT = "verdict"
 MEAN = ("value", "mean")  # columns that need no name beside the metric
@@ -60,6 +62,8 @@ def _table(path: Path) -> Reading:
         return _by_metric(
             [{k: v for k, v in row.items() if k not in OWN} | {"value": _number(row["value"])} for row in rows]
         )
+    if "drawn" in columns:  # the numbers of a figure
+        return _drawn(rows)
     rest = [column for column in columns if column not in OWN | PLACES]
     measured = [c for c in rest if c == VERDICT or any(_is_number(row[c]) for row in rows)]
     found: Reading = {}
@@ -69,6 +73,20 @@ def _table(path: Path) -> Reading:
             metric = row.get("metric") or row.get("benchmark") or ""
             name = metric if column in MEAN and metric else f"{metric} ({column})" if metric else column
             found.setdefault(name, {})[place] = _number(row[column])
+    return found
+
+
+def _drawn(rows: list[dict[str, str]]) -> Reading:
+    """The numbers of a figure by column; a place is a point of a series in its panel."""
+    found: Reading = {}
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        names = tuple(row[key] for key in ("panel", "series", "drawn"))
+        counts[names] += 1
+        place = _place({"panel": names[0], "series": names[1], "drawn": names[2], "point": counts[names]})
+        for column in DRAWN:
+            if row[column]:
+                found.setdefault(column, {})[place] = _number(row[column])
     return found
 
 
