@@ -225,3 +225,12 @@ def test_a_kind_of_drawing_that_is_not_known_is_refused_until_it_is_told():
     assert list(numbers(figure)["colour"]) == [1.0, 1.0]
     belongs(mesh)
     assert numbers(figure).empty
+
+
+def test_error_bars_of_which_nothing_was_told_are_limits_of_their_points():
+    axes = Figure().subplots()
+    axes.errorbar([1, 2], [5.0, 6.0], [[0.5, 1.0], [1.5, 2.0]], [0.1, 0.2], capsize=2, label="BP")
+    rows = numbers(axes.figure)
+    assert rows[["series", "band"]].to_numpy().tolist() == [["BP", "error bars"]] * 2
+    limits = rows[["x", "x_lower", "x_upper", "y", "lower", "upper"]].to_numpy(float)
+    assert limits == pytest.approx(np.array([[1, 0.9, 1.1, 5, 4.5, 6.5], [2, 1.8, 2.2, 6, 5, 8]]))

@@ -219,9 +219,8 @@ PREPARED = {"data/digits.npz"}
 ALL_IMAGES = images("bp", "fa", "dfa")
 ALL_TEACHER = teacher("bp", "fa")
 READABLE = {"tables/cross/table1.md"}
-AFTER_IMAGES = (
-    READABLE | {f"tables/{n}.csv" for n in ("cross/images", "cross/table1", "fidelity")} | {"figures/fig1.pdf"}
-)
+JUDGED = {"tables/fidelity.csv", "tables/fidelity.html"}
+AFTER_IMAGES = READABLE | JUDGED | {f"tables/{n}.csv" for n in ("cross/images", "cross/table1")} | {"figures/fig1.pdf"}
 AFTER_TEACHER = {"tables/cross/teacher.csv", "figures/fig3.pdf"}
 AFTER = AFTER_IMAGES | AFTER_TEACHER
 EVERYTHING = RAW | PREPARED | ALL_IMAGES | ALL_TEACHER | AFTER

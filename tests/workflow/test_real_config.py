@@ -15,7 +15,7 @@ import yaml
 
 from credit.config.files import overlay, read_yaml
 from credit.dag.targets import Workflow
-from tests.workflow.checkout import JOB, Checkout
+from tests.workflow.checkout import JOB, JUDGED, Checkout
 
 QUICK = ("--configfile", "config/quick.yaml")
 DEMO = ("--configfile", "config/demo.yaml")
@@ -139,7 +139,7 @@ def test_methods_data_sets_and_seeds_can_be_narrowed_from_the_command_line(own: 
     assert {p for p in planned if p.startswith("data/")} == {"data/raw/mnist.json", "data/mnist.npz"}
     assert {p for p in planned if p.startswith(("figures/", "tables/"))} == {
         "figures/fig1.pdf", "figures/fig2.pdf",
-        "tables/cross/images.csv", "tables/cross/table1.csv", "tables/cross/table1.md", "tables/fidelity.csv",
+        "tables/cross/images.csv", "tables/cross/table1.csv", "tables/cross/table1.md", *JUDGED,
     }  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_figure_3_needs_no_data_set(own: Checkout):
 
 def test_the_target_of_a_paper_is_its_figures_and_tables(own: Checkout):
     papers = workflow(own).papers
-    assert own.planned(*papers) == own.planned("all") - {"tables/fidelity.csv"}
+    assert own.planned(*papers) == own.planned("all") - JUDGED
     runs = {name.split("/")[1] for name in own.planned("cross") if name.startswith("runs/")}
     assert runs == {"cross"}
 

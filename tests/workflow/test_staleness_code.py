@@ -18,6 +18,7 @@ from tests.workflow.checkout import (
     ALL_IMAGES,
     ALL_TEACHER,
     EVERYTHING,
+    JUDGED,
     PREPARED,
     READABLE,
     Checkout,
@@ -26,6 +27,7 @@ from tests.workflow.checkout import (
 )
 
 NOTHING: set[str] = set()
+LAID_OUT = READABLE | {"tables/fidelity.html"}
 
 
 def test_a_finished_run_has_nothing_to_do(project: Checkout):
@@ -95,12 +97,16 @@ EDITS = {
     "figures/style.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "figures/options.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "figures/looks.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
-    "analysis/names.py": {"figures/fig1.pdf", "figures/fig3.pdf"} | READABLE,
-    "analysis/readable.py": READABLE,
+    "figures/numbers.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
+    "analysis/names.py": {"figures/fig1.pdf", "figures/fig3.pdf"} | LAID_OUT,
+    "analysis/readable.py": LAID_OUT,
+    "analysis/table_pages.py": LAID_OUT,
+    "analysis/pages.py": {"figures/fig1.pdf", "figures/fig3.pdf"} | LAID_OUT,
     "analysis/tables.py": AFTER,
-    "analysis/fidelity.py": {"tables/fidelity.csv"},
+    "analysis/fidelity.py": JUDGED,
     # what only people ask
     "dag/cost.py": NOTHING,
+    "dag/landing.py": NOTHING,
     # what is only checked
     "dag/promised.py": NOTHING,
     "dag/recorded.py": NOTHING,
@@ -120,9 +126,10 @@ SCRIPTS = {
     "train.py": images("bp", "fa", "dfa", search=False) | ALL_TEACHER | AFTER,
     "plot.py": {"figures/fig1.pdf", "figures/fig3.pdf"},
     "collect.py": AFTER,
-    "summarise.py": {"tables/cross/table1.csv", "tables/fidelity.csv"} | READABLE,
+    "summarise.py": {"tables/cross/table1.csv"} | JUDGED | READABLE,
     "typeset.py": READABLE,
-    "fidelity.py": {"tables/fidelity.csv"},
+    "typeset_fidelity.py": {"tables/fidelity.html"},
+    "fidelity.py": JUDGED,
     "_src.py": PREPARED | ALL_IMAGES | ALL_TEACHER | AFTER,
 }
 

@@ -15,6 +15,7 @@ from tests.workflow.checkout import (
     AFTER_TEACHER,
     ALL_IMAGES,
     ALL_TEACHER,
+    JUDGED,
     PREPARED,
     RAW,
     READABLE,
@@ -89,7 +90,7 @@ SETTINGS = {
     "device=cpu": NOTHING,
     "data={'folder': 'results/data', 'mirror': '/a/mirror', 'user_files': '/files'}": NOTHING,
     "methods=bp": AFTER,
-    "datasets=teacher": {"tables/fidelity.csv"},  # it has one table less to look at
+    "datasets=teacher": JUDGED,  # it has one table less to look at
     "seeds=1": AFTER,  # where both seeds were one job, its run serves
     "seeds=4": AFTER | images("bp", "fa", "dfa", seeds=4) - ALL_IMAGES | teacher("bp", "fa", shard=1),
     "seeds_per_job=2": images("bp", "fa", "dfa", seeds=1, search=False) | AFTER_IMAGES,
@@ -132,7 +133,7 @@ def test_a_new_choice_of_the_search_reruns_the_training_that_uses_it(project: Ch
 def test_a_new_published_number_is_judged_again_and_nothing_else(project: Checkout):
     published = project.root / "config" / "published" / "dfc.csv"
     published.write_text(published.read_text(encoding="utf-8").replace("2.08", "2.09"), encoding="utf-8")
-    assert project.planned() == {"tables/fidelity.csv"}
+    assert project.planned() == JUDGED
 
 
 def test_a_deleted_result_is_made_again_with_the_same_bytes(project: Checkout):

@@ -17,7 +17,7 @@ gc.set_threshold(10_000_000)
 atexit.register(gc.freeze)
 
 from credit.config.files import overlay, read_yaml
-from credit.dag import own
+from credit.dag import judged, own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
 from credit.dag.landing import draw_by_experiment
@@ -110,7 +110,7 @@ def with_records(paths):
 
 
 def all_targets():
-    return with_records([*WORKFLOW.artefact_paths(), *WORKFLOW.fidelity_paths])
+    return with_records([*WORKFLOW.artefact_paths(), *judged.paths(WORKFLOW)])
 
 
 def collect_garbage_again():
@@ -273,6 +273,10 @@ def readable_spec(name):
 
 def fidelity_spec(wildcards):
     return as_param(WORKFLOW.fidelity_spec())
+
+
+def fidelity_page_spec(wildcards):
+    return as_param(judged.page_spec(WORKFLOW))
 
 
 def experiment_of(wildcards):

@@ -2,15 +2,12 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import _src  # noqa: F401
 
 from credit.analysis.fidelity import compare, read_published, read_summaries
-from credit.analysis.table_pages import fidelity_page
 from credit.analysis.tables import write_table
 from credit.errors import one_line
-from credit.provenance.files import write_text
 from credit.provenance.made import making
 from credit.provenance.spec import read_spec
 
@@ -23,18 +20,14 @@ def main() -> None:
     parser.add_argument("spec", help="JSON text; holds scale")
     parser.add_argument("out", help="table to write, CSV, one row per published number")
     parser.add_argument("published", nargs="*", help="published numbers, config/published/PAPER.csv")
-    parser.add_argument("--page", help="the same for a browser, HTML; to write")
-    parser.add_argument("--records", nargs="*", default=[], help="how they were made, JSON, one for each; to write")
+    parser.add_argument("--record", help="how it was made, JSON; to write")
     given = sys.argv[1:]
     cut = given.index("--") if "--" in given else len(given)
     args = parser.parse_args(given[:cut])
     spec, tables = read_spec(args.spec), given[cut + 1 :]
-    outputs, scale = [args.out, *filter(None, [args.page])], spec.get("scale", "paper")
-    with making(args.records, spec, [__file__], [*args.published, *tables], outputs):
-        verdicts = compare(read_published(args.published), read_summaries(tables), scale)
-        write_table(args.out, verdicts)
-        if args.page:
-            write_text(args.page, fidelity_page(verdicts, scale, Path(args.out).name))
+    with making(args.record, spec, [__file__], [*args.published, *tables], [args.out]):
+        published, summaries = read_published(args.published), read_summaries(tables)
+        write_table(args.out, compare(published, summaries, spec.get("scale", "paper")))
 
 
 if __name__ == "__main__":

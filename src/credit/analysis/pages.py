@@ -18,6 +18,7 @@ from credit.analysis.page_looks import SCRIPT, STYLE
 
 # Chromium leaves a frame blank whose data URI is longer than 2 MiB: in base64, 3/4 of that less how it begins.
 LARGEST = 1_500_000  # bytes of a page
+QUICK = "Quick scale: not the published setting."
 FILTERED = 12  # rows from which on a table has a filter
 LONG = 40  # characters from which on a text may have several lines
 DIGITS = 5  # significant ones that are shown; all of them are in the CSV file, and sort
@@ -166,3 +167,8 @@ def columns_of(frame: pd.DataFrame, labels: Mapping[str, str]) -> list[Column]:
 def records(frame: pd.DataFrame, keys: Iterable[str]) -> list[dict[str, Any]]:
     """Rows of a frame."""
     return frame[list(keys)].to_dict("records")
+
+
+def said(text: str, scale: str) -> str:
+    """A sentence about a page's numbers, after one on their scale."""
+    return text if scale == "paper" else f"{QUICK} {text}".strip()

@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from credit.analysis.names import dataset_title, method_label, metric_label
-from credit.analysis.pages import Cell, Column, Sheet, columns_of, page, records
+from credit.analysis.pages import Cell, Column, Sheet, columns_of, page, records, said
 from credit.analysis.readable import NOTHING, labels, laid_out
 from credit.analysis.tables import CONFIDENCE, VERIFIED
 from credit.analysis.values import values
 
-QUICK = "Quick scale: not the published setting."
 INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 SUMMARY = {
     "method": "method", "dataset": "data set", "metric": "number", "select": "of which epoch", "mean": "mean",
@@ -67,11 +66,6 @@ def fidelity_page(verdicts: pd.DataFrame, scale: str, file: str = "") -> str:
     columns = columns_of(named, FIDELITY)
     sheet = Sheet(columns, records(named, (c.key for c in columns)), "", file, _dagger(verdicts))
     return page("Every published number beside the one found here", [sheet], about=said(about, scale))
-
-
-def said(text: str, scale: str) -> str:
-    """A sentence about a page's numbers, after one on their scale."""
-    return text if scale == "paper" else f"{QUICK} {text}".strip()
 
 
 def _dagger(verdicts: pd.DataFrame) -> list[str]:

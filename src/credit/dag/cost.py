@@ -17,7 +17,7 @@ from typing import Any
 from credit.config import hyperparameters
 from credit.config.parts import METHODS, TASKS
 from credit.config.registry import Registry
-from credit.dag import keeping
+from credit.dag import judged, keeping
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.endings import FILES
 from credit.dag.start import classes_an_output, task_shape
@@ -240,8 +240,8 @@ def needed_experiments(workflow: Workflow, target: str) -> tuple[str, ...]:
     results, everything = workflow.results, tuple(workflow.experiments)
     files = _files(results, everything, workflow.figures, workflow.tables)
     groups = {paper: workflow.artefact_paths(paper) for paper in workflow.papers}
-    judged = [f"{results}/tables/{name}.csv" for name in workflow.tables]
-    groups |= dict.fromkeys(workflow.fidelity_paths, judged)
+    below = [f"{results}/tables/{name}.csv" for name in workflow.tables]
+    groups |= dict.fromkeys(judged.paths(workflow), below)
     needed = {name: {key for path in paths for key in files[path]} for name, paths in groups.items()}
     needed |= {name: set(everything) for name in ("all", f"{results}/report.html")}
     if target in files or target in needed:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from credit.dag import judged
 from credit.dag.targets import SHARD, Workflow
 
 DATA = "data: "
@@ -35,7 +36,7 @@ class Landing:
             self.places |= dict.fromkeys(workflow.artefact_paths(paper), ("paper", paper))
         for key in workflow.experiments:
             self.places[f"{self.results}/tables/{key}.csv"] = ("experiment", key)
-        self.places |= dict.fromkeys(workflow.fidelity_paths, ("rest", JUDGED))
+        self.places |= dict.fromkeys(judged.paths(workflow), ("rest", JUDGED))
 
     def node(self, job: Any) -> Node:
         """The node of a job, by what it makes; of others, such as `all`, their rule."""

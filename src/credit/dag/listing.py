@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from credit.analysis.names import METHODS
 from credit.config.files import read_yaml
+from credit.dag import judged
 from credit.dag.cost import experiment_jobs
 from credit.dag.endings import FILES
 from credit.dag.made import recipe
@@ -98,8 +99,8 @@ def _tables(workflow: Workflow) -> Iterator[Row]:
     for name, table in workflow.tables.items():
         paths = [f"{workflow.results}/tables/{name}.{end}" for end in FILES["tables"]]
         yield Row(paths[0], table.entry.get("title", ""), lambda paths=paths: _of_files(workflow, paths))
-    paths, title = workflow.fidelity_paths, "Every published number beside the one found here"
-    yield Row(paths[0], title, lambda: _of_files(workflow, paths))
+    paths = judged.paths(workflow)
+    yield Row(paths[0], judged.TITLE, lambda: _of_files(workflow, paths))
 
 
 def _of_files(workflow: Workflow, paths: list[str]) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from credit.dag import judged
 from credit.dag.audit import Verdict, short
+from credit.dag.endings import PAGE
 from credit.dag.resultfile import read_record
 from credit.dag.targets import Workflow
 from credit.errors import ConfigError, DataError, one_of
@@ -34,10 +36,12 @@ def recipe(workflow: Workflow, path: str | Path) -> tuple[dict[str, Any], tuple[
             return None
         spec = workflow.artefact_spec("figure", name)
         return spec, (str(script("plot")), spec["module"])
-    if name == "fidelity":
-        return (workflow.fidelity_spec(), (str(script("fidelity")),)) if ending != ".md" else None
+    if name == "fidelity" and ending == f".{PAGE}":
+        return judged.page_spec(workflow), (str(script(judged.SCRIPT)),)
     if ending in TYPESET:
         return (workflow.readable_spec(name), (str(script("typeset")),)) if name in workflow.tables else None
+    if name == "fidelity":
+        return workflow.fidelity_spec(), (str(script("fidelity")),)
     if name in workflow.tables:
         return workflow.artefact_spec("table", name), (str(script("summarise")),)
     if name in workflow.experiments:
@@ -70,7 +74,7 @@ def reasons(workflow: Workflow, path: str | Path) -> list[str]:
     """
     found = recipe(workflow, path)
     if found is None:
-        known = [*workflow.artefact_paths(), *workflow.fidelity_paths]
+        known = [*workflow.artefact_paths(), *judged.paths(workflow)]
         raise ConfigError(one_of("target", str(path), known))
     wrong, changed = content_problems(workflow, path)
     spec, roots = found
@@ -87,10 +91,10 @@ def below(workflow: Workflow, path: str | Path) -> list[str]:
     if kind == "figures" or (short in workflow.tables and ending == ".csv"):
         artefact = (workflow.figures if kind == "figures" else workflow.tables)[short]
         names = [f"tables/{key}.csv" for key in artefact.experiments]
-    elif short == "fidelity":
-        names = [f"tables/{table}.csv" for table in workflow.tables]
+    elif ending in TYPESET:
+        names = [f"tables/{short}.csv"]
     else:
-        names = [f"tables/{short}.csv"] if ending in TYPESET else []
+        names = [f"tables/{table}.csv" for table in workflow.tables] if short == "fidelity" else []
     found = [f"{results}/{n}".removeprefix("./") for n in names]
     return list(dict.fromkeys([*found, *(deeper for n in found for deeper in below(workflow, n))]))
 

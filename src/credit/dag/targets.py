@@ -19,7 +19,7 @@ from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
 from credit.dag import promised
 from credit.dag.artefacts import CURVES, Artefact, artefacts
-from credit.dag.endings import FILES, PAGE
+from credit.dag.endings import FILES
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
 from credit.dag.present import Present
 from credit.dag.searches import step_of
@@ -146,17 +146,10 @@ class Workflow:
 
     def artefact_paths(self, paper: str | None = None) -> list[str]:
         """Files of all figures and tables, of one paper or of all."""
-        drawn = [a.name for a in self.figures.values() if paper in (None, a.paper)]
-        figures = [f"{self.results}/figures/{name}.{end}" for name in drawn for end in FILES["figures"]]
-        mine = [a.name for a in self.tables.values() if paper in (None, a.paper)]
-        tables = [f"{self.results}/tables/{name}.{end}" for name in mine for end in FILES["tables"]]
+        made = [(kind, one) for kind in FILES for one in getattr(self, kind).values() if paper in (None, one.paper)]
+        found = [f"{self.results}/{kind}/{one.name}.{end}" for kind, one in made for end in FILES[kind]]
         raw = [f"{self.results}/tables/{key}.csv" for key, e in self.experiments.items() if paper in (None, e.paper)]
-        return figures + tables + raw
-
-    @property
-    def fidelity_paths(self) -> list[str]:
-        """Files of the comparison with published numbers."""
-        return [f"{self.results}/tables/fidelity.{end}" for end in ("csv", PAGE)]
+        return found + raw
 
     @cached_property
     def papers(self) -> tuple[str, ...]:
@@ -349,8 +342,8 @@ class Workflow:
         return {
             "version": VERSION, "kind": "readable", "paper": artefact.paper, "name": name,
             "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
-            "rules": self._rules(artefact), "inputs": digest(self.artefact_spec("table", name)),
-            "scale": self.settings.scale,
+            "rules": self._rules(artefact), "scale": self.settings.scale,
+            "inputs": digest(self.artefact_spec("table", name)),
             **self.digests("analyse", str(self.script("typeset"))),
         }  # fmt: skip
 

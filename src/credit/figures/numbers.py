@@ -122,6 +122,7 @@ def _panels(figure: Figure) -> list[list[Axes]]:
 def _of_panel(number: int, layers: list[Axes], panels: list[list[Axes]]) -> Iterator[pd.DataFrame]:
     line = 0
     for axes in layers:
+        _tell_of_bars(axes)
         about = {
             "panel": number, "title": _title(layers, panels), "x_axis": _label(axes, layers, panels, "x"),
             "y_axis": _label(axes, layers, panels, "y"), "colour_axis": _colour_label(axes),
@@ -138,6 +139,25 @@ def _of_panel(number: int, layers: list[Axes], panels: list[list[Axes]]) -> Iter
                 not isinstance(text, Annotation) and not _told(text).silent
             ):  # those repeat the number that they stand at
                 yield _note(text).assign(panel=number, title=about["title"])
+
+
+def _tell_of_bars(axes: Axes) -> None:
+    """Of error bars of which nothing was told, the limits are those of the points that they are drawn with."""
+    for bars in axes.containers:
+        if not isinstance(bars, ErrorbarContainer) or bars.lines[0] is None:
+            continue
+        line, caps, segments = bars.lines
+        if any(_told(part).silent for part in segments) or _told(line).band is not None:
+            continue
+        for part in segments:
+            ends = np.array(part.get_segments(), float)
+            if ends.shape != (len(line.get_xdata()), 2, 2):
+                break  # some points have none
+            upright = bars.has_yerr and (part is segments[-1])
+            names = ("lower", "upper") if upright else ("x_lower", "x_upper")
+            limits = ends[:, :, 1] if upright else ends[:, :, 0]
+            tell(line, **dict(zip(names, limits.T, strict=True)), band="error bars")
+            belongs([part, *caps])
 
 
 def _told(artist: Artist) -> Told:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from credit.analysis.pages import LARGEST, Sheet, columns_of, page, records
-from credit.analysis.table_pages import said
+from credit.analysis.pages import LARGEST, Sheet, columns_of, page, records, said
 from credit.figures.style import SETTINGS, settings
 
 WIDE, NARROW = 126, 100  # pixels an inch of a figure, at which its text of 8 points is as large as that of a page
