@@ -129,6 +129,17 @@ def trials(task: Mapping[str, Any]) -> int:
     return hyperparameters.constants(TASKS.module(task["name"])).get("trials", 0)
 
 
+def batch_size(task: Mapping[str, Any]) -> int:
+    """Samples of a mini-batch."""
+    own = hyperparameters.constants(TASKS.module(task["name"])).get("batch_size", 128)
+    return task.get("batch_size", 1 if trials(task) else own)
+
+
+def updates_of_a_pass(spec: Mapping[str, Any]) -> int:
+    """Mini-batches of a pass over the training samples."""
+    return math.ceil(samples(spec)[0] / batch_size(spec["task"]))
+
+
 def selected(task: Mapping[str, Any], entry: Entry, splits: Sequence[str]) -> tuple[int, int]:
     """(training samples, samples of one evaluation) where every seed draws some of each class."""
     train, test = (
@@ -187,9 +198,7 @@ def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
-    own = hyperparameters.constants(TASKS.module(spec["task"]["name"])).get("batch_size", 128)
-    batch = spec["task"].get("batch_size", 1 if trials(spec["task"]) else own)
-    updates = math.ceil(train / batch)
+    batch, updates = batch_size(spec["task"]), updates_of_a_pass(spec)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
     rule, itemsize = spec["rule"], keeping.ITEMSIZE[settings["dtype"]]
