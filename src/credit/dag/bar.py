@@ -109,7 +109,7 @@ class Bar:
             if getattr(sys, name) is self._above[name]:
                 setattr(sys, name, stream)
             self._above[name].finish()
-        self._console.print(standing.text(), highlight=False, soft_wrap=True)
+        self._console.print(standing.text(last=True), highlight=False, soft_wrap=True)
 
 
 def note(job: Job) -> str:

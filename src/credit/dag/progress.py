@@ -38,14 +38,16 @@ class Lines:
     def __init__(self, period: float) -> None:
         self.period, self._ended = period, False
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: Standing, last: bool = False) -> None:
         """A line on standard error, in one piece; none after that which says that all jobs have ended."""
         if not self._ended:
-            sys.stderr.write(f"{standing.text()}\n")
+            sys.stderr.write(f"{standing.text(last)}\n")
             sys.stderr.flush()
         self._ended = standing.ended
 
-    end = show
+    def end(self, standing: Standing) -> None:
+        """The last line."""
+        self.show(standing, last=True)
 
 
 def view(mode: str, period: float) -> View | None:

@@ -83,12 +83,10 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
 
 def _switches(config: Mapping[str, Any]) -> dict[str, Any]:
     """What is read otherwise than it is meant: `off` is false in a YAML file, `true` a text on the command line."""
-    meant = {
-        "progress": {False: "off", "False": "off", "false": "off"},
-        "tensorboard": {"true": True, "false": False, "on": True, "off": False, "yes": True, "no": False},
-    }
+    switch = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+    meant = {"progress": {"false": "off"}, "tensorboard": switch}
     given = {key: config[key] for key in meant if isinstance(config.get(key), str | bool)}
-    return {key: meant[key].get(value, value) for key, value in given.items()}
+    return {key: meant[key].get(str(value).lower(), value) for key, value in given.items()}
 
 
 def _names(value: str | list[str] | None) -> tuple[str, ...] | None:

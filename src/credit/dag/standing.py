@@ -117,14 +117,14 @@ class Standing:
         """Of the work, rounded down: 100 stands for all."""
         return int(100 * self.done / self.whole) if self.finished < self.jobs and self.whole else 100
 
-    def text(self) -> str:
-        """One line for people."""
+    def text(self, last: bool = False) -> str:
+        """One line for people. last: nothing goes on."""
         parts = [f"{self.finished} of {self.jobs} jobs"]
-        parts += [f"{len(self.running)} running"] if self.running else []
+        parts += [f"{len(self.running)} running"] if self.running and not last else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.kept} in the store"] if self.kept else []
         parts.append(f"{clock(self.gone)} gone")
-        if self.to_go is not None:
+        if self.to_go is not None and not last:
             parts.append(f"about {duration(self.to_go)} to go")
         return f"training {self.percent} %: {', '.join(parts)}"
 

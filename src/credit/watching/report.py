@@ -70,11 +70,12 @@ class Reporter:
             self._end(kind)
 
     def _end(self, kind: type[BaseException] | None) -> None:
-        news = self._news(all_of_them=True)
+        done = kind is None or kind.__name__ in DONE
+        news = [] if done and not self._events else self._news(all_of_them=True)
         if self._events:
             self._events.add(news)
             self._events.close()
-        if kind is None or kind.__name__ in DONE:
+        if done:
             self.path.unlink(missing_ok=True)
         else:
             self._state = STOPPED if kind.__name__ in ASKED_TO_STOP else FAILED
