@@ -17,7 +17,7 @@ def test_a_plain_log_says_how_far_the_training_is_and_a_quiet_call_does_not(pris
     shares = [int(percent) for percent, _, _ in lines]
     assert shares == sorted(shares)
     assert (lines[-1][0], lines[-1][1]) == ("100", lines[-1][2])
-    assert int(lines[-1][2]) == len([p for p in project.path("logs/train").rglob("*.log")])
+    assert int(lines[-1][2]) == len(list(project.path("logs/train").rglob("*.log")))
     assert "\x1b" not in text
     events = {p.parent.relative_to(project.path("tensorboard")) for p in project.path("tensorboard").rglob("events.*")}
     runs = {p.with_suffix("").relative_to(project.path("runs")) for p in project.path("runs").rglob("*.jsonl")}

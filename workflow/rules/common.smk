@@ -74,7 +74,8 @@ PYTHON = "python -E -s" if WITH_CONDA else f"{shlex.quote(sys.executable)} -E"
 # What a job writes for those who look on stands in no command either.
 LOOKING = f"export {TENSORBOARD}=1; " if WORKFLOW.settings.tensorboard else ""
 shell.prefix(
-    f"set -euo pipefail; {LOOKING}" f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
+    f"set -euo pipefail; {LOOKING}"
+    f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = "tensorboard"
 
 
-def unusable_tensorboard(environment: Path | None | bool = None) -> list[str]:
+def unusable_tensorboard(environment: Path | bool | None = None) -> list[str]:
     """What is wrong, a line; nothing where the package is there.
 
     environment: file of the conda environment in which jobs run; without one they run in this one.
@@ -18,7 +18,7 @@ def unusable_tensorboard(environment: Path | None | bool = None) -> list[str]:
         if re.search(rf"^\s*-\s*{PACKAGE}\b", Path(environment).read_text(encoding="utf-8"), flags=re.MULTILINE):
             return []
         return [
-            f"config: tensorboard = true: {environment} lists no {PACKAGE}, so that jobs cannot write event files; add it "
+            f"config: tensorboard = true: {environment} lists no {PACKAGE}, so that jobs write no event files; add it "
             "there (which is another environment: results are made again), or leave out --sdm conda"
         ]
     if importlib.util.find_spec(PACKAGE):

@@ -75,7 +75,8 @@ class Progress:
         self._thread: threading.Thread | None = None
 
     def begin(self, workflow: Any, jobs: Mapping[Any, Job], kept: int = 0) -> None:
-        """Follow the jobs of a Snakemake workflow, {its job: ours}, from now on. kept: further ones that the store has."""
+        """Follow the jobs of a Snakemake workflow, {its job: ours}, from now on. kept: further ones, which the store
+        has."""
         if self._thread or not jobs or workflow.touch or is_quiet(workflow):
             return
         self._view = view(self.mode, self.period)

@@ -24,7 +24,13 @@ from typing import Any
 from credit.errors import ConfigError, DataError, ProvenanceError
 from credit.provenance.records import read_metadata
 from credit.provenance.sources import (
-    PACKAGE, Sources, canonical, combine, digest, is_onlooker, planning_sources,
+    PACKAGE,
+    Sources,
+    canonical,
+    combine,
+    digest,
+    is_onlooker,
+    planning_sources,
 )  # fmt: skip
 
 __all__ = [
