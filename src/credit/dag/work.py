@@ -1,7 +1,7 @@
 """How much of a job's work is done, by what the job says of itself (`credit.watching.live`). Loads no torch.
 
-Work is what `credit.dag.cost` estimates, in seconds of CPU time: the start, then the epochs of every phase. What the job
-would cost less without pre-training is pre-training.
+Work is what `credit.dag.cost` estimates, in seconds of CPU time: the start, then the epochs of every phase. What the
+job would cost less without pre-training is pre-training.
 """
 
 from __future__ import annotations
