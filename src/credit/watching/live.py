@@ -27,8 +27,8 @@ class Live:
     phases: [name, epochs, passes in each epoch, whether its epochs are recorded]. begun, position: (phase, epoch of it)
     that this process trained first, that it trains now. turn, batch: of the present epoch, the pass and how many of its
     mini-batches are done. epoch, epochs: recorded so far, and in all. members, alive: networks, and those that did not
-    diverge. curves: {metric: [[epoch, step, value], ...]}. started: time of day, seconds: since then. pause: seconds until the
-    next word is due.
+    diverge. curves: {metric: [[epoch, step, value], ...]}. started: time of day, seconds: since then. pause: seconds
+    until the next word is due.
     """
 
     state: str
