@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from small_checkout import FIT, Checkout
 
 from credit.config.files import overlay
-from credit.dag import curves, progress, standing
+from credit.dag import curves, standing
 from credit.dag.cost import START, job_cost
 from credit.dag.progress import Lines, Progress, is_quiet, view
 from credit.dag.settings import settings
@@ -93,6 +94,19 @@ def test_what_a_checkpoint_saved_is_told_apart(spec):
     resumed = live((0, 3), begun=(0, 2))
     assert work.done_before(resumed) == work.done(live((0, 2)))
     assert work.done_before(live((0, 3))) == 0.0
+
+
+def test_a_search_that_draws_trials_is_as_far_as_its_trials(spec):
+    sampler = {"name": "tpe", "trials": 10, "parallel": 2, "seed": 0, "space": {"train.optimizer.lr": {}}}
+    work = Work({**spec(), "vary": {}, "sampler": sampler})
+    assert work.seconds == job_cost(work.spec).seconds
+    places = [(trial, epoch) for trial in range(0, 10, 2) for epoch in range(4)]
+    done = [work.done(replace(live((0, e)), trial=t, trials=10)) for t, e in places]
+    assert done == sorted(set(done))
+    assert done[places.index((4, 0))] == pytest.approx(START + 0.4 * (work.seconds - START))
+    assert work.done(replace(live((1, 0)), trial=8, trials=10)) == pytest.approx(work.seconds)
+    resumed = replace(live((0, 0)), trial=6, trials=10, first_trial=4)
+    assert work.done_before(resumed) == done[places.index((4, 0))]
 
 
 # ---- one job
@@ -399,9 +413,12 @@ def test_who_no_longer_listens_ends_no_call(big, monkeypatch):
     shown.end()
 
 
-def test_planning_loads_nothing_for_terminals():
-    assert progress.__dict__.keys().isdisjoint({"rich", "Bar"})
-    assert "rich" not in (REPOSITORY / "src/credit/dag/standing.py").read_text()
+def test_planning_loads_nothing_of_it():
+    code = "import sys, credit.dag.progress, credit.dag.curves; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "credit.dag.progress" in done.stdout
+    for name in ("rich", "tensorboard", "torch", "credit.dag.standing", "credit.watching.live"):
+        assert f"'{name}'" not in done.stdout
 
 
 # ---- settings

@@ -72,6 +72,11 @@ def test_curves_are_plain_signs_where_the_terminal_has_no_others(checkout, monke
     assert "test_loss   @-_  0.3333" in (tmp_path / "out").read_text(encoding="ascii")
 
 
+def test_a_search_that_draws_trials_says_which(watched):
+    say(trial=4, trials=24)
+    assert ", trial 5 of 24, train epoch 3 of 4, " in watched(RUN)[1][2]
+
+
 @pytest.mark.parametrize("state", [STOPPED, FAILED])
 def test_a_job_that_was_stopped_or_failed_says_so(watched, state):
     say(state=state)

@@ -40,7 +40,8 @@ def training(**changes):
     method = SimpleNamespace(phases=lambda epochs: phases)
     learner = SimpleNamespace(method=method, phase="train", epoch=1, function="update", batch_in_pass=3)
     content = {
-        "settings": {"epochs": 4}, "learner": learner, "records": [], "alive": [True, False], "begun": (0, 1),
+        "settings": {"epochs": 4}, "stack": [{"seed": 0}, {"seed": 1}],
+        "learner": learner, "records": [], "alive": [True, False], "begun": (0, 1),
         "position": (1, 1), "epoch": 1,
     }  # fmt: skip
     return SimpleNamespace(**content | changes)
@@ -80,13 +81,13 @@ def test_a_job_says_how_far_it_is_among_the_logs_of_its_run(result, live):
 
 def test_a_result_elsewhere_has_nobody_who_looks_on(tmp_path):
     assert live_path("out.jsonl") is None
-    with Reporter(training(), tmp_path / "out.jsonl") as reporter:
+    with Reporter(training(), tmp_path / "out.jsonl", {}) as reporter:
         assert not reporter._thread.is_alive()
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_written_is_read_again_and_what_is_not_of_this_format_is_nothing(tmp_path):
-    live = Reporter(training(), OUT).live()
+    live = Reporter(training(), OUT, {}).live()
     write(tmp_path / "live" / "a.json", live)
     assert read(tmp_path / "live" / "a.json") == live
     assert [p.name for p in (tmp_path / "live").iterdir()] == ["a.json"]
@@ -97,7 +98,7 @@ def test_what_is_written_is_read_again_and_what_is_not_of_this_format_is_nothing
 
 
 def test_a_reporter_says_phase_epoch_pass_and_mini_batch():
-    with Reporter(training(), OUT) as reporter:
+    with Reporter(training(), OUT, {}) as reporter:
         live = reporter.live()
     assert live.phases == [["pretrain", 2, 1, False], ["train", 4, 2, True]]
     assert (live.begun, live.position, live.turn, live.batch) == ([0, 1], [1, 1], 1, 3)
@@ -106,7 +107,7 @@ def test_a_reporter_says_phase_epoch_pass_and_mini_batch():
 
 def test_between_two_epochs_no_mini_batch_of_the_last_one_counts():
     for position in ((1, 2), (2, 0)):
-        reporter = Reporter(training(position=position), OUT)
+        reporter = Reporter(training(position=position), OUT, {})
         reporter.__enter__()
         reporter.__exit__(None, None, None)
         assert (reporter.live().turn, reporter.live().batch) == (0, 0)
@@ -117,7 +118,7 @@ def test_between_two_epochs_no_mini_batch_of_the_last_one_counts():
 
 def test_it_writes_while_the_training_runs_and_leaves_nothing_behind_where_that_ends_well():
     path, looked_at = live_path(OUT), training(records=[record(epoch=e, value=1.0 / (e + 1)) for e in range(3)])
-    with Reporter(looked_at, OUT):
+    with Reporter(looked_at, OUT, {}):
         until(path.exists)
         looked_at.records.append(record(epoch=3))
         until(lambda: (found := read(path)) and len(found.curves["test_loss"]) == 3)
@@ -131,7 +132,7 @@ class Interrupted(Exception):
 
 @pytest.mark.parametrize("error, state", [(Interrupted, STOPPED), (SystemExit, STOPPED), (ValueError, FAILED)])
 def test_a_training_that_ends_before_its_end_leaves_word_with_its_whole_curves(error, state):
-    with pytest.raises(error), Reporter(training(records=[record(epoch=e) for e in range(3)]), OUT):
+    with pytest.raises(error), Reporter(training(records=[record(epoch=e) for e in range(3)]), OUT, {}):
         raise error
     live = read(live_path(OUT))
     assert (live.state, len(live.curves["test_loss"])) == (state, 3)
@@ -141,14 +142,14 @@ def test_what_another_copy_of_the_job_has_finished_is_no_failure():
     class Outrun(Exception):
         pass
 
-    with pytest.raises(Outrun), Reporter(training(), OUT):
+    with pytest.raises(Outrun), Reporter(training(), OUT, {}):
         raise Outrun
     assert not live_path(OUT).exists()
 
 
 def test_trouble_of_the_reporter_is_a_line_and_no_trouble_of_the_training(capsys):
     looked_at = training(alive=None)
-    with Reporter(looked_at, OUT) as reporter:
+    with Reporter(looked_at, OUT, {}) as reporter:
         until(lambda: not reporter._thread.is_alive())
     assert capsys.readouterr().err.startswith("progress is not reported any more: ")
 
@@ -156,14 +157,14 @@ def test_trouble_of_the_reporter_is_a_line_and_no_trouble_of_the_training(capsys
 def test_a_place_that_cannot_be_written_disturbs_nobody(capsys):
     live_path(OUT).parents[5].mkdir(parents=True)
     live_path(OUT).parents[4].write_text("no folder")
-    with Reporter(training(), OUT) as reporter:
+    with Reporter(training(), OUT, {}) as reporter:
         time.sleep(0.1)
         assert reporter._thread.is_alive()
     assert capsys.readouterr().err == ""
 
 
 def test_words_are_rarer_the_longer_they_take(monkeypatch):
-    reporter = Reporter(training(), OUT)
+    reporter = Reporter(training(), OUT, {})
     monkeypatch.setattr(report, "write", lambda path, live: time.sleep(0.02))
     reporter._say()
     assert reporter._pause >= report.SHARE * 0.02
@@ -171,11 +172,32 @@ def test_words_are_rarer_the_longer_they_take(monkeypatch):
 
 def test_a_group_of_records_in_the_making_waits():
     looked_at = training(records=[record(seed=0, value=1.0), record(seed=1, value=3.0), record(seed=0, epoch=1)])
-    reporter = Reporter(looked_at, OUT)
+    reporter = Reporter(looked_at, OUT, {})
     assert [p.value for p in reporter._news()] == [2.0]
     looked_at.records.append(record(seed=1, epoch=1, value=2.0))
     assert reporter._news() == []
     assert [p.value for p in reporter._news(all_of_them=True)] == [1.5]
+
+
+def test_a_search_that_draws_trials_goes_on_in_one_file_until_the_last(monkeypatch):
+    spec, path = {"sampler": {"trials": 4}}, live_path(OUT)
+    for trial in (1, 3):  # the first was drawn before this process began; two are trained side by side
+        with Reporter(training(stack=[{"trial": trial}, {"trial": trial + 1}][: 4 - trial]), OUT, spec):
+            until(lambda trial=trial: (found := read(path)) and found.trial == trial)
+            found = read(path)
+            assert (found.trials, found.first_trial) == (4, 1)
+            assert found.begun == ([0, 1] if trial == 1 else [0, 0])
+        assert path.exists() == (trial == 1)
+
+
+def test_event_files_of_trials_have_a_folder_each(monkeypatch, place):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv(TENSORBOARD, "1")
+    for trial in range(2):
+        with Reporter(training(stack=[{"trial": trial}], records=[record()]), OUT, {"sampler": {"trials": 2}}):
+            pass
+    folder = place / "results/quick/tensorboard/toy/fit/near/bp/shard0"
+    assert sorted(p.name for p in folder.iterdir()) == ["trial0", "trial1"]
 
 
 # ---- curves
@@ -256,7 +278,7 @@ def test_there_are_event_files_only_where_they_are_asked_for(monkeypatch, place)
     assert events_of(OUT) is None
     monkeypatch.setenv(TENSORBOARD, "1")
     pytest.importorskip("tensorboard")
-    with Reporter(training(records=[record()]), OUT):
+    with Reporter(training(records=[record()]), OUT, {}):
         pass
     assert list((place / "results/quick/tensorboard/toy/fit/near/bp/shard0").glob("events.*"))
 
@@ -271,7 +293,7 @@ def test_a_job_without_the_package_says_so_and_trains(monkeypatch, capsys):
 
     monkeypatch.setenv(TENSORBOARD, "1")
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with Reporter(training(), OUT):
+    with Reporter(training(), OUT, {}):
         pass
     assert capsys.readouterr().err == "no event files for TensorBoard: No module named 'tensorboard'\n"
 
@@ -341,7 +363,7 @@ def test_a_job_that_goes_on_from_a_checkpoint_says_where_it_began(monkeypatch, p
     original, said = Training._epoch, []
 
     def second(self, phase, index):
-        said.append((tuple(Reporter(self, OUT).live().begun), index))
+        said.append((tuple(Reporter(self, OUT, {}).live().begun), index))
         original(self, phase, index)
 
     def first(self, phase, index):

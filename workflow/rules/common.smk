@@ -20,19 +20,16 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
-from credit.dag.curves import unusable_tensorboard
+from credit.dag.curves import asked_for, unusable_tensorboard
 from credit.dag.progress import Progress
 from credit.dag.searches import missing_package, sampled_cells
 from credit.dag.shell import plain, shown
-from credit.dag.standing import Job
 from credit.dag.stopping import Stop, mark_call
 from credit.dag.stored import in_store
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
-from credit.dag.work import Work
 from credit.provenance.kept import kept_path
 from credit.provenance.made import record_path
-from credit.watching.live import TENSORBOARD
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
@@ -72,7 +69,7 @@ SCRIPTS = shlex.quote(str(CHECKOUT / "workflow" / "scripts"))
 # -E, -s: neither the caller's PYTHON... variables nor packages in a user's home decide what runs (see scripts/_src.py).
 PYTHON = "python -E -s" if WITH_CONDA else f"{shlex.quote(sys.executable)} -E"
 # What a job writes for those who look on stands in no command either.
-LOOKING = f"export {TENSORBOARD}=1; " if WORKFLOW.settings.tensorboard else ""
+LOOKING = asked_for() if WORKFLOW.settings.tensorboard else ""
 shell.prefix(
     f"set -euo pipefail; {LOOKING}"
     f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
@@ -137,6 +134,9 @@ def announce():
     if not WITH_CONDA and (problem := missing_package(ahead.values())):
         raise WorkflowError(problem)
     print(banner(WORKFLOW, mode, ahead.values()), file=sys.stderr)
+    from credit.dag.standing import Job  # not to plan
+    from credit.dag.work import Work
+
     followed = {job: Job(str(job.output[0]), Work(spec), str(job.log[0])) for job, spec in ahead.items()}
     PROGRESS.begin(workflow, followed, len(asked) - len(ahead))
 

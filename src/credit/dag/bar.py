@@ -122,4 +122,5 @@ def note(job: Job) -> str:
     name, epochs, _, _ = phases[at]
     left = job.time_left()
     more = "" if left is None else f", about {duration(left)} to go"
-    return f"{name} epoch {min(epoch + 1, epochs)} of {epochs}{more}"
+    trial = f"trial {job.live.trial + 1} of {job.live.trials}, " if job.live.trials else ""
+    return f"{trial}{name} epoch {min(epoch + 1, epochs)} of {epochs}{more}"

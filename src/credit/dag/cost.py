@@ -220,9 +220,16 @@ def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
 def sampled_cost(spec: Mapping[str, Any], sampler: Mapping[str, Any]) -> Cost:
     """Estimate for a search that draws trials: `parallel` of them side by side, one batch after another."""
     trials, at_once = sampler["trials"], sampler["parallel"]
-    batch = {key: value for key, value in spec.items() if key != "sampler"} | {"vary": {"trial": [*range(at_once)]}}
-    seconds = START + math.ceil(trials / at_once) * (job_cost(batch).seconds - START)
+    seconds = START + math.ceil(trials / at_once) * (job_cost(of_a_batch(spec)).seconds - START)
     return Cost(1, trials * len(spec["seeds"]), seconds, HEADER + trials * (1 + len(spec["seeds"])) * 2 * RECORD)
+
+
+def of_a_batch(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of one training of a search that draws trials; of other jobs, which train once, their own."""
+    if sampler := spec.get("sampler"):
+        plain = {key: value for key, value in spec.items() if key != "sampler"}
+        return plain | {"vary": {"trial": [*range(sampler["parallel"])]}}
+    return spec
 
 
 # ---- all jobs of a target

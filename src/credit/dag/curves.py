@@ -9,6 +9,13 @@ from pathlib import Path
 PACKAGE = "tensorboard"
 
 
+def asked_for() -> str:
+    """What a shell says before a job that is to write event files."""
+    from credit.watching.live import TENSORBOARD  # planning does without
+
+    return f"export {TENSORBOARD}=1; "
+
+
 def unusable_tensorboard(environment: Path | bool | None = None) -> list[str]:
     """What is wrong, a line; nothing where the package is there.
 

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from credit.dag.standing import Job, Standing, Tally
+if TYPE_CHECKING:  # read when a call trains: planning does without
+    from credit.dag.standing import Job, Standing
 
 AUTO, BAR, LINES, OFF = MODES = ("auto", "bar", "lines", "off")
 AFRESH = 1.0  # seconds between two pictures of a bar
@@ -81,6 +82,8 @@ class Progress:
             return
         self._view = view(self.mode, self.period)
         if self._view:
+            from credit.dag.standing import Tally
+
             self._workflow, self._jobs, self._tally = workflow, dict(jobs), Tally(jobs.values(), kept)
             self._clock, self._ended = time.monotonic(), threading.Event()
             self._thread = threading.Thread(target=self._run, name="progress", daemon=True)

@@ -147,9 +147,10 @@ def describe(job: Seen) -> str:
     at, epoch = live.position
     name, epochs = live.phases[at][:2] if at < len(live.phases) else live.phases[-1][:2]
     now = min(epoch + 1, epochs) if at < len(live.phases) else epochs
-    parts = [job.state, f"{name} epoch {now} of {epochs}", f"{int(100 * job.done / job.work.seconds)} %"]
+    trial = f"trial {live.trial + 1} of {live.trials}, " if live.trials else ""
+    parts = [job.state, f"{trial}{name} epoch {now} of {epochs}", f"{int(100 * job.done / job.work.seconds)} %"]
     trained = _epochs(live)
-    parts += [f"{live.seconds / trained:.2g} s an epoch"] if trained > 0.1 else []
+    parts += [f"{live.seconds / trained:.2g} s an epoch"] if trained and not live.trials else []
     worked = job.done - job.work.done_before(live)
     if job.state == RUNNING and worked > 0.02 * job.work.seconds:
         parts.append(f"about {duration((job.work.seconds - job.done) * live.seconds / worked)} to go")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from credit.dag.cost import START, job_cost, updates_of_a_pass
+from credit.dag.cost import START, job_cost, of_a_batch, updates_of_a_pass
 from credit.watching.live import Live
 
 PRETRAINING = "pretrain_epochs"  # hyperparameter of every rule that has a phase before the one that is recorded
@@ -29,12 +29,17 @@ class Work:
         return job_cost(self.spec).seconds
 
     @cached_property
+    def once(self) -> float:
+        """Seconds of one training: a search that draws its trials consists of several, other jobs of one."""
+        return job_cost(of_a_batch(self.spec)).seconds
+
+    @cached_property
     def before(self) -> float:
-        """Seconds of it that are pre-training."""
-        rule = self.spec["rule"]
-        if not rule.get(PRETRAINING):
+        """Seconds of a training that are pre-training."""
+        one = of_a_batch(self.spec)
+        if not one["rule"].get(PRETRAINING):
             return 0.0
-        return max(self.seconds - job_cost({**self.spec, "rule": {**rule, PRETRAINING: 0}}).seconds, 0.0)
+        return max(self.once - job_cost({**one, "rule": {**one["rule"], PRETRAINING: 0}}).seconds, 0.0)
 
     @cached_property
     def updates(self) -> int:
@@ -43,11 +48,12 @@ class Work:
 
     def done(self, live: Live) -> float:
         """Seconds of work that lie behind a training, those before it was interrupted included."""
-        return self._at(live.phases, live.position, self.within(live))
+        return min(self._at(live.trial, live.phases, live.position, self.within(live)), self.seconds)
 
     def done_before(self, live: Live) -> float:
         """Seconds of work that a checkpoint has saved this process."""
-        return self._at(live.phases, live.begun, 0.0) if any(live.begun) else 0.0
+        begun = live.first_trial, *live.begun
+        return self._at(live.first_trial, live.phases, live.begun, 0.0) if any(begun) else 0.0
 
     def within(self, live: Live) -> float:
         """Part of the present epoch that is done, 0 to 1."""
@@ -56,10 +62,11 @@ class Work:
         passes = live.phases[live.position[0]][2]
         return (live.turn + min(live.batch / self.updates, 1.0)) / passes
 
-    def _at(self, phases: Sequence[Sequence[Any]], position: Sequence[int], within: float) -> float:
+    def _at(self, trial: int, phases: Sequence[Sequence[Any]], position: Sequence[int], within: float) -> float:
         at, epoch = position
         shares = self._shares(phases)
-        behind = sum(shares[:at])
+        batches = trial / self.spec["sampler"]["parallel"] if self.spec.get("sampler") else 0.0
+        behind = batches * (self.once - START) + sum(shares[:at])
         if at < len(phases):
             behind += shares[at] * min((epoch + within) / max(phases[at][1], 1), 1.0)
         return START + behind
@@ -67,5 +74,5 @@ class Work:
     def _shares(self, phases: Sequence[Sequence[Any]]) -> list[float]:
         """Seconds of each phase: of those that are recorded, and of the others, by the number of their passes."""
         sums = {recorded: sum(n * k for _, n, k, r in phases if r == recorded) for recorded in (True, False)}
-        whole = {False: self.before, True: max(self.seconds - START - self.before, 0.0)}
+        whole = {False: self.before, True: max(self.once - START - self.before, 0.0)}
         return [whole[r] * n * k / sums[r] if sums[r] else 0.0 for _, n, k, r in phases]

@@ -137,7 +137,7 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
-        with Reporter(training, run.copies.out):
+        with Reporter(training, run.copies.out, spec):
             training.run(run.checkpoint, run.every, run.stop, run.copies, run.keep)
     except Interrupted as error:
         raise SystemExit(f"{error}; checkpoint in {run.checkpoint}; {again()}") from error

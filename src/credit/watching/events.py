@@ -41,13 +41,14 @@ class Events:
         self._writer.close()
 
 
-def events_of(result: Path) -> Events | None:
-    """The event file of a result's job, where the caller asks for one; a line where it cannot be."""
+def events_of(result: Path, *below: str) -> Events | None:
+    """The event file of a result's job, where the caller asks for one, in a folder `below` that of the job; a line
+    where it cannot be."""
     folder = beside(result, FOLDER) if os.environ.get(TENSORBOARD) else None
     if folder is None:
         return None
     try:
-        return Events(folder)
+        return Events(folder.joinpath(*below))
     except Exception as error:  # of an optional package, in whichever version: no reason to end a training
         print(f"no event files for TensorBoard: {error}", file=sys.stderr)
         return None

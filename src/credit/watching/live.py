@@ -28,7 +28,8 @@ class Live:
     that this process trained first, that it trains now. turn, batch: of the present epoch, the pass and how many of its
     mini-batches are done. epoch, epochs: recorded so far, and in all. members, alive: networks, and those that did not
     diverge. curves: {metric: [[epoch, step, value], ...]}. started: time of day, seconds: since then. pause: seconds
-    until the next word is due.
+    until the next word is due. trial, trials, first_trial: of a search that draws its trials, the first of those that
+    are trained now, all of them, and where this process began; the rest is of what is trained now.
     """
 
     state: str
@@ -47,6 +48,9 @@ class Live:
     host: str = field(default_factory=lambda: os.uname().nodename)
     process: int = field(default_factory=os.getpid)
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    trial: int = 0
+    trials: int = 0
+    first_trial: int = 0
 
 
 def beside(result: str | Path, *folder: str) -> Path | None:

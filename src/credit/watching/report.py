@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from credit.watching.live import FAILED, RUNNING, STOPPED, Live, live_path, writ
 FIRST, SHORTEST, LONGEST = 0.3, 1.0, 10.0  # seconds to the first word, and between two
 SHARE = 200  # a word is followed by so many times the time that it took: it costs the training half a percent at most
 DONE = ("Outrun",)  # by another copy of the job
+TRIAL = "trial"  # what varies between the networks of a search that draws its trials, see `credit.training.trials`
 ASKED_TO_STOP = ("Interrupted", "SystemExit", "KeyboardInterrupt")
 
 
@@ -25,6 +28,7 @@ class Trained(Protocol):
     """What is looked at of `credit.training.loop.Training`; nothing is called but `phases`, a function of its rule."""
 
     settings: Mapping[str, Any]
+    stack: Sequence[Mapping[str, Any]]
     learner: Any
     records: Sequence[Mapping[str, Any]]
     alive: Sequence[bool]
@@ -33,19 +37,38 @@ class Trained(Protocol):
     epoch: int
 
 
+@dataclass
+class Process:
+    """What all trainings of a process have in common that make one result: a search that draws trials has several.
+
+    first: the trial with which it began, at the time of day `started`, on the monotonic clock `clock`. written: of its
+    last word, on that clock.
+    """
+
+    first: int
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.monotonic)
+    written: float = -math.inf
+
+
+_PROCESSES: dict[Path, Process] = {}
+
+
 class Reporter:
-    """While entered, says how far the training is that makes `result`.
+    """While entered, says how far the training is that makes `result`. spec: of its job.
 
     It reads plain numbers, and takes the records as they are made. Whatever goes wrong with it is a line in the job's
     log, and no more.
     """
 
-    def __init__(self, training: Trained, result: Path) -> None:
+    def __init__(self, training: Trained, result: Path, spec: Mapping[str, Any]) -> None:
         self.training, self.path = training, live_path(result)
         self._result = result
+        self._trial, self._trials = training.stack[0].get(TRIAL, 0), spec.get("sampler", {}).get("trials", 0)
+        own = Process(self._trial)
+        self._process = _PROCESSES.setdefault(Path(result).absolute(), own) if self._trials else own
         self._events: Events | None = None
         self._seen, self._curves = 0, Curves()
-        self._started, self._clock = time.time(), time.monotonic()
         self._pause, self._state = FIRST, RUNNING
         self._phases: list[list[Any]] = []
         self._ended = threading.Event()
@@ -53,9 +76,10 @@ class Reporter:
 
     def __enter__(self) -> Reporter:
         if self.path:
-            with suppress(OSError):
-                self.path.unlink(missing_ok=True)
-            self._events = events_of(self._result)
+            if self._trial == self._process.first:
+                with suppress(OSError):
+                    self.path.unlink(missing_ok=True)
+            self._events = events_of(self._result, *([f"{TRIAL}{self._trial}"] if self._trials else []))
             phases = self.training.learner.method.phases(self.training.settings["epochs"])
             self._phases = [[p.name, p.epochs, [one.update for one in p.passes], p.record] for p in phases]
             self._thread.start()
@@ -75,11 +99,16 @@ class Reporter:
         if self._events:
             self._events.add(news)
             self._events.close()
-        if done:
-            self.path.unlink(missing_ok=True)
-        else:
+        if not done:
             self._state = STOPPED if kind.__name__ in ASKED_TO_STOP else FAILED
-            write(self.path, self.live())
+            self._write()
+        elif kind is not None or self._next_trial() >= self._trials:
+            self.path.unlink(missing_ok=True)
+        elif time.monotonic() - self._process.written > SHORTEST:
+            self._write()
+
+    def _next_trial(self) -> int:
+        return self._trial + len({member.get(TRIAL) for member in self.training.stack})
 
     def _run(self) -> None:
         try:
@@ -93,10 +122,14 @@ class Reporter:
         news = self._news()
         if self._events:
             self._events.add(news)
-        self._pause = min(LONGEST, max(SHORTEST, (begun - self._clock) / 60))
+        self._pause = min(LONGEST, max(SHORTEST, (begun - self._process.clock) / 60))
         with suppress(OSError):  # no room, or no right: the job itself will say so where that matters
-            write(self.path, self.live())
+            self._write()
         self._pause = max(self._pause, SHARE * (time.monotonic() - begun))
+
+    def _write(self) -> None:
+        write(self.path, self.live())
+        self._process.written = time.monotonic()
 
     def _news(self, all_of_them: bool = False) -> list[Point]:
         """Points of the records since the last time; the last one may be in the making, and waits."""
@@ -115,11 +148,15 @@ class Reporter:
         training, learner = self.training, self.training.learner
         position = list(training.position)
         turn, batch = self._within(position, learner)
+        first = self._trial == self._process.first
         return Live(
-            self._state, [[name, epochs, len(passes), record] for name, epochs, passes, record in self._phases],
-            list(training.begun), position, turn, batch, training.epoch, training.settings["epochs"],
-            len(training.alive), sum(training.alive), self._started, time.monotonic() - self._clock, self._pause,
-            curves=self._curves.rows(),
+            state=self._state,
+            phases=[[name, epochs, len(passes), record] for name, epochs, passes, record in self._phases],
+            begun=list(training.begun) if first else [0, 0],
+            position=position, turn=turn, batch=batch, epoch=training.epoch, epochs=training.settings["epochs"],
+            members=len(training.alive), alive=sum(training.alive),
+            started=self._process.started, seconds=time.monotonic() - self._process.clock, pause=self._pause,
+            curves=self._curves.rows(), trial=self._trial, trials=self._trials, first_trial=self._process.first,
         )  # fmt: skip
 
     def _within(self, position: list[int], learner: Any) -> tuple[int, int]:
