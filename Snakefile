@@ -50,7 +50,11 @@ for paper in WORKFLOW.papers:
 onstart:
     collect_garbage_again()
     STOP.watch()
-    print_banner()
+    announce()
+
+
+onsuccess:
+    PROGRESS.end()
 
 
 onerror:

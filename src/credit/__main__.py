@@ -1,6 +1,7 @@
 """Experiments on credit assignment, asked about and kept: credit COMMAND …
 
   plan [TARGET ...]  before a run: jobs, networks, CPU time and disk of targets, and what is still to run
+  watch [TARGET]     the running jobs of a target: how far they are, and their curves
   list [PATTERN]     experiments, figures, tables, data sets and methods: made, stale or missing
   show FILE          what made a result, readable: settings, data, code, versions, machine
   diff A B           what differs between two results: settings, code, data, environment, measured values
@@ -76,7 +77,11 @@ present configuration asks for at no scale. A line for each experiment, with wha
 touched."""
 CITE = """BibTeX of what a target makes use of: papers whose experiments it repeats, learning rules, optimisers, data
 sets, software. A comment before every entry says what it is cited for. TARGET is as for `plan`; it need not exist."""
-COMMANDS = "{plan,list,show,diff,why,verify,export,import,clean,cite}"
+WATCH = """The training jobs of a target while they run: epoch, share of the work, seconds an epoch, time to go, and the
+curves of what they measure (of several networks the median); then jobs that were stopped, killed or have failed, and
+those that finished last. It reads what jobs say of themselves, on whichever machine they run, and disturbs none. TARGET
+is as for `plan`. Ends when all are finished, or with Ctrl-C; one picture where standard output is no terminal."""
+COMMANDS = "{plan,watch,list,show,diff,why,verify,export,import,clean,cite}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
     plan = command("plan", PLAN, lambda present, a: _commands().show_plan(present(), a.targets), shared)
     _argument(plan, completion.targets, "targets", nargs="*", default=["all"], metavar="TARGET", help="default: all")
+    _watch(command, shared)
     names = command("list", LIST, lambda present, a: _commands().show_list(present(), a.pattern), shared)
     _argument(names, completion.patterns, "pattern", nargs="?", metavar="PATTERN", help="default: everything")
     _without_configuration(command)
@@ -148,6 +154,17 @@ def _without_configuration(command: Callable) -> None:
     two = command("diff", DIFF, diff)
     for name, shown in (("first", "A"), ("second", "B")):
         _argument(two, completion.results, name, metavar=shown)
+
+
+def _watch(command: Callable, shared: argparse.ArgumentParser) -> None:
+    def watch(present: Callable, a: argparse.Namespace) -> int:
+        from credit.dag.watch import show_watch
+
+        return show_watch(present(), a.target, a.once)
+
+    added = command("watch", WATCH, watch, shared)
+    _argument(added, completion.targets, "target", nargs="?", default="all", metavar="TARGET", help="default: all")
+    added.add_argument("--once", action="store_true", help="one picture")
 
 
 def _transport(command: Callable, shared: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from credit.dag import completion
 from tests.conftest import REPOSITORY
 
 SEPARATOR = "\v"  # between what argcomplete offers
-COMMANDS = {"plan", "list", "show", "diff", "why", "verify", "export", "import", "clean", "cite"}
+COMMANDS = {"plan", "watch", "list", "show", "diff", "why", "verify", "export", "import", "clean", "cite"}
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ LAYERS = (  # top to bottom; packages, but for `errors`
     {"provenance"},
     {"config"},
     {"errors"},
+    {"watching"},
 )
 ANYTHING = {"", "__main__", "bench"}  # the package itself, the command line, the benchmarks
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -37,8 +38,9 @@ READ_TABLES = {"figures", "analysis"}
 
 AT_PARSE_TIME = (
     "analysis.names", "config.hyperparameters", "config.parts", "config.registry", "dag.audit", "dag.commands",
-    "dag.cost", "dag.experiment", "dag.own", "dag.settings", "dag.start", "dag.stopping", "dag.targets",
-    "dag.transport", "data.catalog", "errors", "interactive.specs", "nets.geometry", "costs.dfc", "nets.work",
+    "dag.cost", "dag.experiment", "dag.own", "dag.progress", "dag.settings", "dag.start", "dag.stopping", "dag.targets",
+    "dag.transport", "dag.watch", "watching.live", "data.catalog", "errors", "interactive.specs", "nets.geometry",
+    "costs.dfc", "nets.work",
     "provenance.records", "provenance.snapshot", "provenance.spec",
 )  # fmt: skip
 

@@ -20,7 +20,9 @@ from credit.config.files import overlay, read_yaml
 from credit.dag import judged, own
 from credit.dag.ahead import changes
 from credit.dag.cost import banner, trains
+from credit.dag.curves import asked_for, unusable_tensorboard
 from credit.dag.landing import draw_by_experiment
+from credit.dag.progress import Progress
 from credit.dag.searches import missing_package, sampled_cells
 from credit.dag.shell import plain, shown
 from credit.dag.stopping import Stop, mark_call
@@ -41,15 +43,21 @@ except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 STOP = Stop()
+PROGRESS = Progress(WORKFLOW.settings.progress, WORKFLOW.settings.progress_period)
+WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if workflow.is_main_process:
     mark_call()
-    if unusable := own.problems(WORKFLOW):
+    unusable = own.problems(WORKFLOW)
+    if WORKFLOW.settings.tensorboard:
+        unusable += unusable_tensorboard(WITH_CONDA and CHECKOUT / "envs" / "train.yaml")
+    if unusable:
         raise WorkflowError("\n".join(unusable))
     for notice in own.notices(WORKFLOW):
         print(notice, file=sys.stderr)
     atexit.register(WORKFLOW.present.save)
     atexit.register(lambda: say_changes())
     draw_by_experiment(sys.modules.get("snakemake.report.html_reporter"), WORKFLOW)
+    atexit.register(PROGRESS.end)
 
 SAMPLED = sampled_cells(WORKFLOW)
 RESULTS = WORKFLOW.results
@@ -57,14 +65,16 @@ DATA = WORKFLOW.settings.data_folder
 LOGS = f"{RESULTS}/logs"
 TIMES = f"{RESULTS}/logs/benchmarks"
 SCRIPTS = shlex.quote(str(CHECKOUT / "workflow" / "scripts"))
-WITH_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Without conda, jobs use the interpreter that runs Snakemake, whatever `python` means in the shell. A shell function
 # keeps both paths out of the rules' commands: another folder or environment is no reason to rerun a job. `exec`, so
 # that a cluster's signal reaches the training process, which saves its checkpoint, and no shell that dies first.
 # -E, -s: neither the caller's PYTHON... variables nor packages in a user's home decide what runs (see scripts/_src.py).
 PYTHON = "python -E -s" if WITH_CONDA else f"{shlex.quote(sys.executable)} -E"
+# What a job writes for those who look on stands in no command either.
+LOOKING = asked_for() if WORKFLOW.settings.tensorboard else ""
 shell.prefix(
-    "set -euo pipefail; " f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
+    f"set -euo pipefail; {LOOKING}"
+    f'credit_script() {{{{ local name=$1; shift; exec {PYTHON} {SCRIPTS}/"$name".py "$@"; }}}}; '
 )
 
 
@@ -119,15 +129,18 @@ def collect_garbage_again():
     gc.set_threshold(*COLLECTING)
 
 
-def print_banner():
+def announce():
     mode = "conda environments" if WITH_CONDA else f"this environment ({sys.executable})"
-    asked = {
-        str(job.output[0]): json.loads(job.params.spec) for job in workflow.dag.needrun_jobs() if trains(job.output)
-    }
-    ahead = [spec for path, spec in asked.items() if not in_store(WORKFLOW, path, spec)]
-    if not WITH_CONDA and (problem := missing_package(ahead)):
+    asked = {job: json.loads(job.params.spec) for job in workflow.dag.needrun_jobs() if trains(job.output)}
+    ahead = {job: spec for job, spec in asked.items() if not in_store(WORKFLOW, str(job.output[0]), spec)}
+    if not WITH_CONDA and (problem := missing_package(ahead.values())):
         raise WorkflowError(problem)
-    print(banner(WORKFLOW, mode, ahead), file=sys.stderr)
+    print(banner(WORKFLOW, mode, ahead.values()), file=sys.stderr)
+    from credit.dag.standing import Job  # not to plan
+    from credit.dag.work import Work
+
+    followed = {job: Job(str(job.output[0]), Work(spec), str(job.log[0])) for job, spec in ahead.items()}
+    PROGRESS.begin(workflow, followed, len(asked) - len(ahead))
 
 
 def say_changes():
@@ -139,6 +152,7 @@ def say_changes():
 
 
 def last_words():
+    PROGRESS.end()
     # What `update` kept of a failed job has its record renewed, as if the job had made it. Of runs and searches headers
     # decide without a record; everything else counts as incomplete.
     failed = [each for job in workflow.scheduler.failed for each in (job if job.is_group() else [job])]

@@ -130,6 +130,17 @@ def trials(task: Mapping[str, Any]) -> int:
     return hyperparameters.constants(TASKS.module(task["name"])).get("trials", 0)
 
 
+def batch_size(task: Mapping[str, Any]) -> int:
+    """Samples of a mini-batch."""
+    own = hyperparameters.constants(TASKS.module(task["name"])).get("batch_size", 128)
+    return task.get("batch_size", 1 if trials(task) else own)
+
+
+def updates_of_a_pass(spec: Mapping[str, Any]) -> int:
+    """Mini-batches of a pass over the training samples."""
+    return math.ceil(samples(spec)[0] / batch_size(spec["task"]))
+
+
 def selected(task: Mapping[str, Any], entry: Entry, splits: Sequence[str]) -> tuple[int, int]:
     """(training samples, samples of one evaluation) where every seed draws some of each class."""
     train, test = (
@@ -188,9 +199,7 @@ def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
     train, evaluated, shape, n_out = samples(spec)
     networks, settings = len(members(spec)), spec["train"]
     epochs, evaluate = settings["epochs"], settings["evaluate"]
-    own = hyperparameters.constants(TASKS.module(spec["task"]["name"])).get("batch_size", 128)
-    batch = spec["task"].get("batch_size", 1 if trials(spec["task"]) else own)
-    updates = math.ceil(train / batch)
+    batch, updates = batch_size(spec["task"]), updates_of_a_pass(spec)
     turns = epochs * (updates if evaluate.get("unit") == "update" else 1)
     evaluations = 1 + math.ceil(turns / evaluate.get("every", 1))
     rule, itemsize = spec["rule"], keeping.ITEMSIZE[settings["dtype"]]
@@ -212,9 +221,16 @@ def job_cost(spec: Mapping[str, Any], keep: Collection[str] = ()) -> Cost:
 def sampled_cost(spec: Mapping[str, Any], sampler: Mapping[str, Any]) -> Cost:
     """Estimate for a search that draws trials: `parallel` of them side by side, one batch after another."""
     trials, at_once = sampler["trials"], sampler["parallel"]
-    batch = {key: value for key, value in spec.items() if key != "sampler"} | {"vary": {"trial": [*range(at_once)]}}
-    seconds = START + math.ceil(trials / at_once) * (job_cost(batch).seconds - START)
+    seconds = START + math.ceil(trials / at_once) * (job_cost(of_a_batch(spec)).seconds - START)
     return Cost(1, trials * len(spec["seeds"]), seconds, HEADER + trials * (1 + len(spec["seeds"])) * 2 * RECORD)
+
+
+def of_a_batch(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of one training of a search that draws trials; of other jobs, which train once, their own."""
+    if sampler := spec.get("sampler"):
+        plain = {key: value for key, value in spec.items() if key != "sampler"}
+        return plain | {"vary": {"trial": [*range(sampler["parallel"])]}}
+    return spec
 
 
 # ---- all jobs of a target

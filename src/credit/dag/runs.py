@@ -19,7 +19,9 @@ RESULTS = "results"
 STORE = f"{RESULTS}/store"  # of finished blocks; all runs and scales share it
 SCALES = ("paper", "quick")
 KINDS = ("runs", "tables", "figures")  # folders of results, in the folder of every run and scale
-TAKEN = frozenset({*KINDS, *SCALES, "bench", "data", "logs", "records", "store"})  # what stands in `results/` itself
+TAKEN = frozenset(
+    {*KINDS, *SCALES, "bench", "data", "logs", "records", "store", "tensorboard"}
+)  # what stands in `results/` itself
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 AS_CONFIGURED = ""  # the run of a path that names none
 

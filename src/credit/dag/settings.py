@@ -31,6 +31,9 @@ class Settings:
     mirror: str | None = None
     user_files: str | None = None
     allow_unverified: dict[str, Any] = field(default_factory=dict)
+    progress: str = "auto"
+    progress_period: float = 60.0  # seconds
+    tensorboard: bool = False
 
     @property
     def root(self) -> str:
@@ -54,7 +57,7 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
     Paths are expanded; the environment's mirror stands in where none is configured.
     """
     named = config.get("run")  # judged by its own words: what is a number is none that a schema could make text again
-    config = check_schema({**config, "run": None}, schema, where, NOTHING)
+    config = check_schema({**config, "run": None, **_switches(config)}, schema, where, NOTHING)
     data = config.get("data", {})
     data_folder = folder(data["folder"], f"{where}: data.folder")
     return Settings(
@@ -72,7 +75,18 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         mirror=expanded(data.get("mirror"), f"{where}: data.mirror") or mirror_of_environment(),
         user_files=expanded(data.get("user_files"), f"{where}: data.user_files"),
         allow_unverified=dict(data.get("allow_unverified") or {}),
+        progress=config.get("progress", Settings.progress),
+        progress_period=config.get("progress_period", Settings.progress_period),
+        tensorboard=config.get("tensorboard", Settings.tensorboard),
     )
+
+
+def _switches(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read otherwise than it is meant: `off` is false in a YAML file, `true` a text on the command line."""
+    switch = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+    meant = {"progress": {"false": "off"}, "tensorboard": switch}
+    given = {key: config[key] for key in meant if isinstance(config.get(key), str | bool)}
+    return {key: meant[key].get(str(value).lower(), value) for key, value in given.items()}
 
 
 def _names(value: str | list[str] | None) -> tuple[str, ...] | None:

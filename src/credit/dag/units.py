@@ -12,6 +12,13 @@ def duration(seconds: float) -> str:
     return f"{math.ceil(seconds / 60)} min" if seconds > 60 else f"{math.ceil(seconds)} s"
 
 
+def clock(seconds: float) -> str:
+    """`0:40`, `12:05` or `3:30:00`, rounded down."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def size(count: float) -> str:
     """Bytes as `12 kB`, `3.4 MB` or `1.2 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):

@@ -23,7 +23,15 @@ from typing import Any
 
 from credit.errors import ConfigError, DataError, ProvenanceError
 from credit.provenance.records import read_metadata
-from credit.provenance.sources import PACKAGE, Sources, canonical, combine, digest, planning_sources
+from credit.provenance.sources import (
+    PACKAGE,
+    Sources,
+    canonical,
+    combine,
+    digest,
+    is_onlooker,
+    planning_sources,
+)  # fmt: skip
 
 __all__ = [
     "ProvenanceError", "Snapshot", "canonical", "closure", "code_digest", "env_digest", "git_state",
@@ -159,7 +167,7 @@ class Snapshot:
     def _undeclared(self) -> list[str]:
         package = self.package_root.name
         names = {n for n, m in sys.modules.items() if m is not None and n.partition(".")[0] == package}
-        return sorted(names - set(self.modules))
+        return sorted(n for n in names - set(self.modules) if not is_onlooker(n))
 
 
 def snapshot(*roots: str | Path, package_root: Path | str = PACKAGE) -> Snapshot:

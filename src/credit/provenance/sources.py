@@ -1,8 +1,8 @@
 """Source files of the package, read without running them: what they mean and what they import.
 
-The *closure* of a root is the root with all modules of this package that it imports, at any depth. A root is
-a dotted module name (`credit.methods.dfa`) or the path of a script (`workflow/scripts/train.py`). Standard
-library only.
+The *closure* of a root is the root with all modules of this package that it imports, at any depth, but for those
+that only look on (`credit.watching`). A root is a dotted module name (`credit.methods.dfa`) or the path of a script
+(`workflow/scripts/train.py`). Standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from credit.errors import ConfigError
 from credit.provenance.remembered import Remembered, beside, content_key
 
 PACKAGE = Path(__file__).resolve().parents[1]
+ONLOOKERS = "watching"  # the part of the package that looks on while others work, and gives nothing to results
 _NO_MEANING = frozenset({"ctx", "kind", "type_ignores"})
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -219,7 +220,7 @@ class Sources:
                 known = found.setdefault(name, path)
                 if known is not path and known != path:  # mostly they are the same, and to compare paths takes its time
                     raise ConfigError(f"{path} and {found[name]}: two scripts of one job need different names")
-                imports = self.imports(name, path).items()
+                imports = [(n, p) for n, p in self.imports(name, path).items() if not is_onlooker(n)]
                 todo += [(n, p) for n, p in imports if found.get(n) is not p and found.get(n) != p]
             self._closures[roots] = dict(sorted(found.items()))
         return dict(self._closures[roots])
@@ -233,6 +234,11 @@ class Sources:
         if roots not in self._codes:
             self._codes[roots] = combine(self.digests(*roots))
         return self._codes[roots]
+
+
+def is_onlooker(module: str) -> bool:
+    """Whether a module only looks on: it counts in no digest, so that what is shown can change and results stay."""
+    return module.split(".")[1:2] == [ONLOOKERS]
 
 
 def planning_sources(package_root: Path | str = PACKAGE) -> Sources:

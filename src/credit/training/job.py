@@ -28,6 +28,7 @@ from credit.training.inputs import chosen_of, sort_inputs
 from credit.training.loop import Interrupted, Outrun, Training
 from credit.training.reuse import Block, keep_block
 from credit.training.stopping import StopRequest
+from credit.watching.report import Reporter
 
 
 def train(
@@ -136,7 +137,8 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
-        training.run(run.checkpoint, run.every, run.stop, run.copies, run.keep)
+        with Reporter(training, run.copies.out, spec):
+            training.run(run.checkpoint, run.every, run.stop, run.copies, run.keep)
     except Interrupted as error:
         raise SystemExit(f"{error}; checkpoint in {run.checkpoint}; {again()}") from error
     snapshot.check(spec.get("code"), loaded=True)

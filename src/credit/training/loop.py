@@ -80,6 +80,7 @@ class Training:
         self.alive = [True] * len(self.stack)
         self.records: list[dict[str, Any]] = []
         self.position = (0, 0)  # phase, epoch within it: the next to train
+        self.begun = self.position  # where this process began to train
         self.epoch = 0  # epochs recorded so far
         self.evaluated_at = 0  # updates before the last evaluation
         self.finished: dict[str, Any] | None = None  # what is recorded of a training that a checkpoint has finished
@@ -257,6 +258,7 @@ class Training:
             return
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
+        self.begun = self.position
         self.alive, self.records = content["alive"], json.loads(content["records"])
         learner.fast.clear()
         assign(learner.params, content["params"])
