@@ -229,7 +229,7 @@ def test_a_table_of_a_grid_may_choose_and_numbers_of_its_points_may_be_published
     checkout = Checkout(tmp_path).change(**overlay(entry, VARIED))
     path = tmp_path / "config" / "published" / "toy.csv"
     path.parent.mkdir()
-    rows = [f"toy/table1,near,dfa,{metric},1.5,0.1,,,,,5,100,printed,x" for metric in ("d", "loss_1", "loss_0.3")]
+    rows = [f"toy/table1,near,dfa,{metric},mean,1.5,0.1,,,5,100,,printed,x" for metric in ("d", "loss_1", "loss_0.3")]
     path.write_text("\n".join([",".join(PUBLISHED), *rows]) + "\n", encoding="utf-8")
     assert checkout.workflow()
     path.write_text("\n".join([",".join(PUBLISHED), rows[0].replace(",d,", ",e,")]) + "\n", encoding="utf-8")
