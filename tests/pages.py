@@ -1,12 +1,14 @@
 """Tables of the pages of results, made again from the records that are kept beside them.
 
-`python -m tests.pages` writes them: every table whose runs are kept, from these; then `fidelity.csv`, the verdicts on all
-tables of the pages, those without records as they stand; and prints what the pages must count. It is to be run when a
-table, records or a reference number came in, and when the rule of the verdicts changes.
+`python -m tests.pages` writes them: every table whose runs are kept, from these; then `fidelity.csv`, the verdicts on
+all tables of the pages, those without records as they stand; then the sentences of the pages that count verdicts. It
+is to be run when a table, records or a reference number came in, and when the rule of the verdicts changes. With
+`--verdicts` tables stay as they are.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from functools import cache
@@ -126,8 +128,40 @@ def summaries() -> list[Path]:
     return paths
 
 
+COUNTING = {"README.md": "", "docs/results/README.md": ""} | {
+    f"docs/results/{paper}/README.md": f"{paper}/" for paper in ("dfc", "di", "dtp", "pc", "pepita")
+}
+SENTENCE = re.compile(
+    r"(Numbers printed in the papers?|All other references): \d+ consistent,\s\d+\sinconsistent,\s\d+\sinconclusive,\s"
+    r"\d+\snot\srun;\schance\salone\swould\smake\s[\d.]+\sinconsistent"
+)
+
+
+def counted(text: str, table: pd.DataFrame, paper: str) -> str:
+    """A page's text with the sentences that count verdicts as the table has them, of a paper ("dfc/") or of all ("")."""
+    count = counts(table[table["artefact"].str.startswith(paper)])
+
+    def said(found: re.Match) -> str:
+        row = count.loc["printed" if "printed" in found[1] else "all but printed"]
+        return f"{found[1]}: {sentence(row)}; chance alone would make {row['by_chance']:.1f} inconsistent"
+
+    return SENTENCE.sub(said, text)
+
+
 def main() -> None:
-    """Write the tables."""
+    """Write the tables, the verdicts and the sentences that count them."""
+    if "--verdicts" not in sys.argv:
+        write_tables()
+    table = verdicts()
+    write_table(PAGES / "fidelity.csv", table)
+    for name, paper in COUNTING.items():
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        write_text(REPOSITORY / name, counted(text, table, paper))
+    print(counts(table).to_string())
+
+
+def write_tables() -> None:
+    """Every table whose runs are kept, and the same for people."""
     with tempfile.TemporaryDirectory() as folder:
         records = Records(Path(folder))
         for page in SUMMARIES:
@@ -136,10 +170,6 @@ def main() -> None:
             if (text := (PAGES / page).with_suffix(".md")).exists():
                 write_text(text, records.readable(name_of(page), summary))
             print(page, file=sys.stderr)
-    table = verdicts()
-    write_table(PAGES / "fidelity.csv", table)
-    for anchor, count in counts(table).iterrows():
-        print(f"{anchor}: {sentence(count)}; by chance {count['by_chance']:.1f}, copied data {count['unverified']:.0f}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ REFUSED = {
     "no kind": ((HEAD, ROW.replace("loss,mean", "loss,")), r"line 2: kind = ''; must be one of: apart, bound, exact, "),
     "stand-in": ((HEAD, ROW.replace("100,,", "100,bpp,")), r"line 2: stand_in = 'bpp' \(did you mean 'bp'\?\)"),
     "no anchor": ((HEAD, ROW.replace("printed", "none")), r"line 2: anchor = 'none'; must be what the number is"),
-    "no number": ((HEAD, ROW.replace("mean,1.5,0.1", ",,")), r"line 2: anchor = 'printed'; must be 'none', there is no"),
+    "no number": ((HEAD, ROW.replace("mean,1.5,0.1", ",,")), r"line 2: anchor = 'printed'; must be 'none', there is"),
     "twice": ((HEAD, ROW, "", ROW), r"line 4: toy/table1 near bp test_loss stands in line 2; keep one"),
     "table": ((HEAD, ROW.replace("table1", "tabel1")), r"line 2: artefact = 'toy/tabel1' \(did you mean 'toy/table1'"),
     "data set": ((HEAD, ROW.replace("near", "neer")), r"line 2: dataset = 'neer' \(did you mean 'near'\?\)"),

@@ -12,6 +12,7 @@ paper are counted apart from all others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,18 +148,30 @@ def _judged(
 
 
 def _rivals(paper: Mapping[str, Any], papers: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Means of other methods for the same number that the references tell from this one.
+    """Reference means that the references tell from this one, and that an interval must not all hold.
 
-    Those of its artefact, else those of any artefact of its paper.
+    Of other methods for the same number; where the artefact has none, of the same number at other points of a grid or
+    other epochs; where it has none either, of other methods for the same number in the other artefacts of the paper.
     """
-    others = [
-        other for other in papers
-        if all(other[k] == paper[k] for k in ("dataset", "metric", "unit")) and other["method"] != paper["method"]
-        and other["artefact"].partition("/")[0] == paper["artefact"].partition("/")[0]
-        and abs(other["mean"] - paper["mean"]) > np.nansum([other["precision"], paper["precision"]])
-    ]  # fmt: skip
-    same = [other["mean"] for other in others if other["artefact"] == paper["artefact"]]
-    return same or [other["mean"] for other in others]
+    stem = _stem(paper["metric"])
+    own, points, elsewhere = [], [], []
+    for other in papers:
+        apart = abs(other["mean"] - paper["mean"]) > np.nansum([other["precision"], paper["precision"]])
+        if not apart or any(other[k] != paper[k] for k in ("dataset", "unit")) or other["kind"] in APART:
+            continue
+        here, same = other["artefact"] == paper["artefact"], other["metric"] == paper["metric"]
+        if same and other["method"] != paper["method"]:
+            if here or other["artefact"].partition("/")[0] == paper["artefact"].partition("/")[0]:
+                (own if here else elsewhere).append(other["mean"])
+        elif here and stem and not same and _stem(other["metric"]) == stem:
+            points.append(other["mean"])
+    return own or points or elsewhere
+
+
+def _stem(metric: str) -> str:
+    """A number's name without the point or epoch that it ends in; "" where it ends in none."""
+    found = re.fullmatch(r"(.+)_[0-9.]+(?:e-?[0-9]+)?", metric)
+    return found[1] if found else ""
 
 
 # ---- counting

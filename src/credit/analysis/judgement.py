@@ -10,7 +10,8 @@ mean
     runs, or is a single run, with our own spread over seeds. Its precision is added on both sides. Where the means of
     all rivals lie inside as well, the interval is too wide to say anything.
 exact
-    Nothing about it is random, or it follows from the equations: it must lie within its precision, from one run on.
+    It is stated without any spread, since nothing about it is random or since it follows from the equations: it must lie
+    within its precision, from one run on.
 order
     A difference of which the sign is the claim: our 95 % interval of the paired differences must lie on the same side
     of 0. On the other side it is inconsistent; about 0 it is inconclusive, as it is where the reference itself is no
@@ -119,7 +120,7 @@ def interval_of(reference: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[
 def _exact(reference: Mapping[str, Any], ours: Mapping[str, Any], _: Sequence[float]) -> Judgement:
     mean, precision = reference["mean"], _number(reference["precision"])
     inside = abs(ours["mean"] - mean) <= precision
-    reason = f"{'within' if inside else 'not within'} its precision; nothing random about it"
+    reason = f"{'within' if inside else 'outside'} its precision"
     verdict = CONSISTENT if inside else INCONSISTENT
     return Judgement(verdict, reason, mean - precision, mean + precision, 0.0, 1.0)
 
