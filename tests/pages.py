@@ -138,7 +138,7 @@ SENTENCE = re.compile(
 
 
 def counted(text: str, table: pd.DataFrame, paper: str) -> str:
-    """A page's text with the sentences that count verdicts as the table has them, of a paper ("dfc/") or of all ("")."""
+    """A page's text with the sentences that count verdicts as the table has them; of a paper ("dfc/") or of all."""
     count = counts(table[table["artefact"].str.startswith(paper)])
 
     def said(found: re.Match) -> str:

@@ -11,9 +11,12 @@ from credit.analysis.names import dataset_order
 from credit.analysis.readable import matrix
 from credit.analysis.selection import at_best, best_limits, chosen_values, member_values
 from credit.analysis.summaries import summarise
-from credit.analysis.values import PUBLISHED, Value
+from credit.analysis.values import PUBLISHED, Value, values
 from credit.config.files import overlay
+from credit.dag.commands import configuration
+from credit.dag.targets import Workflow
 from credit.errors import ConfigError
+from tests.conftest import REPOSITORY
 from tests.unit.test_tables import tidy
 
 # ---- curves
@@ -157,6 +160,21 @@ def test_of_differences_eight_pairs_have_a_sign_flip_test_and_runs_that_diverged
     assert (row["n"], row["lost"], row["diverged"]) == (7, 1, 1)
     row = summarise(gone, "t", {**options, "diverged": 1.0}).iloc[0]
     assert (row["n"], row["lost"], row["diverged"]) == (8, 0, 1)
+
+
+def test_a_run_that_diverged_counts_alike_in_every_table_and_figure_of_an_experiment_and_in_its_search():
+    """A search leaves a point out at which a run diverged, as a grid does whose table declares nothing."""
+    whole = Workflow(configuration([], [], REPOSITORY), REPOSITORY)
+    declared = 0
+    for key, experiment in whole.experiments.items():
+        tables, figures = (experiment.body.get(kind, {}).values() for kind in ("tables", "figures"))
+        counts = {v.diverged for t in tables for v in values(t.get("options", {})) if v.metric.endswith("_error")}
+        counts |= {f["options"]["diverged"] for f in figures if "diverged" in f.get("options", {})}
+        assert len(counts) <= 1, f"{key}: {counts}"
+        if counts - {None}:
+            declared += 1
+            assert not any(experiment.cell(d, m).search for d in experiment.datasets for m in experiment.methods), key
+    assert declared == 6
 
 
 def test_a_grid_that_is_not_chosen_from_is_refused_and_one_that_is_not_there_too():

@@ -10,7 +10,7 @@ mean
     runs, or is a single run, with our own spread over seeds. Its precision is added on both sides. Where the means of
     all rivals lie inside as well, the interval is too wide to say anything.
 exact
-    It is stated without any spread, since nothing about it is random or since it follows from the equations: it must lie
+    It is stated without any spread, since nothing about it is random or it follows from the equations: it must lie
     within its precision, from one run on.
 order
     A difference of which the sign is the claim: our 95 % interval of the paired differences must lie on the same side
