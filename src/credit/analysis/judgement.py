@@ -90,7 +90,7 @@ def _mean(reference: Mapping[str, Any], ours: Mapping[str, Any], rivals: Sequenc
         return Judgement(INCONCLUSIVE, "neither the reference nor our runs have a spread")
     interval, whose = found
     mean, half = reference["mean"], interval.half
-    shift = SHIFT * (reference["std"] if whose != OWN else interval.sd)
+    shift = SHIFT * (interval.sd if whose.startswith(OWN) else reference["std"])
     said = mean - half, mean + half, interval.failure(), interval.failure(shift)
     reason = f"{whose}, {interval.df:g} degrees of freedom"
     if abs(ours["mean"] - mean) > half:
@@ -114,7 +114,9 @@ def interval_of(reference: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[
         return prediction(sd, m, own, n, precision), POOLED if pooled else PUBLISHED
     if not np.isfinite(own) or n < 2:
         return None
-    return of_own_spread(own, n, m if np.isfinite(m) else 1.0, precision), OWN
+    many = np.isfinite(m) and m > 1
+    whose = OWN if many else f"{OWN}, beside one run" if m == 1 else f"{OWN}, beside what is taken for one run"
+    return of_own_spread(own, n, m if many else 1.0, precision), whose
 
 
 def _exact(reference: Mapping[str, Any], ours: Mapping[str, Any], _: Sequence[float]) -> Judgement:
