@@ -92,7 +92,7 @@ def _mean(reference: Mapping[str, Any], ours: Mapping[str, Any], rivals: Sequenc
     mean, half = reference["mean"], interval.half
     shift = SHIFT * (interval.sd if whose.startswith(OWN) else reference["std"])
     said = mean - half, mean + half, interval.failure(), interval.failure(shift)
-    reason = f"{whose}, {interval.df:g} degrees of freedom"
+    reason = f"{whose}, {interval.df:g} degree{'s' if interval.df > 1 else ''} of freedom"
     if abs(ours["mean"] - mean) > half:
         return Judgement(INCONSISTENT, f"outside: {reason}", *said)
     inside = [rival for rival in rivals if abs(rival - mean) <= half]
