@@ -111,6 +111,7 @@ def test_every_event_counts_by_itself_whichever_run_it_is_of():
         for metric in DATA:
             row, mean = summary.loc[method, metric], mean_ci(of(table, method, metric)["value"])
             assert (row["mean"], row["sd"], row["n"], row["ci_low"], row["ci_high"]) == pytest.approx(mean)
+            assert row["runs"] == 5 and row["se"] > 0, "events of a run depend on each other: its error is over runs"
         for name, (a, b) in RISES.items():
             difference = summary.loc[(method, b), "mean"] - summary.loc[(method, a), "mean"]
             assert summary.loc[(method, name), "mean"] == pytest.approx(difference)

@@ -148,6 +148,11 @@ def test_a_table_holds_the_error_the_parameters_and_the_fitted_means():
     assert list(pc.index) == ["fit_error", "fit_scale", "fit_offset", "fit_lr_0", "fitted_N", "fitted_L", "fitted_B"]
     assert pc.loc["fit_lr_0", "mean"] == 1.0 and (pc["n"] == 4).all() and (pc["dataset"] == "all").all()
     assert pc.loc["fitted_L", "ci_low"] < pc.loc["fitted_L", "mean"] < pc.loc["fitted_L", "ci_high"]
+    assert pc.loc["fit_scale", "ci_low"] < pc.loc["fit_scale", "mean"] < pc.loc["fit_scale", "ci_high"]
+    assert (pc.loc[["fit_error", "fit_scale", "fit_offset", "fitted_N"], "se"] > 0).all() and (pc["runs"] == 4).all()
+    assert pc.loc["fit_lr_0", ["ci_low", "ci_high"]].tolist() == [1.0, 1.0], "whichever seeds are drawn"
+    bp = summary[(summary["method"] == "bp") & (summary["metric"] == "fit_lr_0")].iloc[0]
+    assert np.isnan([bp["ci_low"], bp["ci_high"]]).all(), "both points are as good to backpropagation"
     assert pc.loc["fit_error", "sd"] > 0 and np.isnan(pc.loc["fit_scale", "sd"])
     text = matrix(summary, "Fits", {"fit": FIT, "rows": "metric", "columns": "method"}, {})
     assert "error of the fit" in text and "learning rate, layer 1 of the fit" in text and "least squares" in text

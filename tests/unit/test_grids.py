@@ -9,11 +9,14 @@ from small_checkout import Checkout
 
 from credit.analysis.names import dataset_order
 from credit.analysis.readable import matrix
-from credit.analysis.selection import at_best, chosen_values, member_values
+from credit.analysis.selection import at_best, best_limits, chosen_values, member_values
 from credit.analysis.summaries import summarise
-from credit.analysis.values import PUBLISHED, Value
+from credit.analysis.values import PUBLISHED, Value, values
 from credit.config.files import overlay
+from credit.dag.commands import configuration
+from credit.dag.targets import Workflow
 from credit.errors import ConfigError
+from tests.conftest import REPOSITORY
 from tests.unit.test_tables import tidy
 
 # ---- curves
@@ -107,6 +110,71 @@ def test_the_best_point_is_that_of_the_lowest_mean_over_seeds_as_published_and_b
     assert "| learning rate of the best test error | 0.1 (3) | 0.5 (3) |" in text
     assert "at the learning rate of the lowest mean validation error over runs" in text
     assert "at the learning rate of the lowest mean of these very numbers over runs" in text
+
+
+def noisy(means, seeds=5, spread=0.01, method="bp"):
+    """Runs at points of a grid, whose errors have a part of the seed and one of their own."""
+    rng, rows, rates = np.random.default_rng(2), [], []
+    shared = rng.normal(0, 0.3, seeds)
+    for lr, mean in means.items():
+        for seed in range(seeds):
+            rows += curve([0.9, mean + shared[seed] + spread * rng.normal()], method, seed)
+            rates += [lr] * 2
+    return tidy(rows).assign(lr=rates)
+
+
+def test_points_that_cannot_be_told_from_the_best_limit_it():
+    table, value = noisy({0.1: 0.5, 0.2: 0.401, 0.3: 0.4, 0.4: 0.403, 0.5: 0.45}), Value(best="lr")
+    assert best_limits(table, value) == {("mnist", "bp"): (0.2, 0.4)}, "seeds differ by 0.3, but all points share them"
+    row = summarise(table, "t", {"best": "lr"}).set_index("metric").loc["test_error_lr"]
+    assert (row["ci_low"], row["ci_high"], row["runs"]) == (0.2, 0.4, 5)
+    upside = table.assign(value=1 - table["value"])
+    assert best_limits(upside, Value(best="lr", highest=True)) == {("mnist", "bp"): (0.2, 0.4)}
+    assert np.isnan(best_limits(noisy({0.1: 0.401, 0.3: 0.4}), value)["mnist", "bp"]).all(), "nothing can be told"
+    assert np.isnan(best_limits(noisy({0.1: 0.9, 0.3: 0.4}, seeds=1), value)["mnist", "bp"]).all(), "one seed"
+    lost = table.copy()
+    lost.loc[(lost["lr"] == 0.2) & (lost["seed"] == 3) & (lost["epoch"] == 1), ["metric", "value"]] = ["diverged", 1.0]
+    assert best_limits(lost, value)["mnist", "bp"] == (0.3, 0.4), "no mean of the survivors"
+
+
+def test_the_best_of_equal_points_is_seldom_told_from_the_others():
+    told = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        rows = [r for lr in range(6) for s in range(3) for r in curve([0.9, 0.5 + rng.normal()], seed=s)]
+        table = tidy(rows).assign(lr=np.repeat(np.arange(6.0), 6))
+        low, high = best_limits(table, Value(best="lr"))["mnist", "bp"]
+        told.append(not np.isnan(low) and not low <= 3.0 <= high)
+    assert np.mean(told) < 0.05
+
+
+def test_of_differences_eight_pairs_have_a_sign_flip_test_and_runs_that_diverged_are_lost():
+    rows = [r for s in range(8) for m, v in (("bp", 0.3), ("fa", 0.31 + s / 100)) for r in curve([0.9, v], m, s)]
+    options = {"metric": "test_error", "minus": "bp", "name": "test_error_minus_bp"}
+    row = summarise(tidy(rows), "t", options).iloc[0]
+    assert (row["mean"], row["n"], row["sign_flip"]) == (pytest.approx(0.045), 8, 2 / 256)
+    few = summarise(tidy([r for r in rows if r[1] < 5]), "t", options).iloc[0]
+    assert few["n"] == 5 and np.isnan(few["sign_flip"]) and few["ci_low"] < few["mean"] < few["ci_high"]
+    gone = tidy([*[r for r in rows if r[:2] != ("bp", 3) or r[2] == 0], ("bp", 3, 1, "diverged", 3.0)])
+    row = summarise(gone, "t", options).iloc[0]
+    assert (row["n"], row["lost"], row["diverged"]) == (7, 1, 1)
+    row = summarise(gone, "t", {**options, "diverged": 1.0}).iloc[0]
+    assert (row["n"], row["lost"], row["diverged"]) == (8, 0, 1)
+
+
+def test_a_run_that_diverged_counts_alike_in_every_table_and_figure_of_an_experiment_and_in_its_search():
+    """A search leaves a point out at which a run diverged, as a grid does whose table declares nothing."""
+    whole = Workflow(configuration([], [], REPOSITORY), REPOSITORY)
+    declared = 0
+    for key, experiment in whole.experiments.items():
+        tables, figures = (experiment.body.get(kind, {}).values() for kind in ("tables", "figures"))
+        counts = {v.diverged for t in tables for v in values(t.get("options", {})) if v.metric.endswith("_error")}
+        counts |= {f["options"]["diverged"] for f in figures if "diverged" in f.get("options", {})}
+        assert len(counts) <= 1, f"{key}: {counts}"
+        if counts - {None}:
+            declared += 1
+            assert not any(experiment.cell(d, m).search for d in experiment.datasets for m in experiment.methods), key
+    assert declared == 6
 
 
 def test_a_grid_that_is_not_chosen_from_is_refused_and_one_that_is_not_there_too():
@@ -229,7 +297,7 @@ def test_a_table_of_a_grid_may_choose_and_numbers_of_its_points_may_be_published
     checkout = Checkout(tmp_path).change(**overlay(entry, VARIED))
     path = tmp_path / "config" / "published" / "toy.csv"
     path.parent.mkdir()
-    rows = [f"toy/table1,near,dfa,{metric},1.5,0.1,,,,,5,100,printed,x" for metric in ("d", "loss_1", "loss_0.3")]
+    rows = [f"toy/table1,near,dfa,{metric},mean,1.5,0.1,,,5,100,,printed,x" for metric in ("d", "loss_1", "loss_0.3")]
     path.write_text("\n".join([",".join(PUBLISHED), *rows]) + "\n", encoding="utf-8")
     assert checkout.workflow()
     path.write_text("\n".join([",".join(PUBLISHED), rows[0].replace(",d,", ",e,")]) + "\n", encoding="utf-8")

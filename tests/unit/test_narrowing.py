@@ -170,7 +170,7 @@ def test_every_method_and_data_set_alone_is_drawn_and_tabulated(tidy, tmp_path, 
                 write_table(summaries[place], summary)
         made = [summaries[name, left(narrowed, artefact)] for name, artefact in narrowed.tables.items()]
         verdicts = compare(published, read_summaries(made), "quick")
-        assert set(verdicts["verdict"]) <= {"not run", "not checkable"}
+        assert set(verdicts["verdict"]) <= {"not run", "not counted"}
     whole = workflow(scale="quick")
     for name in ("pc/fear", "pc/fear_init_std", "pc/fear_rules"):  # a fit needs all groups, each a data set
         keys = whole.figures[name].experiments
@@ -285,7 +285,9 @@ def test_a_table_of_which_nothing_was_run_is_empty_and_says_so(capsys, tmp_path)
     read = read_summaries([tmp_path / "t.csv"])
     assert "No run has these values" in matrix(read, "T", options, {})
     row = dict.fromkeys(PUBLISHED) | {"artefact": "dfc/t", "dataset": "mnist", "method": "dfc", "metric": "test_error"}
-    write_table(tmp_path / "p.csv", pd.DataFrame([{**row, "mean": 1.0, "anchor": "printed", "source": "there"}]))
+    write_table(
+        tmp_path / "p.csv", pd.DataFrame([{**row, "mean": 1.0, "kind": "mean", "anchor": "printed", "source": "there"}])
+    )
     assert list(compare(read_published([tmp_path / "p.csv"]), read)["verdict"]) == ["not run"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -11,100 +12,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit.analysis.fidelity import compare, read_published
-from credit.analysis.readable import matrix
-from credit.analysis.summaries import read_summary, summarise
-from credit.analysis.tables import collect, read_csv, read_table, read_tables, write_table
-from credit.dag.commands import configuration
-from credit.dag.targets import Workflow
+from credit.analysis.fidelity import compare
+from credit.analysis.summaries import read_summary
+from credit.analysis.tables import read_csv, write_table
 from credit.dag.transport import NAMES
-from credit.provenance.archive import read_list, unpack
+from credit.provenance.archive import read_list
 from credit.provenance.spec import column
-from tests.conftest import REPOSITORY
+from tests.pages import (
+    ARCHIVES,
+    COVERED,
+    CURVES,
+    PAGES,
+    RECORDS,
+    SEARCHES,
+    SUMMARIES,
+    TABLES,
+    Records,
+    kept,
+    name_of,
+    published,
+    verdicts,
+)
 
-PAGES = REPOSITORY / "docs" / "results"
-RECORDS = PAGES / "records"
-ARCHIVES = sorted(RECORDS.glob("*.tar.xz"))
 LARGEST = 20_000_000  # bytes of the archives of a paper
 EXACT, SIX_DIGITS, THREE_DIGITS = 1e-12, 1e-5, 5e-3  # relative; the last two are those of printed curves
-CURVES = {  # curves as numbers: the experiment that they are of
-    "cross/images_by_epoch.csv": "cross/images", "cross/student_teacher_by_epoch.csv": "cross/student_teacher",
-    "dfc/table1_by_epoch.csv": "dfc/benchmarks", "di/fig4a_by_step.csv": "di/fig4a", "di/fig4b_by_step.csv": "di/fig4b",
-    "pepita/conv_by_epoch.csv": "pepita/conv", "pepita/fc_by_epoch.csv": "pepita/fc",
-}  # fmt: skip
-SEARCHES = {"cross/searches.csv": ("cross/images", "cross/student_teacher"), "pepita/searches.csv": ("pepita/fc",)}
-
-
-@cache
-def workflow() -> Workflow:
-    return Workflow(configuration([], [], REPOSITORY), REPOSITORY)
-
-
-@cache
-def kept() -> dict[str, list[tuple[Path, str]]]:
-    """{experiment: its runs and searches, each the archive and the name within}."""
-    found: dict[str, list[tuple[Path, str]]] = {}
-    for archive in ARCHIVES:
-        for name in read_list(archive, NAMES)["files"]:
-            found.setdefault("/".join(name.split("/")[1:3]), []).append((archive, name))
-    return found
-
-
-def made_from(page: str) -> tuple[str, ...]:
-    """Experiments behind a table of a page."""
-    if page in CURVES:
-        return (CURVES[page],)
-    if page in SEARCHES:
-        return SEARCHES[page]
-    return workflow().tables[read_summary(PAGES / page)["artefact"].iloc[0]].experiments
-
-
-TABLES = sorted(p.relative_to(PAGES).as_posix() for p in PAGES.glob("*/*.csv"))
-COVERED = [page for page in TABLES if kept().keys() >= set(made_from(page))]
-SUMMARIES = [page for page in COVERED if page not in CURVES | SEARCHES.keys()]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def records(tmp_path_factory) -> Records:
     """All archives, unpacked."""
-    root = tmp_path_factory.mktemp("records")
-    for archive in ARCHIVES:
-        unpack(archive, NAMES, root / archive.name)
-    return root
+    return Records(tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="module")
-def tidy(folder):
-    """Gives the tidy table of an experiment, as a figure would read it."""
-
-    @cache
-    def table(key: str) -> pd.DataFrame:
-        files = {name: folder / archive.name / name for archive, name in kept()[key]}
-        order = [run.removeprefix(f"{workflow().results}/") for run in workflow().runs(key)]
-        runs = [n for n in order if n in files] + sorted(n for n in files.keys() - set(order) if n.endswith(".jsonl"))
-        write_table(folder / "tidy.csv", collect([files[n] for n in runs]))
-        return read_table(folder / "tidy.csv")
-
-    return table
-
-
-@pytest.fixture(scope="module")
-def summary(tidy):
+def summary(records):
     """Gives a summary table, by its name."""
-
-    @cache
-    def table(name: str) -> pd.DataFrame:
-        spec = workflow().artefact_spec("table", name)
-        joined = pd.concat([tidy(key) for key in spec["experiments"]], ignore_index=True)
-        measured = [REPOSITORY / path for path in spec.get("references", ())]
-        return summarise(joined, name, spec["options"], read_tables(measured) if measured else None)
-
-    return table
-
-
-def name_of(page: str) -> str:
-    """The summary table that a page shows."""
-    return read_summary(PAGES / page)["artefact"].iloc[0]
+    return cache(records.summary)
 
 
 @pytest.mark.parametrize("page", SUMMARIES)
@@ -115,9 +58,8 @@ def test_a_table_follows_from_the_records(page, summary):
 
 
 @pytest.mark.parametrize("page", [p for p in SUMMARIES if (PAGES / p).with_suffix(".md").exists()])
-def test_the_readable_table_follows_from_the_records(page, summary):
-    spec = workflow().readable_spec(name_of(page))
-    text = matrix(summary(name_of(page)), spec["title"], spec["options"], spec["rules"])
+def test_the_readable_table_follows_from_the_records(page, records, summary):
+    text = records.readable(name_of(page), summary(name_of(page)))
     assert (PAGES / page).with_suffix(".md").read_text(encoding="utf-8") == text
 
 
@@ -136,9 +78,9 @@ def numbers_of_curves(table: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("page", [p for p in COVERED if p in CURVES])
-def test_a_curve_follows_from_the_records(page, tidy):
+def test_a_curve_follows_from_the_records(page, records):
     shown = read_csv(PAGES / page)
-    found = numbers_of_curves(tidy(CURVES[page]), shown)
+    found = numbers_of_curves(records.tidy(CURVES[page]), shown)
     for name in found:
         digits = THREE_DIGITS if name == "std" else SIX_DIGITS
         np.testing.assert_allclose(found[name], shown[name], rtol=digits, atol=1e-9, err_msg=name)
@@ -150,13 +92,13 @@ def scores_of(content: dict) -> dict[tuple[float, ...], float]:
 
 
 @pytest.mark.parametrize("page", [p for p in COVERED if p in SEARCHES])
-def test_scores_of_searches_follow_from_the_records(page, folder):
+def test_scores_of_searches_follow_from_the_records(page, records):
     shown = read_csv(PAGES / page)
     contents = {}
     for key in SEARCHES[page]:
         for archive, name in kept()[key]:
             if name.endswith("choice.json"):
-                contents[tuple(name.split("/")[2:5])] = json.loads((folder / archive.name / name).read_text())
+                contents[tuple(name.split("/")[2:5])] = json.loads((records.folder / archive.name / name).read_text())
     for row in shown.to_dict("records"):
         content = contents[row["experiment"], row["dataset"], row["method"]]
         point = tuple(row[column(path)] for path in content["choice"])
@@ -165,18 +107,29 @@ def test_scores_of_searches_follow_from_the_records(page, folder):
         assert isinstance(row["chosen"], str) == (tuple(content["choice"].values()) == point)
 
 
-def test_the_verdicts_follow_from_the_records(summary, tmp_path):
+def test_the_tables_of_the_verdicts_follow_from_the_records(summary):
     names = [name_of(page) for page in SUMMARIES]
-    published = read_published([REPOSITORY / path for path in workflow().published()])
-    write_table(tmp_path / "judged.csv", compare(published, pd.concat(map(summary, names), ignore_index=True)))
+    found = compare(published(), pd.concat(map(summary, names), ignore_index=True))
+    same_rows(found[found["artefact"].isin(names)], names)
 
-    def rows(path: Path) -> pd.DataFrame:
-        table = read_csv(path)
-        table["data_verified"] = table["data_verified"].map(lambda found: str(found).lower())
-        return table[table["artefact"].isin(names)].set_index(["artefact", "dataset", "method", "metric"]).sort_index()
 
-    found, shown = rows(tmp_path / "judged.csv"), rows(PAGES / "fidelity.csv")
-    pd.testing.assert_frame_equal(found, shown, check_exact=False, rtol=EXACT, atol=EXACT, check_dtype=False)
+def test_the_verdicts_follow_from_the_tables_of_the_pages():
+    table = verdicts()
+    same_rows(table, sorted(set(table["artefact"])))
+
+
+def same_rows(found: pd.DataFrame, names: list[str]) -> None:
+    """The rows of `fidelity.csv` of these tables are the ones found."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        table = table[table["artefact"].isin(names)].set_index(["artefact", "dataset", "method", "metric"]).sort_index()
+        return table.assign(data_verified=table["data_verified"].map(lambda one: str(one).lower()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "judged.csv", found)
+        again = rows(read_csv(Path(folder) / "judged.csv"))
+    shown = rows(read_csv(PAGES / "fidelity.csv"))
+    pd.testing.assert_frame_equal(again, shown, check_exact=False, rtol=1e-9, atol=EXACT, check_dtype=False)
 
 
 # ---- what is kept

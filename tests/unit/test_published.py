@@ -13,7 +13,7 @@ from credit.data import catalog
 from credit.errors import ConfigError
 
 HEAD = ",".join(PUBLISHED)
-ROW = "toy/table1,near,bp,test_loss,1.5,0.1,,,,,5,100,printed,Table 1"
+ROW = "toy/table1,near,bp,test_loss,mean,1.5,0.1,,,5,100,,printed,Table 1"
 TABLE = {"tables": {"table1": {"options": {"metric": "test_loss"}}}}
 
 
@@ -32,8 +32,11 @@ REFUSED = {
     "number": ((HEAD, ROW.replace("1.5", "1,5".replace(",", ";"))), r"line 2: mean = '1;5'; must be a number or empty"),
     "no source": ((HEAD, ROW.removesuffix("Table 1")), r"line 2: source is empty"),
     "anchor": ((HEAD, ROW.replace("printed", "print")), r"line 2: anchor = 'print' \(did you mean 'printed'\?\)"),
+    "kind": ((HEAD, ROW.replace("loss,mean", "loss,means")), r"line 2: kind = 'means' \(did you mean 'mean'\?\)"),
+    "no kind": ((HEAD, ROW.replace("loss,mean", "loss,")), r"line 2: kind = ''; must be one of: apart, bound, exact, "),
+    "stand-in": ((HEAD, ROW.replace("100,,", "100,bpp,")), r"line 2: stand_in = 'bpp' \(did you mean 'bp'\?\)"),
     "no anchor": ((HEAD, ROW.replace("printed", "none")), r"line 2: anchor = 'none'; must be what the number is"),
-    "no number": ((HEAD, ROW.replace("1.5,0.1", ",")), r"line 2: anchor = 'printed'; must be 'none', there is no n"),
+    "no number": ((HEAD, ROW.replace("mean,1.5,0.1", ",,")), r"line 2: anchor = 'printed'; must be 'none', there is"),
     "twice": ((HEAD, ROW, "", ROW), r"line 4: toy/table1 near bp test_loss stands in line 2; keep one"),
     "table": ((HEAD, ROW.replace("table1", "tabel1")), r"line 2: artefact = 'toy/tabel1' \(did you mean 'toy/table1'"),
     "data set": ((HEAD, ROW.replace("near", "neer")), r"line 2: dataset = 'neer' \(did you mean 'near'\?\)"),

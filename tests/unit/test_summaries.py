@@ -164,7 +164,16 @@ def test_slowness_is_that_of_the_accuracy_of_each_run_or_of_the_mean_curve():
     assert summary.loc["slowness", "mean"] == pytest.approx(np.mean(single))
     average = 1 - np.mean(list(curves.values()), axis=0)[1:]
     assert summary.loc["mean_curve", "mean"] == pytest.approx(fit_slowness(average, 0.1, 4).slowness)
-    assert summary.loc["mean_curve", "n"] == 2
+    assert summary.loc["mean_curve", "n"] == 2 and np.isnan(summary.loc["mean_curve", "se"])
+
+
+def test_the_number_of_a_mean_curve_has_a_jackknife_standard_error():
+    ends = [0.1, 0.2, 0.6]
+    table = tidy([("bp", s, e, "test_error", v) for s, end in enumerate(ends) for e, v in enumerate((0.9, end))])
+    row = summarise(table, "t", {"average": True}).iloc[0]
+    assert (row["mean"], row["se"]) == pytest.approx((0.3, np.std(ends, ddof=1) / np.sqrt(3))), (
+        "of a mean it is the usual"
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,21 +56,26 @@ def pooled(table: pd.DataFrame, artefact: str, wanted: Pooling) -> list[tuple]:
     """Rows of a summary: means over events of groups, with spread and interval over events; then rises, the fit and
     fitted means, with spread and 95 % limits over runs drawn again, since events of one run depend on each other.
 
-    n is the number of events of groups, of runs of all else. A method without events of some group has groups alone.
+    n is the number of events of groups, of runs of all else; `se` and `runs` are over runs drawn again for all of them.
+    A method without events of some group has groups alone.
     """
     found, rows = events(table, wanted), []
     for (dataset, method), mine in found.groupby(["dataset", "method"], sort=False):
         of = table[(table["dataset"] == dataset) & (table["method"] == method)]
         lost = int(of.loc[of["metric"] == "diverged", "seed"].nunique())
         end = "", int(of["epoch"].max()), bool(of[VERIFIED].all())
-        numbers = {name: mean_ci(mine[name].dropna()) for name in wanted.data} | _of_runs(mine, wanted)
-        for name, (mean, sd, n, low, high) in numbers.items():
-            rows.append((artefact, dataset, method, name, "events", mean, sd, n, lost, low, high, *end))
+        again, runs = _of_runs(mine, wanted), mine["seed"].nunique()
+        numbers = again | {name: mean_ci(mine[name].dropna()) for name in wanted.data}
+        for name in [*wanted.data, *(name for name in again if name not in wanted.data)]:
+            mean, sd, n, low, high = numbers[name]
+            se = again[name][1] if name in again else np.nan
+            place = (artefact, dataset, method, name, "events")
+            rows.append((*place, mean, sd, n, lost, low, high, *end, se, runs, lost, np.nan))
     return rows
 
 
 def _of_runs(mine: pd.DataFrame, wanted: Pooling) -> dict[str, tuple]:
-    """{name: (mean, sd, n, low, high)} of rises, fit and fitted means of one method."""
+    """{name: (mean, sd, n, low, high)} of groups, rises, fit and fitted means of one method, over runs drawn again."""
     rises = {name: mine[b] - mine[a] for name, (a, b) in wanted.rises.items()}
     runs = mine.assign(**rises).groupby("seed")[[*wanted.data, *rises]]
     sums, counts = runs.sum().to_numpy(), runs.count().to_numpy()
@@ -83,6 +88,7 @@ def _of_runs(mine: pd.DataFrame, wanted: Pooling) -> dict[str, tuple]:
     values = dict(zip(rises, means[len(data) :], strict=True)) | dict(zip(FIT, best, strict=True))
     draws = dict(zip(rises, again[:, len(data) :].T, strict=True)) | dict(zip(FIT, others, strict=True))
     for k, name in enumerate(wanted.data):
+        values[name], draws[name] = means[k], again[:, k]
         values[f"fitted_{name}"] = best.scale * means[k] + best.offset
         draws[f"fitted_{name}"] = best.scale * again[:, k] + best.offset
     spreads = {name: spread(drawn) for name, drawn in draws.items()}

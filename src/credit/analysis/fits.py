@@ -9,7 +9,7 @@ standard error of its scaled values, then the first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +69,9 @@ class Fitted:
     """The best fit of one method under one condition.
 
     at: the point of the grid; raw: values of runs (n, G), values: the same scaled; data: {group: measured values};
-    error_sd, error_low, error_high: of the error when seeds are drawn again, with 95 % limits.
+    error_sd, error_low, error_high: of the error when seeds are drawn again, with 95 % limits; drawn: {name: the
+    same} of the scale, the offset and the fitted means, and of the point of the grid, whose limits are NaN where it
+    may be any.
     """
 
     condition: str
@@ -85,6 +87,7 @@ class Fitted:
     error_high: float
     epochs: int
     verified: bool
+    drawn: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def values(self) -> pd.DataFrame:
@@ -157,7 +160,38 @@ def _fitted(condition: str, method: str, runs: pd.DataFrame, data: Mapping, sett
         condition, method, at, float(fit.scale[chosen]), offset, float(fit.error[chosen]), raw,
         dict(data), *resampled_error(raw.to_numpy(), aims, settings.offset), int(runs["epoch"].max()),
         bool(runs[VERIFIED].all()),
+        _drawn(points, [dict(zip(names, key, strict=True)) if point else {} for key in order], chosen, aims, settings),
     )  # fmt: skip
+
+
+def _drawn(
+    points: list[pd.DataFrame], at: list[dict[str, Any]], chosen: int, aims: np.ndarray, settings: Fitting
+) -> dict[str, tuple[float, float, float]]:
+    """{name: (standard deviation, low, high)} over seeds drawn again; of the grid's parameters the limits alone.
+
+    points: runs (n, G) of every point, at: its settings. A parameter that goes from one end of its grid to the other
+    when seeds are drawn again is not known: its limits are NaN.
+    """
+    n = len(points[chosen])
+    if n < 2:
+        return {}
+    drawn = np.random.default_rng(SEED).integers(n, size=(DRAWS, n))
+    means = points[chosen].to_numpy()[drawn].mean(1)
+    fit = least_squares(means, aims, settings.offset)
+    found = {"fit_scale": spread(fit.scale)} | ({"fit_offset": spread(fit.offset)} if settings.offset else {})
+    for k, group in enumerate(settings.groups):
+        found[f"fitted_{group}"] = spread(fit.scale * means[:, k] + fit.offset)
+    whole = [i for i, runs in enumerate(points) if len(runs) == n and not runs.isna().to_numpy().any()]
+    counts = np.array([np.bincount(row, minlength=n) for row in drawn]) / n
+    again = np.stack([counts @ points[i].to_numpy() for i in whole], 1)  # (draws, points, G)
+    best_of = least_squares(again, aims, settings.offset).error.argmin(1)
+    of_point = [parameters(at[i]) for i in whole]
+    for name in of_point[0]:
+        grid = np.array([one[name] for one in of_point])
+        low, high = (float(np.quantile(grid[best_of], q, method="nearest")) for q in (0.025, 0.975))
+        free = len(np.unique(grid)) > 1 and (low, high) == (grid.min(), grid.max())
+        found[f"fit_{name}"] = (np.nan, np.nan, np.nan) if free else (np.nan, low, high)
+    return found
 
 
 def _standard_error(runs: np.ndarray) -> float:

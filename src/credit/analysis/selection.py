@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from credit.analysis.slowness import fit_slowness
 from credit.analysis.tables import VERIFIED
@@ -13,6 +14,7 @@ from credit.analysis.values import Value
 from credit.errors import DataError, NothingLeft, one_of
 
 RUN = ["dataset", "method", "seed"]
+LEVEL = 0.05  # at which a point of a grid is told from the best one
 
 
 def member_values(table: pd.DataFrame, value: Value | str, select: str = "final", validation: str | None = None):
@@ -118,6 +120,29 @@ def best_points(table: pd.DataFrame, value: Value) -> pd.DataFrame:
     )
     score = (-score if value.highest else score).fillna(np.inf).reset_index(name="score")
     return score.loc[score.groupby(RUN[:2], sort=False)["score"].idxmin(), [*RUN[:2], value.best]]
+
+
+def best_limits(table: pd.DataFrame, value: Value) -> dict[tuple[str, str], tuple[float, float]]:
+    """{(dataset, method): (lowest, highest)} of the points of a grid that cannot be told from the best one.
+
+    A point is told from it where the paired differences of its scores over seeds lie on the worse side of 0 by a
+    one-sided t test at 5 %, divided by the number of other points (Bonferroni), or where a run has no score. NaN
+    where there are fewer than two seeds, and where no point can be told from the best.
+    """
+    scores, found = member_values(table, value.scorer), {}
+    best = {tuple(row[:2]): row[2] for row in best_points(table, value).itertuples(index=False)}
+    for place, mine in scores.groupby(RUN[:2], sort=False):
+        wide = mine.pivot(index="seed", columns=value.best, values="value")
+        n, others = len(wide), max(len(wide.columns) - 1, 1)
+        if n < 2:
+            found[place] = (np.nan, np.nan)
+            continue
+        behind = (wide.sub(wide[best[place]], axis=0)) * (-1 if value.highest else 1)
+        t = behind.mean() / (behind.std(ddof=1) / np.sqrt(n))  # of equal differences: infinite, or NaN where all are 0
+        out = behind.isna().any() | (t > stdtrit(n - 1, 1 - LEVEL / others))
+        kept = [float(point) for point in wide.columns if not out[point] or point == best[place]]
+        found[place] = (min(kept), max(kept)) if out.any() else (np.nan, np.nan)
+    return found
 
 
 def at_best(table: pd.DataFrame, value: Value) -> pd.DataFrame:

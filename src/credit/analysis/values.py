@@ -13,8 +13,11 @@ BEFORE_DECAY = 60  # points of a slowness fit before the published learning rate
 CHOOSERS = {"best_validation": "validation_error", "lowest_validation": "validation_loss"}
 _POINT = re.compile(r"_-?[0-9.]+(e[+-]?[0-9]+)?")  # the end of the name of a number of `each`
 KEY = ["artefact", "dataset", "method", "metric"]
-NUMBERS = ["mean", "std", "low", "high", "tolerance", "n", "epoch"]  # of a published one
-PUBLISHED = [*KEY, "mean", "std", "low", "high", "tolerance", "unit", "n", "epoch", "anchor", "source"]
+NUMBERS = ["mean", "std", "precision", "n", "epoch"]  # of a published one
+PUBLISHED = [*KEY, "kind", "mean", "std", "precision", "unit", "n", "epoch", "stand_in", "anchor", "source"]
+# How a published number is held against ours, see `credit.analysis.judgement`. apart: no experiment repeats it;
+# fitted: a setting was chosen since it gives this number: both are shown, and count nowhere.
+KINDS = ("mean", "exact", "order", "bound", "point", "apart", "fitted")
 # What a published number is: printed in the paper; printed there, but read where others quote it; read off a figure;
 # kept in what its authors released; measured with their code, or with another implementation. none: none was found.
 ANCHORS = ("printed", "quoted", "figure", "authors' output", "official run", "own implementation", "none")

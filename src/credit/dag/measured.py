@@ -19,7 +19,8 @@ from credit.provenance.records import read_result
 Place = tuple[tuple[str, Any], ...]
 Reading = dict[str, dict[Place, Any]]
 # columns of tables that say of what, and by whom, a number is; the rest of the numbers are measured
-OWN = {"artefact", "paper", "experiment", "data_verified", "unit", "reason", "source", "anchor"}
+OWN = {"artefact", "paper", "experiment", "data_verified", "unit", "reason", "source", "anchor", "kind"}
+OWN |= {"reproduced_method"}
 PLACES = {"dataset", "method", "metric", "select", "seed", "epoch", "step", "layer", "epochs"}
 # of a place's parts, after what varies
 ORDER = ("dataset", "method", "select", "seed", "epoch", "epochs", "step", "layer")

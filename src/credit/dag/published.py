@@ -12,7 +12,7 @@ from typing import NamedTuple
 from credit.analysis.fitting import DATA
 from credit.analysis.fitting import NUMBERS as FITTED
 from credit.analysis.pooling import pooling
-from credit.analysis.values import ANCHORS, KEY, NUMBERS, PUBLISHED, values
+from credit.analysis.values import ANCHORS, KEY, KINDS, NUMBERS, PUBLISHED, values
 from credit.config.parts import METHODS
 from credit.dag.artefacts import CURVES
 from credit.dag.checks import RECORDED
@@ -94,13 +94,15 @@ def _numbers(path: Path, names: Names) -> Iterator[str]:
 
 
 def _anchored(where: str, row: Mapping[str, str]) -> Iterator[str]:
-    """What a number is must be said, and that there is none where there is none."""
-    anchor, some = row["anchor"], any(row[name] for name in ("mean", "low", "high"))
+    """What a number is, and how it is judged, must be said, and that there is none where there is none."""
+    anchor, some = row["anchor"], bool(row["mean"])
     if anchor not in ANCHORS:
         yield one_of(f"{where}: anchor", anchor, ANCHORS)
     elif (anchor == "none") == some:
         expected = "what the number is" if some else "'none', there is no number"
         yield f"{where}: anchor = {anchor!r}; must be {expected}"
+    if some and row["kind"] not in KINDS:
+        yield one_of(f"{where}: kind", row["kind"], KINDS)
 
 
 def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
@@ -113,8 +115,9 @@ def _known(where: str, row: Mapping[str, str], names: Names) -> Iterator[str]:
         return
     if row["dataset"] not in names.datasets:
         yield one_of(f"{where}: dataset", row["dataset"], names.datasets)
-    if row["method"] not in names.methods and row["method"].partition("-")[0] not in METHODS.names():
-        yield one_of(f"{where}: method", row["method"], names.methods)
+    for column in ("method", "stand_in"):
+        if row[column] and row[column] not in names.methods and row[column].partition("-")[0] not in METHODS.names():
+            yield one_of(f"{where}: {column}", row[column], names.methods)
     if row["metric"] not in names.metrics and not row["metric"].startswith(names.prefixes):
         yield one_of(f"{where}: metric", row["metric"], names.metrics)
 
