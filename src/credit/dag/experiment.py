@@ -15,10 +15,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from credit.config.files import check_schema, overlay, read_yaml
+from credit.config.files import check_schema, overlay
 from credit.config.sets import Sets, leaves, with_origin
 from credit.config.space import searched
-from credit.dag import keeping, searches
+from credit.dag import extended, keeping, searches
 from credit.dag.checks import PartChecker, by_layer
 from credit.dag.recorded import in_parts, metrics
 from credit.dag.settings import Settings
@@ -59,7 +59,7 @@ class Experiment:
     """
 
     def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
-        content = check_schema(read_yaml(path), schema, str(path))
+        content = extended.read(path, lambda whole, file: check_schema(whole, schema, str(file)))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
         quick = content.get("quick") or {} if settings.scale == "quick" else {}
