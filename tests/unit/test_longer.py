@@ -10,7 +10,7 @@ import pytest
 
 from credit.dag.cost import plan
 from credit.dag.stored import still_to_train
-from credit.methods.base import Method, Phase
+from credit.methods.base import Method, Pass, Phase
 from credit.provenance.kept import kept_path
 from credit.provenance.records import checkpoint_path, read_result
 from credit.provenance.snapshot import processor, read_header
@@ -103,6 +103,19 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_interrupted(tmp_path, fold
     further = make(long(given, 8), tmp_path / "further" / "shard0.jsonl", folder)
     assert trained == [5, 6, 7], "from the longest of the shorter ones, which went on itself"
     same_run(further, make(long(given, 8), tmp_path / "whole8" / "shard0.jsonl", None))
+
+
+def test_stages_that_begin_later_are_gone_on_to(tmp_path, folder, trained, monkeypatch):
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        early = Phase("early", min(epochs, 4))
+        return (early, Phase("late", epochs - 4, (Pass(), Pass()))) if epochs > 4 else (early,)
+
+    monkeypatch.setattr(Method, "phases", phases)
+    for epochs, more in ((3, [0, 1, 2]), (6, [3, 0, 1]), (7, [2])):
+        trained.clear()
+        on = make(long(BP, epochs), tmp_path / str(epochs) / "shard0.jsonl", folder)
+        assert trained == more
+        same_run(on, make(long(BP, epochs), tmp_path / f"whole{epochs}" / "shard0.jsonl", None))
 
 
 @pytest.mark.parametrize("task", ["drift", "two_tasks", "images"])

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
-from credit.dag.commands import parse_config
+from credit.__main__ import main
+from credit.analysis.summaries import as_published
+from credit.config.place import CHECKOUT
+from credit.dag.calling import entries, snakemake
+from credit.dag.commands import Present, parse_config
 from credit.errors import ConfigError
+from credit.figures import style
 from credit.provenance.spec import canonical_json
 from tests.unit.small_checkout import FIT, Checkout, put, searching
 
@@ -164,3 +173,124 @@ def test_the_command_line_of_snakemake_can_say_it(checkout):
     assert parse_config(['set=["a:net.hidden_sizes=[1, 2]", b:train.epochs=3]'])["set"] == [
         "a:net.hidden_sizes=[1, 2]", "b:train.epochs=3",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def credit(checkout, capsys):
+    """Runs a command; returns (exit code, lines printed, lines of complaint)."""
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        code = main(arguments, checkout.root)
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run
+
+
+SMALL = ("--run", "small", "--set", "fa:hyper.feedback_scale=0.25")
+
+
+def test_commands_are_asked_of_a_run_with_its_settings(checkout, credit):
+    path = "results/small/runs/toy/fit/near/fa/shard0.jsonl"
+    put(checkout.workflow(run="small", set="fa:hyper.feedback_scale=0.25"), path)
+    assert credit("why", path, *SMALL)[:2] == (0, ["up to date"])
+    assert credit("why", path, "--set", "fa:hyper.feedback_scale=0.25")[:2] == (0, ["up to date"]), "the path names it"
+    assert credit("why", path)[:2] == (1, ["rule.feedback_scale: 0.25 -> 1.0"])
+    assert "1 good" in credit("verify", path, *SMALL)[1][-1]
+    assert credit("plan", path, *SMALL)[1][-2].endswith("nothing")
+    assert credit("list", "toy/fit", *SMALL)[1][1].split()[1:4] == ["1", "of", "12"]
+    code, out, err = credit("plan", "all", *SMALL[2:])
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "needs a name for the run" in err[0]
+
+
+@pytest.mark.parametrize("asked", ["toy/fit", "results/tables/toy/fit.csv", "results/small/tables/toy/fit.csv"])
+def test_a_run_is_made_by_the_names_of_its_targets(checkout, asked):
+    present = Present([], entries([], *SMALL[1:2], SMALL[3:]), checkout.root)
+    command = snakemake(present, [asked], cores="2", dry=True)
+    assert command[:5] == [sys.executable, "-m", "snakemake", "--cores", "2"]
+    assert command[command.index("-n") :] == [
+        "-n", "--config", "run=small", 'set=["fa:hyper.feedback_scale=0.25"]', "--", "results/small/tables/toy/fit.csv",
+    ]  # fmt: skip
+    assert parse_config(command[command.index("--config") + 1 : -2]) == {"run": "small", "set": [SMALL[3]]}
+
+
+def test_a_quick_target_is_made_at_the_quick_scale_and_settings_hold_there_too(checkout):
+    present = Present([], entries(["seeds=2"], "small", ["train.epochs=3"]), checkout.root)
+    command = snakemake(present, ["results/quick/figures/toy/curves.pdf", "results/small/quick/tables/toy/table1.csv"])
+    assert command[command.index("--configfile") + 1] == str(checkout.root / "config" / "quick.yaml")
+    assert command[-2:] == ["results/small/quick/figures/toy/curves.pdf", "results/small/quick/tables/toy/table1.csv"]
+    workflow = present.at("quick", "small")
+    assert workflow.train_spec(*PLACE, 0)["train"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["toy/fid", *SMALL], "target = 'toy/fid' (did you mean 'toy/fit'?)"),
+        (["toy/fit", "--run", "small", "--set", "fa:hyper.feedback_scael=1"], "(did you mean 'feedback_scale'?)"),
+        (["toy/fit", "--set", "train.epochs=3"], "needs a name for the run"),
+        (["results/other/tables/toy/fit.csv", *SMALL], "is of the run other; the run that is made is small"),
+        (["toy/fit", "results/quick/tables/toy/fit.csv"], "are of results/ and results/quick/; make them one by one"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_a_line_before_snakemake_is_called(credit, monkeypatch, arguments, words):
+    monkeypatch.setattr("os.execv", lambda *command: pytest.fail("called"))
+    code, out, err = credit("run", *arguments)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert words in err[0]
+
+
+def test_the_call_is_said_and_takes_the_place_of_the_command(credit, monkeypatch):
+    called = []
+    monkeypatch.setattr("os.execv", lambda program, command: called.append(command))
+    with pytest.raises(AssertionError):  # what no process lives to see
+        credit("run", "toy/fit", "--run", "small", "-n", "--profile", "slurm")
+    assert called[0][3:] == [
+        "--cores", "all", "--snakefile", str(CHECKOUT / "Snakefile"), "--profile", "slurm", "-n",
+        "--config", "run=small", "--", "results/small/tables/toy/fit.csv",
+    ]  # fmt: skip
+
+
+# ---- what is said of it
+
+
+def test_figures_and_tables_say_what_is_varied_in_them(checkout):
+    other = FIT | {"figures": {"others": FIT["figures"]["curves"]}, "tables": {"table2": FIT["tables"]["table1"]}}
+    checkout.write("toy/other", other)
+    workflow = checkout.workflow(run="small", set=["fa:hyper.feedback_scale=0.25", "toy/other:train.epochs=3"])
+    plain = checkout.workflow(run="small")
+    spec = workflow.artefact_spec("figure", "toy/curves")
+    assert spec["varied"] == ["fa:hyper.feedback_scale=0.25"]
+    assert spec["title"] == "toy/curves (varied: fa:hyper.feedback_scale=0.25)"
+    assert workflow.readable_spec("toy/table2")["title"].endswith(
+        "(varied: toy/other:train.epochs=3, fa:hyper.feedback_scale=0.25)"
+    )
+    assert workflow.artefact_spec("table", "toy/table1")["varied"] == ["fa:hyper.feedback_scale=0.25"]
+    narrowed = checkout.workflow(run="small", set="fa:hyper.feedback_scale=0.25", methods="bp")
+    assert "varied" not in narrowed.artefact_spec("figure", "toy/curves")
+    assert plain.artefact_spec("figure", "toy/curves")["title"] == "toy/curves"
+
+
+def test_what_is_varied_is_held_against_nothing_published(checkout):
+    workflow = checkout.workflow(run="small", set="toy/fit/near/fa:train.epochs=3")
+    assert workflow.fidelity_spec()["varied"] == [["toy/table1", "near", "fa"]]
+    assert "varied" not in checkout.workflow(run="small").fidelity_spec()
+    table = pd.DataFrame({"artefact": "toy/table1", "dataset": ["near", "far", "near"], "method": ["fa", "fa", "bp"]})
+    assert as_published(table, [["toy/table1", "near", "fa"]])["dataset"].to_list() == ["far", "near"]
+    assert len(as_published(table, [])) == 3
+    assert len(as_published(table[:0], [["toy/table1", "near", "fa"]])) == 0
+
+
+def test_a_note_stands_below_a_figure_and_leaves_it_as_it_is(tmp_path):
+    def heights(note: str) -> list[int]:
+        figure = Figure(figsize=(2, 1), layout="constrained")
+        figure.add_subplot().plot([1, 2])
+        style.save(figure, tmp_path / "a.pdf", tmp_path / "a.png", note)
+        with Image.open(tmp_path / "a.png") as image:
+            return [image.height, len((tmp_path / "a.pdf").read_bytes())]
+
+    plain, noted = heights(""), heights("varied: " + "fa:hyper.feedback_scale=0.25, " * 5)
+    assert plain[0] == 200
+    assert noted[0] > plain[0]
+    assert noted[1] > plain[1]

@@ -26,6 +26,7 @@ from credit.dag.stopping import Stop, mark_call
 from credit.dag.stored import in_store
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
+from credit.dag.varied import title
 from credit.provenance.kept import kept_path
 from credit.provenance.made import record_path
 from snakemake.exceptions import WorkflowError

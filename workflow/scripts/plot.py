@@ -40,7 +40,8 @@ def main() -> None:
     with making(args.record, spec, [__file__, figure.__name__], inputs, outputs):
         references = read_tables(args.references) if args.references else None
         options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
-        save(drawn(figure.draw, read_tables(args.tables), options), args.pdf, args.png)
+        note = f"varied: {', '.join(spec['varied'])}" if "varied" in spec else ""
+        save(drawn(figure.draw, read_tables(args.tables), options), args.pdf, args.png, note)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,3 +128,13 @@ def read_summary(path: str | Path) -> pd.DataFrame:
     if missing := [c for c in SUMMARY if c not in table]:
         raise DataError(f"{path}: lacks {', '.join(missing)}; expected a table that summarise.py wrote")
     return table[SUMMARY].fillna({"unit": ""})
+
+
+def as_published(summaries: pd.DataFrame, varied: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Summaries without those that are of other settings than the experiments': what was varied repeats nothing.
+
+    varied: (artefact, data set, method).
+    """
+    cells = {tuple(cell) for cell in varied}
+    own = [cell not in cells for cell in zip(*(summaries[key] for key in ("artefact", "dataset", "method")))]
+    return summaries[own]

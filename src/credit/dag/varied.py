@@ -27,6 +27,7 @@ from credit.config.parts import METHODS
 from credit.errors import ConfigError, nearest, one_of
 
 if TYPE_CHECKING:
+    from credit.dag.artefacts import Artefact
     from credit.dag.experiment import Experiment
     from credit.dag.settings import Settings
 
@@ -156,7 +157,7 @@ def _nested(path: tuple[str, ...], value: Any) -> Any:
     return {path[0]: _nested(path[1:], value)} if path else value
 
 
-# ---- what they do to a cell
+# ---- which cells they are of
 
 
 def of(experiment: Experiment, method: str, one: Setting) -> Iterator[str]:
@@ -177,9 +178,40 @@ def of_cell(experiment: Experiment, dataset: str, method: str) -> list[Setting]:
 
 def of_experiment(experiment: Experiment) -> list[str]:
     """What varies the cells of an experiment that are run, as it was given."""
+    return list(dict.fromkeys(one.text for cell in varied_cells(experiment) for one in of_cell(experiment, *cell)))
+
+
+def varied_cells(experiment: Experiment) -> list[tuple[str, str]]:
+    """(data set, method) of the cells that are run and varied."""
     cells = [(dataset, method) for dataset in experiment.datasets for method in experiment.methods]
-    found = [one.text for cell in cells for one in of_cell(experiment, *cell)] if experiment.settings.varied else []
-    return list(dict.fromkeys(found))
+    return [cell for cell in cells if of_cell(experiment, *cell)] if experiment.settings.varied else []
+
+
+# ---- what is said of it
+
+
+def marked(artefact: Artefact, experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
+    """{"varied": settings that vary what a figure or table shows}, as they were given; {} where none does."""
+    found = dict.fromkeys(text for key in artefact.experiments for text in of_experiment(experiments[key]))
+    return {"varied": list(found)} if found else {}
+
+
+def title(artefact: Artefact, experiments: Mapping[str, Experiment]) -> str:
+    """Title of a figure or table, with what is varied in it."""
+    own, found = artefact.entry.get("title", artefact.name), marked(artefact, experiments)
+    return f"{own} (varied: {', '.join(found['varied'])})" if found else own
+
+
+def in_tables(tables: Mapping[str, Artefact], experiments: Mapping[str, Experiment]) -> dict[str, list]:
+    """{"varied": [table, data set, method] of which no number is one of the published settings}; {} for none."""
+    found = [
+        [name, *cell] for name, table in tables.items() for key in table.experiments
+        for cell in varied_cells(experiments[key])
+    ]  # fmt: skip
+    return {"varied": found} if found else {}
+
+
+# ---- what they do to a cell
 
 
 def laid(parts: Mapping[str, Any], rule: str, settings: Iterable[Setting]) -> dict[str, Any]:

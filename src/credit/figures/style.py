@@ -78,12 +78,18 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return wrapper
 
 
-def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
-    """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions."""
+def save(figure: Figure, pdf: str | Path, png: str | Path, note: str = "") -> None:
+    """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions.
+
+    note: stands below the figure, which is so much higher then.
+    """
+    if note:
+        lines = textwrap.fill(note, int(20 * figure.get_figwidth()), break_on_hyphens=False)
+        figure.text(0.01, -0.01, lines, va="top", fontsize=6, color=FAINT)
     metadata = {"pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")), "png": {"Software": None}}
     for path, kind in ((pdf, "pdf"), (png, "png")):
         with settings(), whole_file(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata[kind])
+            figure.savefig(temporary, format=kind, metadata=metadata[kind], bbox_inches="tight" if note else None)
 
 
 def drawn(draw: Callable[..., Figure], table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:

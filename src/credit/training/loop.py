@@ -189,9 +189,11 @@ class Training:
         """
         phases = self.learner.method.phases
         shorter, longer = phases(epochs), phases(self.settings["epochs"])
-        if not shorter or [*shorter[:-1], replace(shorter[-1], epochs=longer[-1].epochs)] != [*longer]:
+        *done, last = shorter
+        further = longer[len(done)] if len(done) < len(longer) else last
+        if [*done, replace(last, epochs=further.epochs)] != [*longer[: len(shorter)]] or further.epochs < last.epochs:
             raise ConfigError(f"the stages of {self.learner.method.name} depend on the number of epochs")
-        self._restore({**content, "position": (len(longer) - 1, shorter[-1].epochs)}, records[: content["recorded"]])
+        self._restore({**content, "position": (len(done), last.epochs)}, records[: content["recorded"]])
 
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
