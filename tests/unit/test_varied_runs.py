@@ -197,7 +197,9 @@ def test_commands_are_asked_of_a_run_with_its_settings(checkout, credit):
     assert credit("why", path, "--set", "fa:hyper.feedback_scale=0.25")[:2] == (0, ["up to date"]), "the path names it"
     assert credit("why", path)[:2] == (1, ["rule.feedback_scale: 0.25 -> 1.0"])
     assert "1 good" in credit("verify", path, *SMALL)[1][-1]
-    assert credit("plan", path, *SMALL)[1][-2].endswith("nothing")
+    for asked in (path, path.replace("/small", "")):
+        assert credit("plan", asked, *SMALL)[1][-2].endswith("nothing")
+    assert credit("plan", path, *SMALL[2:])[1][-2].endswith("nothing")
     assert credit("list", "toy/fit", *SMALL)[1][1].split()[1:4] == ["1", "of", "12"]
     code, out, err = credit("plan", "all", *SMALL[2:])
     assert (code, out, len(err)) == (2, [], 1)
@@ -230,7 +232,7 @@ def test_a_quick_target_is_made_at_the_quick_scale_and_settings_hold_there_too(c
         (["toy/fid", *SMALL], "target = 'toy/fid' (did you mean 'toy/fit'?)"),
         (["toy/fit", "--run", "small", "--set", "fa:hyper.feedback_scael=1"], "(did you mean 'feedback_scale'?)"),
         (["toy/fit", "--set", "train.epochs=3"], "needs a name for the run"),
-        (["results/other/tables/toy/fit.csv", *SMALL], "is of the run other; the run that is made is small"),
+        (["results/other/tables/toy/fit.csv", *SMALL], "is of the run other; the configuration names the run small"),
         (["toy/fit", "results/quick/tables/toy/fit.csv"], "are of results/ and results/quick/; make them one by one"),
     ],
 )

@@ -34,35 +34,42 @@ def snakemake(
     present: Present, targets: Sequence[str], cores: str = "all", dry: bool = False, profile: str | None = None
 ) -> list[str]:
     """The command, beginning with the interpreter. Raises ConfigError for targets and settings that do not fit."""
-    from credit.dag.commands import as_target
-
-    found = [_resolved(present, as_target(target)) for target in targets]
-    workflows = {workflow.results: workflow for workflow, _ in found}
-    if len(workflows) > 1:
-        raise ConfigError(f"{' '.join(targets)}: are of {'/ and '.join(workflows)}/; make them one by one")
-    (workflow,) = workflows.values()
-    files = list(present.files)
-    if workflow.settings.scale != present.at(None).settings.scale:
-        files.insert(0, present.folder / f"{workflow.settings.scale}.yaml")
-    entries = list(present.entries)
-    if workflow.settings.run and f"run={workflow.settings.run}" not in entries:
-        entries.append(f"run={workflow.settings.run}")
+    workflow, names = resolved(present, targets, "make")
+    files, entries, settings = list(present.files), list(present.entries), workflow.settings
+    if settings.scale != present.configured("scale"):
+        files.insert(0, present.folder / f"{settings.scale}.yaml")
+    if settings.run != present.configured("run"):
+        entries.append(f"run={settings.run}")
     command = [sys.executable, "-m", "snakemake", "--cores", cores]
     command += [] if Path("Snakefile").exists() else ["--snakefile", str(CHECKOUT / "Snakefile")]
     command += ["--profile", profile] if profile else []
     command += ["-n"] if dry else []
     command += ["--configfile", *map(str, files)] if files else []
-    return [*command, *(["--config", *entries] if entries else []), "--", *(name for _, name in found)]
+    return [*command, *(["--config", *entries] if entries else []), "--", *names]
+
+
+def resolved(present: Present, targets: Sequence[str], what: str) -> tuple[Workflow, list[str]]:
+    """The workflow that makes targets, and how Snakemake calls them.
+
+    A path below `results/` stands for the file of the run that is made, an experiment, PAPER/NAME, for the table of its
+    records. what: is to be done with them, for messages. Raises ConfigError for what is no target, and for targets of
+    two runs or scales.
+    """
+    from credit.dag.commands import as_target
+
+    found = [_resolved(present, as_target(target)) for target in targets]
+    workflows = {workflow.results: workflow for workflow, _ in found}
+    if len(workflows) > 1:
+        raise ConfigError(f"{' '.join(targets)}: are of {'/ and '.join(workflows)}/; {what} them one by one")
+    (workflow,) = workflows.values()
+    return workflow, [name for _, name in found]
 
 
 def _resolved(present: Present, target: str) -> tuple[Workflow, str]:
-    """The workflow that makes a target, and how Snakemake calls it: a path below `results/` stands for the file of the
-    run that is made, an experiment, PAPER/NAME, for the table of its records."""
     scale, named = place_of(target)
-    workflow = present.at(scale, named or AS_CONFIGURED)
-    configured = present.at(None).settings.run
+    workflow, configured = present.at(scale, named or AS_CONFIGURED), present.configured("run")
     if named and configured not in (None, named):
-        raise ConfigError(f"target = {target!r}: is of the run {named}; the run that is made is {configured}")
+        raise ConfigError(f"target = {target!r}: is of the run {named}; the configuration names the run {configured}")
     if named is None and workflow.settings.run:
         target = workflow.results + target.removeprefix(root(None, scale or workflow.settings.scale))
     if target in workflow.experiments:

@@ -84,6 +84,8 @@ def save(figure: Figure, pdf: str | Path, png: str | Path, note: str = "") -> No
     note: stands below the figure, which is so much higher then.
     """
     if note:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # everything stays where it is
         lines = textwrap.fill(note, int(20 * figure.get_figwidth()), break_on_hyphens=False)
         figure.text(0.01, -0.01, lines, va="top", fontsize=6, color=FAINT)
     metadata = {"pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")), "png": {"Software": None}}
