@@ -284,7 +284,7 @@ def test_what_is_varied_is_held_against_nothing_published(checkout):
     assert len(as_published(table[:0], [["toy/table1", "near", "fa"]])) == 0
 
 
-def test_a_note_stands_below_a_figure_and_leaves_it_as_it_is(tmp_path):
+def test_a_note_stands_above_a_figure_and_leaves_it_as_it_is(tmp_path):
     def heights(note: str) -> list[int]:
         figure = Figure(figsize=(2, 1), layout="constrained")
         figure.add_subplot().plot([1, 2])
