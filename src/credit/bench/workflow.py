@@ -30,11 +30,11 @@ SPECS = (
 )
 CREDIT = HERE + "import runpy; runpy.run_module('credit', run_name='__main__')\n"
 ARCHIVE = ROOT / "docs" / "results" / "records" / "pc-example.tar.xz"  # of six runs
-STARTED = (
+STARTED = (  # they draw their data: experiment, data set, method
     "cross/student_teacher teacher bp",
     "dfc/student_teacher teacher dfc_ssa",
     "pc/interference example pc",
-)  # they draw their data
+)
 SPEC = (
     HERE + "import json\n"
     "from credit.interactive.specs import experiment\n"
