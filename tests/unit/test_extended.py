@@ -52,9 +52,11 @@ def test_the_same_settings_make_the_same_runs_but_for_the_name(checkout):
 
 
 def test_lists_are_replaced_and_the_quick_sections_are_laid_over_each_other(checkout):
+    checkout.change(quick={"tables": {"table1": {"options": {"percent": True}}}})
     quick = {"train": {"optimizer": {"lr": 0.3}}, "use_datasets": ["far"]}
     checkout.write("toy/other", OTHER | {"quick": quick, "net": {"hidden_sizes": [3, 3]}})
     body = checkout.workflow(scale="quick").defined["toy/other"].body
+    assert not body.keys() & {"figures", "tables"}
     assert (body["train"]["epochs"], body["train"]["optimizer"]["lr"], body["seeds"]) == (1, 0.3, 1)
     assert (body["use_datasets"], body["net"]["hidden_sizes"]) == (["far"], [3, 3])
 

@@ -41,7 +41,13 @@ def read(path: Path, check: Callable[[Any, Path], Any], above: tuple[Path, ...] 
         way = " -> ".join(_key(p) for p in (*chain[chain.index(known[name]) :], known[name]))
         raise ConfigError(f"{path}: {KEY} = {name!r}; leads back to where it began: {way}")
     base = read(known[name], check, chain)
-    return check(laid({key: value for key, value in base.items() if key not in OWN}, own), path)
+    return check(laid(_shared(base), own), path)
+
+
+def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a file, and of its quick section, others take when they extend it."""
+    found = {key: value for key, value in content.items() if key not in OWN}
+    return found | {QUICK: _shared(found[QUICK])} if isinstance(found.get(QUICK), Mapping) else found
 
 
 def _key(path: Path) -> str:
