@@ -1,6 +1,7 @@
 """Experiments on credit assignment, asked about and kept: credit COMMAND …
 
   plan [TARGET ...]  before a run: jobs, networks, CPU time and disk of targets, and what is still to run
+  run TARGET ...     makes targets: snakemake, with settings of your own (--set) in a run of its own (--run)
   watch [TARGET]     the running jobs of a target: how far they are, and their curves
   list [PATTERN]     experiments, figures, tables, data sets and methods: made, stale or missing
   show FILE          what made a result, readable: settings, data, code, versions, machine
@@ -17,6 +18,7 @@ Run it in the root of the repository, with the --configfile and --config that sn
   credit plan results/figures/fig1.pdf
   credit plan dfc --config methods=bp,dfa seeds=2
   credit why results/quick/figures/fig3.pdf
+  credit run dfc/student_teacher --run small --set dfc_ssa:hyper.alpha=0.01
   credit COMMAND --help
   eval "$(credit --print-completion bash)"       # the shell completes commands, targets and results
 
@@ -47,6 +49,9 @@ PLAN = """What targets will cost together: jobs, networks trained, CPU time, dis
 still to run. Results on disk count as done when they belong to the present code and configuration.
 TARGET is all, a paper (dfc), a figure, a table or a run, as for snakemake, or an experiment, PAPER/NAME. Prepared data
 sets (results/data/…) and `bench` train nothing and have no plan; what a target downloads is part of its own."""
+RUN = """Makes targets: calls snakemake, in whose place it then stands, and says how. TARGET is as for `plan`; an
+experiment, PAPER/NAME, stands for the table of its records, and with --run a path below results/ for the file of that
+run. Settings, names and targets are checked before; what is not varied comes out of the store."""
 LIST = """What there is, how it is called, and its state: made, stale (made of other settings, code or data than now) or
 missing; of an experiment, how many of its runs and searches are made. Specifications are compared, contents are not
 read: `verify` does that. PATTERN: experiments, figures, tables, data, methods; part of a name or title; or a glob."""
@@ -81,7 +86,7 @@ WATCH = """The training jobs of a target while they run: epoch, share of the wor
 curves of what they measure (of several networks the median); then jobs that were stopped, killed or have failed, and
 those that finished last. It reads what jobs say of themselves, on whichever machine they run, and disturbs none. TARGET
 is as for `plan`. Ends when all are finished, or with Ctrl-C; one picture where standard output is no terminal."""
-COMMANDS = "{plan,watch,list,show,diff,why,verify,export,import,clean,cite}"
+COMMANDS = "{plan,run,watch,list,show,diff,why,verify,export,import,clean,cite}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
 
     plan = command("plan", PLAN, lambda present, a: _commands().show_plan(present(), a.targets), shared)
     _argument(plan, completion.targets, "targets", nargs="*", default=["all"], metavar="TARGET", help="default: all")
+    _run(command, shared)
     _watch(command, shared)
     names = command("list", LIST, lambda present, a: _commands().show_list(present(), a.pattern), shared)
     _argument(names, completion.patterns, "pattern", nargs="?", metavar="PATTERN", help="default: everything")
@@ -136,7 +142,25 @@ def _shared() -> argparse.ArgumentParser:
         shared, completion.configfiles, "--configfile", "--configfiles", nargs="+", default=[], type=Path,
         metavar="FILE", help="laid over config/config.yaml",
     )  # fmt: skip
+    shared.add_argument("--run", dest="named", metavar="NAME", help="the run NAME, results/NAME/")
+    shared.add_argument(
+        "--set", action="append", default=[], metavar="[WHERE:]PATH=VALUE",
+        help="a setting of that run: dfc_ssa:hyper.alpha=0.01, PAPER/NAME:train.epochs=5; may be given several times",
+    )  # fmt: skip
     return shared
+
+
+def _run(command: Callable, shared: argparse.ArgumentParser) -> None:
+    def run(present: Callable, a: argparse.Namespace) -> int:
+        from credit.dag.calling import run
+
+        return run(present(), a.targets, a.cores, a.dry_run, a.profile)
+
+    added = command("run", RUN, run, shared)
+    _argument(added, completion.targets, "targets", nargs="+", metavar="TARGET")
+    added.add_argument("--cores", default="all", metavar="N", help="default: all")
+    added.add_argument("--dry-run", "-n", action="store_true", help="say what would be made")
+    added.add_argument("--profile", metavar="NAME", help="of snakemake: slurm, for example")
 
 
 def _without_configuration(command: Callable) -> None:
@@ -239,8 +263,10 @@ def _right_checkout(root: Path) -> None:
 
 
 def _present(args: argparse.Namespace, root: Path) -> Present:
+    from credit.dag.calling import entries
+
     folder = config_folder(root) if root is CHECKOUT else None
-    return _commands().Present(args.configfile, args.config, root, folder)
+    return _commands().Present(args.configfile, entries(args.config, args.named, args.set), root, folder)
 
 
 def command() -> int:

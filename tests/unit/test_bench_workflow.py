@@ -41,3 +41,11 @@ def test_what_is_measured_at_paper_scale_runs_in_a_copy(tmp_path, words):
     cpu, memory, _ = bench.measure([bench.sys.executable, "-c", *words], folder)
     assert cpu > 0
     assert memory > 0
+
+
+def test_the_start_of_a_training_job_ends_with_its_first_update(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "STARTED", bench.STARTED[:1])
+    [row] = bench.starts(bench.checkout(tmp_path), repeats=1)
+    assert (row.quantity, row.unit) == (f"training job to its first update, {bench.STARTED[0]}", "CPU s")
+    assert 0 < row.value < 100
+    assert not list(tmp_path.glob("started*")), "no result"

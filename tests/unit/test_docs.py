@@ -298,6 +298,16 @@ def test_the_entries_of_the_examples_are_accepted(checkout):
     assert re.search(r"^total +(\d+) +(\d+) ", plan, flags=re.MULTILINE).groups() == ("6", str(searched))
 
 
+def test_the_example_of_a_variation_is_planned_like_what_it_extends(checkout):
+    methods = ("--config", "methods=bp,fa")
+    wide, other = (
+        run(checkout, "-m", "credit", "plan", f"cross/{name}", *methods).splitlines()[2].split()
+        for name in ("student_wide", "student_teacher")
+    )
+    assert (wide[0], wide[1:3]) == ("cross/student_wide", other[1:3]), "as many jobs and networks"
+    assert "cross/student_wide" in run(checkout, "-m", "credit", "plan", "results/figures/student_wide.pdf")
+
+
 def test_the_example_of_weights_trains_one_run_from_another_and_reads_them_back(checkout, tmp_path):
     look = (
         "import json; from pathlib import Path; from credit.dag.commands import configuration; "

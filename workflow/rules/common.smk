@@ -29,8 +29,10 @@ from credit.dag.stopping import Stop, mark_call
 from credit.dag.stored import in_store
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
+from credit.dag.varied import title
 from credit.provenance.kept import kept_path
 from credit.provenance.made import record_path
+from snakemake import persistence
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
@@ -316,6 +318,11 @@ def train_gpu(wildcards):
 # Snakemake asks for the parameters of a job's functions a dozen times a job; written down, they need not be derived.
 for function in (train_spec, train_inputs, train_threads, train_mem_mb, train_runtime, train_gpu):
     function.__signature__ = inspect.signature(function)
+
+# Nor load pandas, for a tenth of the time of a call with nothing to do, to see that no parameter is one of its tables.
+for kind in vars(persistence).values():
+    if hasattr(kind, "_serialize_param_builtin"):
+        kind._serialize_param_pandas = kind._serialize_param_builtin
 
 # Nor need it ask for each job where all have the same.
 TRAIN_GPU = 1 if WORKFLOW.settings.device == "cuda" else train_gpu if WORKFLOW.asks_for_gpu else 0

@@ -16,7 +16,7 @@ for name, artefact in WORKFLOW.figures.items():
                 caption=f"../report/{artefact.caption}",
                 category="Figures",
                 subcategory=artefact.paper,
-                labels={"figure": name, "title": shown(artefact.entry.get("title", name))},
+                labels={"figure": name, "title": shown(title(artefact, WORKFLOW.experiments))},
             ),
             record=update(f"{RESULTS}/records/figures/{name}.json"),
         log:

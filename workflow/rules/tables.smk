@@ -67,7 +67,7 @@ for name, artefact in WORKFLOW.tables.items():
                 caption=f"../report/{artefact.caption}",
                 category="Tables",
                 subcategory=artefact.paper,
-                labels={"table": name, "title": shown(artefact.entry.get("title", name))},
+                labels={"table": name, "title": shown(title(artefact, WORKFLOW.experiments))},
             ),
             records=update([f"{RESULTS}/records/tables/{name}.{end}.json" for end in ("md", "html")]),
         log:

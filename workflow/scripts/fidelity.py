@@ -6,6 +6,7 @@ import sys
 import _src  # noqa: F401
 
 from credit.analysis.fidelity import compare, read_published, read_summaries
+from credit.analysis.summaries import as_published
 from credit.analysis.tables import write_table
 from credit.errors import one_line
 from credit.provenance.made import making
@@ -26,8 +27,8 @@ def main() -> None:
     args = parser.parse_args(given[:cut])
     spec, tables = read_spec(args.spec), given[cut + 1 :]
     with making(args.record, spec, [__file__], [*args.published, *tables], [args.out]):
-        published, summaries = read_published(args.published), read_summaries(tables)
-        write_table(args.out, compare(published, summaries, spec.get("scale", "paper")))
+        summaries = as_published(read_summaries(tables), spec.get("varied", ()))
+        write_table(args.out, compare(read_published(args.published), summaries, spec.get("scale", "paper")))
 
 
 if __name__ == "__main__":

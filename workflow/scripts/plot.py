@@ -45,8 +45,9 @@ def main() -> None:
     with making(args.record, spec, [__file__, figure.__name__], inputs, outputs):
         references = read_tables(args.references) if args.references else None
         options = {"rules": spec.get("rules", {}), "references": references, **spec.get("options", {})}
+        note = f"varied: {', '.join(spec['varied'])}" if "varied" in spec else ""
         made = drawn(figure.draw, read_tables(args.tables), options)
-        save(made, args.pdf, args.png)
+        save(made, args.pdf, args.png, note)
         shown = numbers(made)
         if args.numbers:
             write_table(args.numbers, shown)

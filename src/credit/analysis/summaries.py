@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,3 +159,13 @@ def read_summary(path: str | Path) -> pd.DataFrame:
         n = table["n"].where(table["n"] > 0)
         table = table.assign(se=table["sd"] / np.sqrt(n), runs=table["n"], lost=table["diverged"])
     return table.reindex(columns=SUMMARY).fillna({"unit": ""})
+
+
+def as_published(summaries: pd.DataFrame, varied: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Summaries without those that are of other settings than the experiments': what was varied repeats nothing.
+
+    varied: (artefact, data set, method).
+    """
+    cells = {tuple(cell) for cell in varied}
+    own = [cell not in cells for cell in zip(*(summaries[key] for key in ("artefact", "dataset", "method")))]
+    return summaries[own]

@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 
 @cache
-def _read_schema(path: Path) -> tuple[Any, Check]:
-    schema = read_yaml(path)
+def _read_schema(path: Path, part: str | None = None) -> tuple[Any, Check]:
+    schema = read_yaml(path) if part is None else {"$ref": f"#/$defs/{part}", "$defs": _read_schema(path)[0]["$defs"]}
     try:
         return schema, compiled(schema)
     except Unsupported:
         return schema, lambda content: False  # the validator below decides
 
 
-def check_schema(content: Any, path: Path, where: str, nothing: Collection[str] = ()) -> Any:
+def check_schema(content: Any, path: Path, where: str, nothing: Collection[str] = (), part: str | None = None) -> Any:
     """The content with its values of the types that the schema declares, see `typed`.
 
-    nothing: texts that mean null where null is allowed. Raises ConfigError listing every violation as
+    nothing: texts that mean null where null is allowed. part: what of the schema's `$defs` the content is, in place of
+    the whole. Raises ConfigError listing every violation as
     `WHERE: KEY: what is wrong`.
     """
-    schema, valid = _read_schema(path)
+    schema, valid = _read_schema(path, part)
     content = typed(content, schema, nothing)
     if valid(content):
         return content

@@ -16,6 +16,7 @@ import yaml
 
 from credit.config.files import overlay, read_yaml
 from credit.dag import audit, made, transport
+from credit.dag.calling import resolved
 from credit.dag.citations import bibliography
 from credit.dag.cost import Cost, needed_jobs, plan
 from credit.dag.exits import GOOD, STALE
@@ -99,6 +100,10 @@ class Present:
         config |= {"run": run} if run != AS_CONFIGURED else {}
         return Workflow(config, self.root, self.folder)
 
+    def configured(self, key: str) -> Any:
+        """What the configuration says of a key, unchecked."""
+        return configuration(self.files, self.entries, self.root, self.folder).get(key)
+
     def of(self, path: str | Path) -> Workflow:
         """The workflow at the scale and in the run that the path names (results/NAME/quick/…), else as configured."""
         return self.at(*place_of(path))
@@ -115,11 +120,7 @@ def as_target(path: str) -> str:
 
 def show_plan(present: Present, targets: Sequence[str]) -> int:
     """Print what targets cost together, by experiment. Raises ConfigError for targets of two scales or runs."""
-    targets = list(map(as_target, targets))
-    workflows = {workflow.results: workflow for workflow in map(present.of, targets)}
-    if len(workflows) > 1:
-        raise ConfigError(f"{' '.join(targets)}: are of {'/ and '.join(workflows)}/; plan them one by one")
-    (workflow,) = workflows.values()
+    workflow, targets = resolved(present, targets, "plan")
     costs = plan(workflow, *targets)
     rows = [("experiment", "jobs", "networks", "CPU time", "disk", "still to run")]
     rows += [_row(part.experiment, part.whole, part.missing) for part in costs.parts]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from credit.dag import judged, keeping
 from credit.dag.artefacts import Artefact, artefacts
 from credit.dag.endings import FILES
 from credit.dag.start import classes_an_output, task_shape
-from credit.dag.stored import in_store
+from credit.dag.stored import in_store, still_to_train
 from credit.dag.targets import SHARD, Workflow
 from credit.dag.units import duration, size
 from credit.data import catalog
@@ -338,12 +338,13 @@ def plan(workflow: Workflow, *targets: str) -> Plan:
     for key, of_experiment in needed.items():
         jobs = of_experiment.items()
         kept = {path: keeping.beside(workflow, path) for path, _ in jobs}
-        costs = [
-            (job_cost(spec, kept[path]), is_done(path, spec, kept[path].values()) or in_store(workflow, path, spec))
+        costs = {path: job_cost(spec, kept[path]) for path, spec in jobs}
+        missing = [
+            replace(costs[path], seconds=costs[path].seconds * still_to_train(workflow, path, spec))
             for path, spec in jobs
+            if not (is_done(path, spec, kept[path].values()) or in_store(workflow, path, spec))
         ]
-        whole = sum((cost for cost, _ in costs), Cost())
-        parts.append(Part(key, whole, sum((cost for cost, done in costs if not done), Cost())))
+        parts.append(Part(key, sum(costs.values(), Cost()), sum(missing, Cost())))
         names |= {spec["data"]["name"]: None for _, spec in jobs if spec["data"]}
     return Plan(tuple(parts), tuple(_data_set(workflow, name) for name in names))
 

@@ -15,10 +15,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from credit.config.files import check_schema, overlay, read_yaml
+from credit.config.files import check_schema, overlay
 from credit.config.sets import Sets, leaves, with_origin
 from credit.config.space import searched
-from credit.dag import keeping, searches
+from credit.dag import extended, keeping, searches, varied
 from credit.dag.checks import PartChecker, by_layer
 from credit.dag.recorded import in_parts, metrics
 from credit.dag.settings import Settings
@@ -59,7 +59,7 @@ class Experiment:
     """
 
     def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
-        content = check_schema(read_yaml(path), schema, str(path))
+        content = extended.read(path, lambda whole, file: check_schema(whole, schema, str(file)))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
         quick = content.get("quick") or {} if settings.scale == "quick" else {}
@@ -185,7 +185,7 @@ class Experiment:
                 except ConfigError as error:
                     problems += [line for line in str(error).splitlines() if line not in problems]
         if problems:
-            raise ConfigError("\n".join(problems))
+            raise ConfigError("\n".join(varied.foremost(problems)))
 
     def resource(self, name: str, default: int) -> int:
         """A resource of this experiment's training jobs."""
@@ -211,9 +211,10 @@ class Cell:
             raise ConfigError(f"{where}: {one_of('method', method, body['methods'])}")
         layers = experiment.layers(dataset, method)
         entry, own = layers[1:3]
+        rule, settings = own.get("rule", method), varied.of_cell(experiment, dataset, method)
         parts = {key: _layered(key, layers) for key in RUN_KEYS}
-        rule = own.get("rule", method)
-        hyper = overlay(own.get("hyper"), layers[3].get("hyper"))
+        parts = varied.laid(parts | {"hyper": overlay(own.get("hyper"), layers[3].get("hyper"))}, rule, settings)
+        hyper = parts["hyper"]
         if "name" in hyper:
             place = f"{where}: methods.{method}.hyper.name = {hyper['name']!r}"
             raise ConfigError(f"{place}: no such hyperparameter; `rule` names the learning rule of a method")
@@ -253,7 +254,7 @@ class Cell:
         if data and data not in catalog.load():
             checker.problems.append(f"{where}: {one_of(f'datasets.{dataset}.data', data, catalog.load())}")
         origins = experiment.origins(dataset, method) if checker.problems else {}
-        checker.problems = [with_origin(problem, origins) for problem in checker.problems]
+        checker.problems = [varied.with_setting(with_origin(p, origins), settings) for p in checker.problems]
         checker.finish()
         resolved["train"] |= {"optimizer": optimizer_config.typed(resolved["train"]["optimizer"])}
         run = {
@@ -355,6 +356,7 @@ def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str
     everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema, sets) for p in files}
     if not everything:
         raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
+    varied.check(settings, everything)
     for experiment in everything.values():
         experiment.check()
     return everything

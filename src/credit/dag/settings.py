@@ -11,6 +11,8 @@ from credit.config.files import check_schema
 from credit.config.paths import NOTHING, expanded, folder, mirror_of_environment
 from credit.dag import keeping
 from credit.dag.runs import root, run_name
+from credit.dag.varied import Setting, read
+from credit.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Settings:
     seeds_per_job: int | str | None = None  # a number or all
     epochs: int | None = None
     keep: tuple[str, ...] = ()  # beside what experiments keep
+    varied: tuple[Setting, ...] = ()  # what the run has otherwise than the experiments
     data_folder: str = "results/data"
     mirror: str | None = None
     user_files: str | None = None
@@ -60,9 +63,15 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
     config = check_schema({**config, "run": None, **_switches(config)}, schema, where, NOTHING)
     data = config.get("data", {})
     data_folder = folder(data["folder"], f"{where}: data.folder")
+    run = run_name(named, data_folder, where)
+    varied = read(config.get("set"), schema.with_name("experiment.schema.yaml"), where)
+    if varied and run is None:
+        why = "it would put other results in the place of the published settings'"
+        raise ConfigError(f"{where}: set = {varied[0].text!r}: needs a name for the run, run=NAME; {why}")
     return Settings(
         scale=config["scale"],
-        run=run_name(named, data_folder, where),
+        run=run,
+        varied=varied,
         device=config["device"],
         methods=_names(config.get("methods")),
         datasets=_names(config.get("datasets")),

@@ -23,7 +23,7 @@ ABOVE = {  # what stands above the settings, in words
     "artefact", "search", "scale", "title",
 }  # fmt: skip
 MADE = {"call", "code", "cpu", "data", "device", "git", "modules", "packages", "platform", "python", "seconds", "start",
-        "threads"}  # fmt: skip
+        "threads", "continued"}  # fmt: skip
 
 
 def show(path: str) -> int:
@@ -83,6 +83,7 @@ def _facts(result: ResultFile) -> Iterator[tuple[str, str]]:
     yield "machine", ", ".join(by[key] for key in ("cpu", "platform") if by.get(key))
     yield "device", f"{by['device']}, {_count(by.get('threads', 1), 'thread')}" if "device" in by else ""
     yield "time", duration(by["seconds"]) if "seconds" in by else ""
+    yield "goes on from", f"the end of a run of {by['continued']['epochs']} epochs" if "continued" in by else ""
     yield "also", _pairs({key: value for key, value in by.items() if key not in MADE})
     if result.kind == "archive":
         yield "files", _some([f"{name}, {size(entry['bytes'])}" for name, entry in facts["files"].items()])

@@ -17,7 +17,7 @@ from typing import Any
 
 from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
-from credit.dag import promised
+from credit.dag import promised, varied
 from credit.dag.artefacts import CURVES, Artefact, artefacts
 from credit.dag.endings import FILES
 from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
@@ -323,14 +323,14 @@ class Workflow:
             "experiments": list(artefact.experiments), "artefact": name,
             "inputs": digest([self.collect_spec(key) for key in artefact.experiments]),
             "methods": list(dict.fromkeys(m for e in artefact.experiments for m in self.experiments[e].methods)),
-            "scale": self.settings.scale,
+            "scale": self.settings.scale, **varied.marked(artefact, self.experiments),
         }  # fmt: skip
         references = {name: file_digest(self.folder.parent / name) for name in artefact.references}
         if kind == "table":  # what numbers it holds, not how it is called and laid out
             spec["options"] = {k: v for k, v in spec["options"].items() if k not in LAYOUT}
             spec |= {"references": references} if references else {}
         else:
-            spec |= {"title": artefact.entry.get("title", name), "rules": self._rules(artefact)}
+            spec |= {"title": varied.title(artefact, self.experiments), "rules": self._rules(artefact)}
             spec["references"] = references
             spec["module"] = artefact.entry.get("module", f"credit.figures.{artefact.paper}.{short}")
             script, modules = "plot", (spec["module"],)
@@ -341,7 +341,7 @@ class Workflow:
         artefact = self.tables[name]
         return {
             "version": VERSION, "kind": "readable", "paper": artefact.paper, "name": name,
-            "title": artefact.entry.get("title", name), "options": artefact.entry.get("options", {}),
+            "title": varied.title(artefact, self.experiments), "options": artefact.entry.get("options", {}),
             "rules": self._rules(artefact), "scale": self.settings.scale,
             "inputs": digest(self.artefact_spec("table", name)),
             **self.digests("analyse", str(self.script("typeset"))),
@@ -357,9 +357,9 @@ class Workflow:
         return self._fidelity_spec
 
     def _judged(self) -> dict[str, Any]:
-        digests = self.digests("analyse", str(self.script("fidelity")))
+        more = self.digests("analyse", str(self.script("fidelity"))) | varied.in_tables(self.tables, self.experiments)
         below = digest([self.artefact_spec("table", name) for name in self.tables])
-        return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **digests}
+        return {"version": VERSION, "kind": "fidelity", "scale": self.settings.scale, "inputs": below, **more}
 
     def fetch_spec(self, dataset: str) -> dict[str, Any]:
         """Spec of a download. Neither mirror nor code enters: checksums decide what arrived.

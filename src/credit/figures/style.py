@@ -78,12 +78,34 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return wrapper
 
 
-def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:
-    """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions."""
+def save(figure: Figure, pdf: str | Path, png: str | Path, note: str = "") -> None:
+    """Write PDF (fonts embedded) and PNG (200 dpi), each whole or not at all, without dates and versions.
+
+    note: stands above the figure, which becomes so much higher.
+    """
     metadata = {"pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")), "png": {"Software": None}}
-    for path, kind in ((pdf, "pdf"), (png, "png")):
-        with settings(), whole_file(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata[kind])
+    with settings():
+        if note:
+            _head(figure, note)
+        for path, kind in ((pdf, "pdf"), (png, "png")):
+            with whole_file(path) as temporary:
+                figure.savefig(temporary, format=kind, metadata=metadata[kind])
+
+
+def _head(figure: Figure, note: str) -> None:
+    """Make room above a figure for a note, and write it there."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # what is there stays as it is, and keeps its size
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(note, int(18 * width), break_on_hyphens=False)
+    whole = height + 0.06 + 0.12 * len(lines)
+    for axes in figure.axes:
+        x, y, w, h = axes.get_position(original=True).bounds
+        axes.set_position((x, y * height / whole, w, h * height / whole))
+    for text in figure.texts:
+        text.set_y(text.get_position()[1] * height / whole)
+    figure.set_size_inches(width, whole)
+    figure.text(0.01, 1 - 0.04 / whole, "\n".join(lines), va="top", fontsize=6, color=FAINT, parse_math=False)
 
 
 def drawn(draw: Callable[..., Figure], table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:

@@ -184,7 +184,7 @@ def record(taken: Snapshot, **more: Any) -> dict[str, Any]:
         "modules": taken.modules,
         **versions(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "git": git_state(taken.package_root),
         **more,
     }
@@ -207,7 +207,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name of the processor of this machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -3,6 +3,8 @@
     FOLDER/KE/KEY/           KEY stands for all that decides the numbers
         SPEC.entry           one block of this key: its files, with their sha256, and how it was made
         SHA256.jsonl         a file of a block, which is the result itself under another name (a hard link)
+    FOLDER/series/SE/SERIES.KEY.SPEC
+                             an empty file: the block belongs to a series, of runs that differ in their length
 
 A result and what is kept of it share their bytes. That holds because every writer replaces a file, and none writes
 into it. Snakemake sets the date of each output when its job ends, through hard links too: what is taken from here
@@ -31,6 +33,7 @@ from credit.provenance.files import alone, checksum, whole_file, write_json
 
 FORMAT = 1
 ENTRY = ".entry"
+SERIES = "series"
 LARGE = 1_000_000  # bytes
 _FULL = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT)  # reasons not to try a copy
 _FORGOTTEN = 60.0  # seconds after which a link that was not put in place is a leftover
@@ -88,10 +91,21 @@ class Store:
             else:
                 yield entry
 
+    def series(self, series: str) -> Iterator[Entry]:
+        """Blocks of a series, in no order that means anything."""
+        for pointer in sorted(self._pointers(series).glob(f"{series}.*")):
+            _, key, spec = pointer.name.split(".")
+            if (entry := read(self._of(key) / f"{spec}{ENTRY}")) is not None:
+                yield entry
+
+    def _pointers(self, series: str) -> Path:
+        return self.folder / SERIES / series[:2]
+
     def put(self, key: str, spec: str, files: Mapping[str, Path], about: Mapping[str, Any]) -> None:
         """Keep a block, in place of an older one of the same key and spec.
 
-        files: {how their names end: file}. about: JSON values. Raises OSError or DataError where it cannot be kept.
+        files: {how their names end: file}. about: JSON values; its `series`, where there is one, is that to which the
+        block belongs. Raises OSError or DataError where it cannot be kept.
         """
         folder = self._of(key)
         with alone(folder, "keeps a block of this kind") as locked:
@@ -103,6 +117,9 @@ class Store:
                 listed[end] = {"sha256": sha256, "bytes": file.stat().st_size}
             content = {"format": FORMAT, "key": key, "spec": spec, "files": listed, "about": dict(about)}
             write_json(folder / f"{spec}{ENTRY}", content)
+            if series := about.get("series"):
+                self._pointers(series).mkdir(parents=True, exist_ok=True)
+                (self._pointers(series) / f"{series}.{key}.{spec}").touch()
             if locked:
                 remove_unlisted(folder)
 
@@ -115,11 +132,20 @@ class Store:
         with alone(folder, "keeps a block of this kind"):
             for entry in entries:
                 entry.path.unlink(missing_ok=True)
+                if series := entry.about.get("series"):
+                    pointers = self._pointers(series)
+                    (pointers / f"{series}.{folder.name}.{entry.path.stem}").unlink(missing_ok=True)
+                    _remove_empty(pointers, pointers.parent)
             remove_unlisted(folder)
-            with suppress(OSError):
-                folder.rmdir()
-        with suppress(OSError):  # the last one there
-            folder.parent.rmdir()
+            _remove_empty(folder)
+        _remove_empty(folder.parent)
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Remove folders, the inner one first, of which nothing is left."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _say_damaged(what: str) -> None:

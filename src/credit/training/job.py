@@ -25,6 +25,7 @@ from credit.training import kept
 from credit.training.copies import DONE, Copies, mark
 from credit.training.heap import keep_freed_memory
 from credit.training.inputs import chosen_of, sort_inputs
+from credit.training.longer import Shorter, say_from_the_start, shorter_run
 from credit.training.loop import Interrupted, Outrun, Training
 from credit.training.reuse import Block, keep_block
 from credit.training.stopping import StopRequest
@@ -48,7 +49,9 @@ def train(
     block = Block.of(spec, out, inputs, keep) if store else None
     try:
         with StopRequest() as stop:
-            run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop, tuple(keep))
+            again = copies.before is not None  # on purpose, see `take_block`
+            shorter = shorter_run(store, block, device_name(choose_device(device))) if block and not again else None
+            run = Run(apply_choice(spec, chosen), data, start, checkpoint, every, copies, stop, tuple(keep), shorter)
             training, found = run_training(spec, run, device, script)
             header = {"spec": spec, "chosen": chosen, "provenance": found}
             # of its making nothing that differs from run to run
@@ -103,7 +106,7 @@ def choose(spec: dict[str, Any], training: Training) -> dict[str, Any]:
 class Run:
     """One training: the spec with its chosen values, its inputs, and where and how often it saves.
 
-    data: the prepared data set. start: the weights to start from.
+    data: the prepared data set. start: the weights to start from. shorter: the run to go on from.
     """
 
     spec: dict[str, Any]
@@ -114,6 +117,7 @@ class Run:
     copies: Copies
     stop: StopRequest
     keep: tuple[str, ...] = ()
+    shorter: Shorter | None = None
 
 
 def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tuple[Training, dict[str, Any]]:
@@ -135,6 +139,7 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
     if spec["kind"] == "search" and any(training.lost):
         seed = training.stack[training.lost.index(True)]["seed"]
         raise ConfigError(f"search: seed {seed} starts from a run that diverged; name other search.seeds or start.seed")
+    more = go_on(training, run.shorter) if run.shorter else {}
     snapshot.check(spec.get("code"), loaded=True)  # an undeclared import shows before hours of work, and again after
     try:
         with Reporter(training, run.copies.out, spec):
@@ -146,15 +151,25 @@ def run_training(spec: dict[str, Any], run: Run, device: str, script: str) -> tu
         raise Outrun(DONE)
     if training.finished:
         return training, training.finished
-    name = "cpu" if training.device.type == "cpu" else torch.cuda.get_device_name(training.device)
-    more = {"start": {"modules": records.read_metadata(run.start[0])["provenance"]["modules"]}} if run.start else {}
+    more |= {"start": {"modules": records.read_metadata(run.start[0])["provenance"]["modules"]}} if run.start else {}
     more |= {"data": training.task.prepared} if training.task.prepared else {}
     found = provenance.record(
-        snapshot, device=name, threads=torch.get_num_threads(), seconds=round(time.monotonic() - begun, 3), **more,
-        **mark(),
+        snapshot, device=device_name(training.device.type), threads=torch.get_num_threads(),
+        seconds=round(time.monotonic() - begun, 3), **more, **mark(),
     )  # fmt: skip
     training.finish(run.checkpoint, found, run.keep)
     return training, found
+
+
+def go_on(training: Training, shorter: Shorter) -> dict[str, Any]:
+    """Let a training begin where a shorter run ended, if its learning rule can; returns what its result says of it."""
+    try:
+        training.go_on(shorter.epochs, shorter.content, shorter.records)
+    except ConfigError as error:
+        say_from_the_start(str(error))
+        return {}
+    print(f"goes on from the end of a run of {shorter.epochs} epochs that differs in nothing else", file=sys.stderr)
+    return {"continued": {"epochs": shorter.epochs, "seconds": shorter.seconds}}
 
 
 def again() -> str:
@@ -171,6 +186,11 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = cuda: torch finds no CUDA device on this machine; use cpu or auto")
     return device
+
+
+def device_name(device: str) -> str:
+    """What results call a device: cpu, or the name of the GPU."""
+    return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def apply_choice(spec: dict[str, Any], chosen: dict[str, float]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def keep(kinds: Sequence[str], result: Path, header: Mapping[str, Any], training
         elif kind == "predictions":
             write_predictions(path, header, predicted(training), training.alive)
         else:
-            write_state(path, header, training.state(), training.alive)
+            write_state(path, header, training.end(), training.alive)
 
 
 # ---- predictions

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,7 @@ class Training:
         self.epoch = 0  # epochs recorded so far
         self.evaluated_at = 0  # updates before the last evaluation
         self.finished: dict[str, Any] | None = None  # what is recorded of a training that a checkpoint has finished
+        self._end: dict[str, Any] | None = None  # the state behind the last epoch, where something followed
         self._checkpoint: Checkpoint | None = None
 
     def _learner(self, dtype: torch.dtype, start: Sequence[Path]) -> Learner:
@@ -144,8 +147,8 @@ class Training:
                 saved = time.monotonic()
             if stop.requested:
                 raise Interrupted(f"stopped on request after epoch {self.epoch}")
-        if self.evaluated_at != self.learner.step and any(self.alive):
-            self._evaluate(self.epoch)
+        if not self.finished:
+            self._evaluate_end("state" in keep)
         return self.records
 
     def finish(self, path: Path, made: dict[str, Any], keep: Collection[str] = ()) -> None:
@@ -155,7 +158,7 @@ class Training:
         """
         content = {
             "position": list(self.position), "epoch": self.epoch, "alive": self.alive,
-            "params": self.learner.params if keep else {}, **(self.state() if "state" in keep else {}),
+            "params": self.learner.params if keep else {}, **(self.end() if "state" in keep else {}),
             "records": json.dumps(self.records), "finished": json.dumps(made), "kept": sorted(keep),
         }  # fmt: skip
         self._at(path).save(content)
@@ -166,10 +169,32 @@ class Training:
         return {
             "position": list(self.position), "epoch": self.epoch,
             "evaluated_at": self.evaluated_at, "steps": learner.steps, "alive": self.alive,
+            "recorded": len(self.records),
             "params": learner.params, "state": learner.state, "opt": learner.opt.state_dict(),
             "rand": self.rand.state_dict(), "task": self.task.state_dict(),
             "probes": [slot.memory for slot in learner.probes],
         }  # fmt: skip
+
+    def end(self) -> dict[str, Any]:
+        """`state` behind the last epoch: what a longer run goes on from, which would not have been evaluated there.
+
+        Of the records the first `recorded` are also the longer run's.
+        """
+        return self.state() if self._end is None else self._end
+
+    def go_on(self, epochs: int, content: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        """Begin where a run of `epochs` epochs ended that differs in nothing else.
+
+        content: its `end`. records: all of its own. Raises ConfigError where the stages of the learning rule do not
+        allow it; nothing is changed then.
+        """
+        phases = self.learner.method.phases
+        shorter, longer = phases(epochs), phases(self.settings["epochs"])
+        *done, last = shorter
+        further = longer[len(done)] if len(done) < len(longer) else last
+        if [*done, replace(last, epochs=further.epochs)] != [*longer[: len(shorter)]] or further.epochs < last.epochs:
+            raise ConfigError(f"the stages of {self.learner.method.name} depend on the number of epochs")
+        self._restore({**content, "position": (len(done), last.epochs)}, records[: content["recorded"]])
 
     def _epoch(self, phase: Phase, index: int) -> None:
         learner, start = self.learner, time.monotonic()
@@ -185,12 +210,23 @@ class Training:
             self._record(self.epoch, step, rows)
         rows = learner.accumulated()
         self._record(self.epoch, learner.step, rows)
-        evaluate = self.settings["evaluate"]
-        due = self.epoch % evaluate.get("every", 1) == 0 or self.epoch == self.settings["epochs"]
-        if phase.record and due and evaluate.get("unit", "epoch") == "epoch":
+        if phase.record and self._by_epoch and not self.epoch % self._by_epoch:
             self._evaluate(self.epoch)
         loss = next((value for name, _, value in rows if name == "train_loss"), None)
         self._progress(phase, loss, time.monotonic() - start)
+
+    @property
+    def _by_epoch(self) -> int:
+        """Epochs from evaluation to evaluation; 0 where updates are counted."""
+        evaluate = self.settings["evaluate"]
+        return evaluate.get("every", 1) if evaluate.get("unit", "epoch") == "epoch" else 0
+
+    def _evaluate_end(self, keep: bool) -> None:
+        """The evaluation behind the last epoch, where none was due. keep: whether the state before it is needed."""
+        undue = self._by_epoch and self.epoch % self._by_epoch
+        if any(self.alive) and (undue or self.evaluated_at != self.learner.step):
+            self._end = copy.deepcopy(self.state()) if keep else None
+            self._evaluate(self.epoch)
 
     def _evaluate(self, epoch: int) -> None:
         self.evaluated_at = self.learner.step
@@ -256,13 +292,22 @@ class Training:
             return
         if made and not {*keep} <= {*content["kept"]}:  # nothing to make it of
             return
+        self._restore(content, json.loads(content["records"]))
+        self.finished = made
+        if made:
+            self.evaluated_at = self.learner.step
+            self._end = {key: content[key] for key in self.state()} if "state" in content["kept"] else None
+        print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
+        self.log.flush()
+
+    def _restore(self, content: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        """Be where a training was, with its records; of one that is done there may be no more than its weights."""
         learner = self.learner
         self.position, self.epoch = tuple(content["position"]), content["epoch"]
         self.begun = self.position
-        self.alive, self.records = content["alive"], json.loads(content["records"])
+        self.alive, self.records = content["alive"], records
         learner.fast.clear()
         assign(learner.params, content["params"])
-        self.finished = made
         if "opt" in content:
             learner.steps, self.evaluated_at = content["steps"], content["evaluated_at"]
             learner.state = to_device(content["state"], self.device)
@@ -271,10 +316,6 @@ class Training:
             self.task.load_state_dict(content["task"])
             for slot, memory in zip(learner.probes, content["probes"], strict=True):
                 slot.memory.update(to_device(memory, self.device))
-        if made:
-            self.evaluated_at = learner.step
-        print(f"resumed at epoch {self.epoch} from {path}{', which has finished' if made else ''}", file=self.log)
-        self.log.flush()
 
 
 def _sound(x: Tensor) -> Tensor:

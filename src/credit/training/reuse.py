@@ -37,13 +37,18 @@ _versions = cache(versions)
 
 @dataclass(frozen=True)
 class Block:
-    """What a job is to make, its result `out` and what it keeps beside it. key: of all that decides its numbers."""
+    """What a job is to make, its result `out` and what it keeps beside it.
+
+    key: of all that decides its numbers. series: of all but the length of the training and the schedule of the
+    learning rate, "" for a search.
+    """
 
     spec: dict[str, Any]
     out: Path
     inputs: Sequence[Path]
     chosen: dict[str, float]
     key: str
+    series: str = ""
     keep: tuple[str, ...] = ()
 
     @classmethod
@@ -53,13 +58,13 @@ class Block:
         try:
             chosen = chosen_of(spec, choice)
             content = {
-                "spec": {k: v for k, v in spec.items() if k not in NAMES}, "chosen": chosen,
-                "data": _arrays(data) if data else None, "start": sorted(map(_weights, start)), **_versions(),
+                "spec": _nameless(spec), "chosen": chosen, "data": _arrays(data) if data else None,
+                "start": sorted(map(_weights, start)), **_versions(),
             }  # fmt: skip
         except (ConfigError, DataError, OSError):
             return None
-        key = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
-        return cls(spec, out, inputs, chosen, key, tuple(keep))
+        series = _key({**content, "spec": _endless(content["spec"])}) if spec["kind"] == "train" else ""
+        return cls(spec, out, inputs, chosen, _key(content), series, tuple(keep))
 
     @property
     def beside(self) -> list[Path]:
@@ -71,6 +76,21 @@ class Block:
         """{how their names end: where they go}; the result comes last: once it is there, all are."""
         stem = self.out.name.removesuffix(self.out.suffix)
         return {path.name.removeprefix(stem): path for path in (*self.beside, self.out)}
+
+
+def _key(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]
+
+
+def _nameless(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in NAMES}
+
+
+def _endless(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec without the length of its training, and without what is often set to this length with it."""
+    train = {key: value for key, value in spec["train"].items() if key != "epochs"}
+    steps = {key: value for key, value in train["optimizer"].items() if key != "schedule"}
+    return {**spec, "train": {**train, "optimizer": steps}}
 
 
 def _arrays(data: Path) -> str:
@@ -90,7 +110,7 @@ def _weights(path: Path) -> str:
 
 def function_of(spec: Mapping[str, Any]) -> str:
     """Digest of what a spec says of the numbers; blocks of one key agree in it."""
-    return digest({k: v for k, v in spec.items() if k not in NAMES})
+    return digest(_nameless(spec))
 
 
 def is_kept(store: Path, spec: dict[str, Any], out: Path, inputs: Sequence[Path], keep: Sequence[str] = ()) -> bool:
@@ -149,6 +169,7 @@ def keep_block(store: Path | None, block: Block | None, made: Mapping[str, Any])
         return
     about = {key: made.get(key) for key in ("device", "cpu", "seconds")}
     about |= {key: spec.get(key) for key in ("paper", "experiment", "dataset", "method")}
+    about |= {"series": block.series} if block.series else {}
     about |= {"function": function_of(spec), "stored": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     try:
         Store(store).put(block.key, digest(spec), block.files, about)
