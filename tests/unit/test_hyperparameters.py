@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import subprocess
 import sys
@@ -217,13 +218,13 @@ part = Own
 
 def test_a_part_of_ones_own_is_read_from_the_file_that_it_was_imported_from(tmp_path, monkeypatch):
     (tmp_path / "own_part.py").write_text(OWN)
-    monkeypatch.syspath_prepend(tmp_path)
-    own = importlib.import_module("own_part")
-    monkeypatch.delitem(sys.modules, "own_part")  # for good, at the end
+    spec = importlib.util.spec_from_file_location("own_part", tmp_path / "own_part.py")
+    own = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "own_part", own)
+    spec.loader.exec_module(own)
     assert list(hyperparameters.fields("own_part")) == ["feedback", "feedback_scale", "masks", "leak"]
     assert own.Own(leak=1).leak == 1.0
-    with pytest.raises(ConfigError, match=r"^own\.leak = -1; must be a finite number >= 0"):
+    with pytest.raises(ConfigError, match=r"^own_part\.leak = -1; must be a finite number >= 0"):
         own.Own(leak=-1)
 
 
