@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test gpu-test lowest mutate lint format slurm-test bench clean
+.PHONY: help env demo docs test gpu-test lowest mutate lint format slurm-test bench clean
 
 help:
 	@echo "make demo        environment, then every method at quick scale on embedded data, figures and report"
@@ -13,6 +13,7 @@ help:
 	@echo "make lowest      unit and golden tests with the lowest versions that pyproject.toml allows; 5 GB, long"
 	@echo "make gpu-test    every learning rule on a GPU; needs torch, numpy, numba and pytest, no environment"
 	@echo "make mutate      faults in the learning rules, and which tests notice (docs/mutation.md); long"
+	@echo "make docs        the documentation as a site, docs/_build/html; a warning is an error"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "make slurm-test  a real one-node Slurm (needs root and CREDIT_SLURM_TEST=1)"
 	@echo "make bench       benchmarks into results/bench/"
@@ -68,6 +69,10 @@ format: $(VENV)/.complete
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow/rules
+
+docs: $(VENV)/.complete
+	python -m docs.website
+	@echo "Open docs/_build/html/index.html"
 
 slurm-test: $(VENV)/.complete
 	bash tests/slurm/run.sh

@@ -33,7 +33,7 @@ from tests.conftest import REPOSITORY
 from tests.pages import COUNTING, SENTENCE, counted
 
 DOCUMENTS = [
-    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"),
+    *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("docs/concepts/*.md"),
     REPOSITORY / "config" / "README.md", REPOSITORY / "profiles" / "README.md", *REPOSITORY.glob("results/README.md"),
 ]  # fmt: skip
 LATER = {"docs/img/fig1.png"}  # pictures that come from a run at paper scale
@@ -160,21 +160,36 @@ def test_every_command_of_the_package_in_the_documents_exists_and_has_its_sectio
     assert all(re.search(rf"\b{name}\b", titles) for name in known)
 
 
-def test_the_page_of_commands_shows_what_they_print(tmp_path, monkeypatch, capsys):
-    """Its sessions, one after another, where the kept runs that it speaks of are unpacked; `…` stands for any text."""
+@pytest.fixture
+def unpacked(tmp_path, monkeypatch) -> Path:
+    """The present folder: one in which the kept runs that pages speak of are unpacked."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
     with tarfile.open(REPOSITORY / "docs/results/records/pc-example.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
-    sessions = re.findall(r"^```console\n(.*?)^```", read("docs/commands.md"), re.DOTALL | re.MULTILINE)
-    asked = [part for session in sessions for part in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]]
-    for part in asked:
-        command, _, shown = part.partition("\n")
+    return tmp_path
+
+
+def sessions(page: str) -> list[tuple[str, str]]:
+    """(command, what a page shows of its output), in order."""
+    blocks = re.findall(r"^```console\n(.*?)^```", read(page), re.DOTALL | re.MULTILINE)
+    parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command, shown) for command, _, shown in (part.partition("\n") for part in parts)]
+
+
+def as_shown(shown: str, printed: str) -> bool:
+    """Whether a command printed what a page shows; `…` stands for any text."""
+    return re.fullmatch(".*".join(map(re.escape, shown.strip().split("…"))), printed.strip(), re.DOTALL) is not None
+
+
+def test_the_page_of_commands_shows_what_they_print(unpacked, capsys):
+    """Its sessions, one after another."""
+    asked = sessions("docs/commands.md")
+    for command, shown in asked:
         main(shlex.split(command)[1:])
         printed = capsys.readouterr()
-        pattern = ".*".join(map(re.escape, shown.strip().split("…")))
-        assert re.fullmatch(pattern, printed.out.strip(), re.DOTALL), f"{command}\n{printed.out}{printed.err}"
-    assert {shlex.split(part)[1] for part in asked} >= {
+        assert as_shown(shown, printed.out), f"{command}\n{printed.out}{printed.err}"
+    assert {shlex.split(command)[1] for command, _ in asked} >= {
         "plan",
         "list",
         "show",
@@ -184,6 +199,21 @@ def test_the_page_of_commands_shows_what_they_print(tmp_path, monkeypatch, capsy
         "export",
         "cite",
     }
+
+
+CONCEPTS = sorted(p.relative_to(REPOSITORY).as_posix() for p in REPOSITORY.glob("docs/concepts/*.md"))
+
+
+@pytest.mark.parametrize("page", CONCEPTS)
+def test_the_code_and_the_sessions_of_a_concept_end_as_written(page, unpacked, capsys):
+    scope: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", read(page), re.DOTALL):
+        exec(code, scope)
+    for command, shown in sessions(page):
+        capsys.readouterr()
+        main(shlex.split(command)[1:])
+        printed = capsys.readouterr()
+        assert as_shown(shown, printed.out), f"{command}\n{printed.out}{printed.err}"
 
 
 @every_document

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import subprocess
 import sys
+import types
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 
@@ -198,9 +200,40 @@ def test_what_cannot_be_read_is_an_error_that_names_the_place(toy, old, new, mes
         hyperparameters.fields("toy.part", toy)
 
 
-def test_a_module_outside_the_package_is_an_error(toy):
-    with pytest.raises(ConfigError, match=r"json\.tool: not a module of toy"):
-        hyperparameters.fields("json.tool", toy)
+OWN = """
+from dataclasses import dataclass
+from typing import Annotated
+
+from credit.methods.fa import FA
+
+
+@dataclass(frozen=True)
+class Own(FA):
+    leak: Annotated[float, ">= 0"] = 0.5
+
+
+part = Own
+"""
+
+
+def test_a_part_of_ones_own_is_read_from_the_file_that_it_was_imported_from(tmp_path, monkeypatch):
+    (tmp_path / "own_part.py").write_text(OWN)
+    spec = importlib.util.spec_from_file_location("own_part", tmp_path / "own_part.py")
+    own = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "own_part", own)
+    spec.loader.exec_module(own)
+    assert list(hyperparameters.fields("own_part")) == ["feedback", "feedback_scale", "masks", "leak"]
+    assert own.Own(leak=1).leak == 1.0
+    with pytest.raises(ConfigError, match=r"^own_part\.leak = -1; must be a finite number >= 0"):
+        own.Own(leak=-1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["typed in a cell", "not imported"])
+def test_a_module_outside_the_package_without_a_file_is_an_error(known, monkeypatch):
+    if known:
+        monkeypatch.setitem(sys.modules, "typed", types.ModuleType("typed"))
+    with pytest.raises(ConfigError, match=r"^typed: has no file; .* write the class into a file and import that$"):
+        hyperparameters.fields("typed")
 
 
 # ---- values that are right

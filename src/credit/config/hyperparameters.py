@@ -28,6 +28,7 @@ import dataclasses
 import functools
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -210,9 +211,17 @@ class Part:
         package, *rest = self.module.split(".")
         stem = self.package_root.joinpath(*rest)
         if package != self.package_root.name:
-            raise ConfigError(f"{self.module}: not a module of {self.package_root.name}, its fields are unknown")
+            return self._own_file()
         init = stem / "__init__.py"
         return init if init.is_file() else stem.with_suffix(".py")
+
+    def _own_file(self) -> Path:
+        """Where a module outside of the package stands: one that somebody has imported."""
+        file = getattr(sys.modules.get(self.module), "__file__", None)
+        if file is None:
+            told = "its settings are read from its source: write the class into a file and import that"
+            raise ConfigError(f"{self.module}: has no file; {told}")
+        return Path(file)
 
     def _bound(self) -> str:
         for statement in reversed(self.tree.body):

@@ -22,14 +22,16 @@ from credit.optim.base import OptimizerLike
 
 @dataclass(frozen=True)
 class AnyEnergy(Method):
-    """The generic trainer of the released code, for energies named in `credit.methods.settling.energies`.
+    """The generic trainer of the released code.
 
-    connectivity: each block forward, or also backward through the same weight; a weight that is used in both
-    directions gets the gradient of both twice, as one of two copies that are kept equal. steps: moves of the nodes in
-    a relaxation, each against the gradient of the energy, a sum over the batch. learning_steps: of the optimiser, with
-    the nodes as they then are. negative_phase: as many steps up the energy where the net predicts freely.
+    energy: which one is descended, of `credit.methods.settling.energies`. connectivity: each block forward, or also
+    backward through the same weight; a weight that is used in both directions gets the gradient of both twice, as one
+    of two copies that are kept equal. steps: moves of the nodes in a relaxation, each against the gradient of the
+    energy, a sum over the batch. inference: the rate of these moves, see `credit.methods.settling.settings.Adaptive`.
+    learning_steps: of the optimiser, with the nodes as they then are. negative_phase: as many steps up the energy where
+    the net predicts freely.
 
-    actions, input_activation and the loss: as of `credit.methods.settling.rule.Settling`.
+    actions, input_activation: as of `credit.methods.settling.rule.Settling`; so is the loss.
     """
 
     keeps_state: ClassVar[bool] = True

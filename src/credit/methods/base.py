@@ -8,6 +8,7 @@ Every module of this package that is one ends in `part = ItsClass`; its file nam
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
@@ -173,7 +174,7 @@ class Method:
             raise ConfigError(
                 f"method {self.name} is not defined for a {net.kind} net; it takes: {', '.join(self.nets)}"
             )
-        known = next(c.__module__ for c in type(self).__mro__ if c.__module__.startswith("credit."))
+        known = next(c.__module__ for c in type(self).__mro__ if hasattr(sys.modules[c.__module__], "part"))
         found = hyperparameters.exclusions(known, plain(self), net.settings)
         if found:
             lines = (f"method {self.name}: {p}" if p.startswith("net.") else f"{self.name}.{p}" for p in found)

@@ -20,9 +20,9 @@ class DFA(Method):
     feedback: initialisation of B_l (n_l x n_L). feedback_scale: factor on B_l. In a conv net B_l addresses the
     block's outputs after pooling.
 
-    As in the DFC paper (Meulemans et al. 2021), where hidden targets are h + B_l (target - output): target_stepsize
+    As in the DFC paper (Meulemans et al. 2021), where hidden targets are h + B_l (target - output): target_stepsize:
     scales the gradients by 2 target_stepsize / B, B the size of the batch (a second mean beside the loss's, as in all
-    rules of that paper); clip_norm, 1 there: largest norm of the gradient of each tensor.
+    rules of that paper). clip_norm: largest norm of the gradient of each tensor, 1 there.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")

@@ -22,11 +22,11 @@ from credit.numerics.trees import Params
 class DFCSS(Dynamic):
     """Teaching signals from the voltages, controls and rates at the last time point of the simulation.
 
-    form: "simulation", as published; "newton": the steady state itself, by newton_steps iterations from the linear
-    solution. It equals the simulation once that has settled, and is compared with it on the first mini-batch of every
-    epoch (simulation_difference, relative); it has no noise.
-    "linearised": the dynamics to first order around the feedforward state, compared in the same way, for the same
-    dynamics as in `credit.methods.dfc`; it need not have settled.
+    newton_steps: iterations of the form "newton". form: "simulation", as published; "newton": the steady state itself,
+    by iterations from the linear solution. It equals the simulation once that has settled, and is compared with it on
+    the first mini-batch of every epoch (simulation_difference, relative); it has no noise. "linearised": the dynamics
+    to first order around the feedforward state, compared in the same way, for the same dynamics as in
+    `credit.methods.dfc`; it need not have settled.
     """
 
     excludes: ClassVar[str] = "credit.methods.control.exclusive.of_dfc_ss"

@@ -19,6 +19,8 @@ class DRTP(Method):
     Nothing waits for the output, so there is neither a backward pass nor update locking. The sign of B_l is
     immaterial, since its distribution is symmetric. The output layer is trained with its error. Samples are
     averaged, or summed, as in the loss; weights of output errors weigh the targets in the same way.
+
+    feedback: initialisation of B_l (n_l x n_L). feedback_scale: factor on B_l.
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")

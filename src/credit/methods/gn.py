@@ -22,8 +22,10 @@ class GN(Method):
     """Mean over the samples of J_p^T (J_p J_p^T + damping I)^-1 g, J_p the Jacobian of the output to all parameters.
 
     J_p is never formed: J_p J_p^T = sum of (|r_{i-1}|^2 + 1) J_i J_i^T, with J_i the Jacobian to the pre-activations
-    (the 1 is the bias's). damping 0 is the Moore-Penrose pseudoinverse. For training in place of DFC-SSA:
-    target_stepsize scales the gradient to DFC's, 2 target_stepsize; clip_norm: largest norm of each tensor.
+    (the 1 is the bias's). damping: 0 is the Moore-Penrose pseudoinverse.
+
+    For training in place of DFC-SSA: target_stepsize: scales the gradient to DFC's, 2 target_stepsize. clip_norm:
+    largest norm of each tensor.
     """
 
     exact_output: ClassVar[bool] = False

@@ -28,12 +28,12 @@ from credit.optim.clipping import clip_each
 class MN(Method):
     """dv = J^T (J J^T + damping I)^-1 g for every sample, split by layer; gradient of W_i = mean of dv_i r_{i-1}^T.
 
-    g is the gradient of the mean loss at the output (so it carries 1/B, as published) and J the Jacobian of the
-    output with respect to all pre-activations. damping 0 is the Moore-Penrose pseudoinverse. nonlinear:
-    phi(v + dv) - phi(v) in place of dv, as in the published angles (the shift is added with the sign of g).
+    g is the gradient of the mean loss at the output (so it carries 1/B, as published) and J the Jacobian of the output
+    with respect to all pre-activations. damping: 0 is the Moore-Penrose pseudoinverse. nonlinear: phi(v + dv) - phi(v)
+    in place of dv, as in the published angles (the shift is added with the sign of g).
 
-    For training in place of DFC-SSA: with target_stepsize, dv is that of the target r - target_stepsize g and the
-    gradient is -2 times the change it makes, as if Q were J^T of every sample; clip_norm: largest norm of each tensor.
+    For training in place of DFC-SSA: target_stepsize: dv is that of the target r - target_stepsize g and the gradient
+    is -2 times the change it makes, as if Q were J^T of every sample. clip_norm: largest norm of each tensor.
     """
 
     exact_output: ClassVar[bool] = False

@@ -20,7 +20,7 @@ from credit.methods.online.loops import FIXED_POINT, Carry
 class NDI(WithFeedback, LayerByLayer):
     """delta_low = phi' * B (W B - leak I)^-1 delta_up, or (B W - leak I)^-1 B delta_up where the layer expands.
 
-    B is fixed. With B = -W^T it is a damped pseudo-inverse: leak 0 is `pbp`, a large leak `bp` divided by it. Where the
+    B is fixed. With B = -W^T it is a damped pseudo-inverse. leak: 0 is `pbp`, a large one `bp` divided by it. Where the
     matrix is singular, the least-squares solution is taken, as in the paper's code.
     """
 

@@ -36,12 +36,13 @@ class PC(Method):
     steps. Nets without hidden layers learn by backpropagation. The loss may be any; one that is a mean over the batch
     is summed for the relaxation, and the gradients divided, so that a sample relaxes as it would alone.
 
-    weight_updates: iterations at which weights learn; at each of them there is an optimiser step, and predictions
-    change with the weights while x relaxes. energy_coefficient: of the nodes' energy beside the loss. nodes: before or
-    after the nonlinearity, see `credit.methods.energy.state`. stop_below: a member's nodes stay where they are once its
-    rate has fallen below this fraction of `inference.lr`. closed_form, in linear nets: "yes" takes the state after
-    `steps` - 1 steps from the eigenvectors of the energy's Hessian, which holds while the rate is never cut; "compare"
-    runs the loop, and records how far the closed form is from it, "closed_form_deviation".
+    steps: iterations of a mini-batch. inference: how the nodes descend, see `Inference`. weight_updates: iterations at
+    which weights learn; at each of them there is an optimiser step, and predictions change with the weights while x
+    relaxes. energy_coefficient: of the nodes' energy beside the loss. nodes: before or after the nonlinearity, see
+    `credit.methods.energy.state`. stop_below: a member's nodes stay where they are once its rate has fallen below this
+    fraction of `inference.lr`. closed_form: in linear nets, "yes" takes the state after `steps` - 1 steps from the
+    eigenvectors of the energy's Hessian, which holds while the rate is never cut; "compare" runs the loop, and records
+    how far the closed form is from it, "closed_form_deviation".
     """
 
     nets: ClassVar[tuple[str, ...]] = ("dense", "conv")

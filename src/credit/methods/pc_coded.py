@@ -22,6 +22,8 @@ class HandCodedPredictiveCoding(Settling):
     the sweep for all layers; c is loss_coefficient at the output, else 1. dV_l = f(x_l)^T eps_{l+1}, with the
     activities after the last sweep and the errors before it.
 
+    inference: rate of the moves, see `credit.methods.settling.settings.Discounted`. loss_coefficient: c of the output.
+
     Beside `pc`: f of the input too, output nodes that relax where it predicts, increments divided by the number of
     samples. The energy of inference.discount is sum |eps|²/2. least_discounts: a member whose rho was cut less often in
     a relaxation is given up as diverged, where the released code ends with an error.

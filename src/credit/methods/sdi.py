@@ -28,7 +28,8 @@ class SDI(WithFeedback):
     r_1 is a true inverse, the others follow from it by the forward weights. feedback: B (M, n_1, n_L) from the output
     to the first hidden layer is made of the product of all weights above (neg_transpose: of -(W_k ... W_1)^T);
     "optimized" multiplies the feedback of the layer pairs, which is kept too, for probes. dynamics: g = tanh, identity,
-    or "linearized": division by phi'. No delta is multiplied by phi'. The published method has two hidden layers.
+    or "linearized": division by phi'. leak: of the controller u. dt, euler_steps: length and number of the Euler steps.
+    No delta is multiplied by phi'. The published method has two hidden layers.
     """
 
     excludes: ClassVar[str] = "credit.methods.inversion.names.of_sdi"

@@ -189,7 +189,15 @@ def conv(
 
 @dataclass(frozen=True)
 class ConvConfig:
-    """Configuration of a convolutional net; image shape and output size come from the task."""
+    """Configuration of a convolutional net; image shape and output size come from the task.
+
+    channels: of each convolution. hidden_sizes: units of the dense layers behind them. kernel: size of the
+    convolutions' kernels, or [size, stride, padding]. pool: max-pooling behind every convolution, [size, stride,
+    padding], the last two optional; null: none. hidden: activation, one for all hidden layers or one for each. output:
+    its activation; the softmax of a cross-entropy is part of the loss. loss: what is minimised. bias: for all blocks,
+    or one for each. keep: probability that dropout keeps a hidden unit. init: how weights are drawn, for all blocks, or
+    one for each.
+    """
 
     channels: tuple[Annotated[int, "> 0"], ...]
     hidden_sizes: tuple[Annotated[int, "> 0"], ...] = ()

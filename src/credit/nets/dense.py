@@ -140,7 +140,13 @@ def dense(
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """Configuration of a fully connected net; input and output sizes come from the task."""
+    """Configuration of a fully connected net; input and output sizes come from the task.
+
+    hidden_sizes: units of the hidden layers. hidden: activation, one for all hidden layers or one for each. output: its
+    activation; the softmax of a cross-entropy is part of the loss. loss: what is minimised. bias: for all layers, or
+    one for each. keep: probability that dropout keeps a hidden unit. init: how weights are drawn, for all layers, or
+    one for each. connections: "full", or "diagonal" where unit i sees input i alone; for all layers, or one for each.
+    """
 
     hidden_sizes: tuple[Annotated[int, "> 0"], ...]
     hidden: Annotated[str | tuple[str, ...], "credit.nets.names.activation"] = "tanh"

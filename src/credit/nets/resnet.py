@@ -207,7 +207,11 @@ def resnet(
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """Configuration of a residual net; image shape and output size come from the task. The default is ResNet-18."""
+    """Configuration of a residual net; image shape and output size come from the task. The default is ResNet-18.
+
+    channels: of each stage. blocks: number of residual blocks of each stage. loss: what is minimised. bias: of the
+    output layer. init: how weights are drawn, for all blocks, or one for each.
+    """
 
     channels: tuple[Annotated[int, "> 0"], ...] = (64, 128, 256, 512)
     blocks: tuple[Annotated[int, "> 0"], ...] = (2, 2, 2, 2)

@@ -9,10 +9,17 @@
                  schedule          lr by epoch, see `Schedule`
                  units             {LAYER: {UNIT: f}}: f times the gradient of the weights from an input unit, a rate of
                                    its own without decay and clipping; of sgd alone, in optimisers that a rule makes
-    sgd          momentum, dampening, nesterov; lr_in_velocity: true keeps v ← μ v + lr g, W ← W - v (PEPITA),
-                 which differs from torch's v ← μ v + g, W ← W - lr v while lr changes
-    adam         betas, eps
-    rmsprop      alpha (smoothing), eps, centered, momentum
+    sgd          momentum          μ of v ← μ v + g, W ← W - lr v
+                 dampening         d of v ← μ v + (1 - d) g, from the second step on
+                 nesterov          true: the step is g + μ v
+                 lr_in_velocity    true keeps v ← μ v + lr g, W ← W - v (PEPITA), which differs from torch's while lr
+                                   changes
+    adam         betas             pair of the smoothing of the means of g and of g²
+                 eps               what is added to the root of the second
+    rmsprop      alpha             smoothing of the mean of g²
+                 eps               what is added to its root
+                 centered          true: the mean of g, squared, is taken off the mean of g²
+                 momentum          μ of v ← μ v + g / (root + eps), W ← W - lr v
 
 Every number may be a list with one number per member of the stack, and a mapping from the name of a layer
 to either: {"lr": {"0": 0.1, "1": [0.01, 0.02]}}; it then names all layers. `betas` is a pair of such values.

@@ -37,9 +37,9 @@ def principal_plane(vectors: Tensor) -> Tensor:
 class AdmissibleFeedback:
     """pc1 and pc2 of feedback weights of unit norm, for one standard normal input; "layer" says which they are.
 
-    random.K: `draws` that fulfil conditions 2 and 3. damped.K: J^T (J J^T + g I)^-1 for `dampings` values of g, evenly
-    spaced in their logarithm. pseudoinverse, transpose: of the Jacobian J. One principal component analysis of all.
-    Source: Meulemans et al. (NeurIPS 2021), Figure 2.
+    draws: how many random.K, which fulfil conditions 2 and 3. dampings: how many damped.K, J^T (J J^T + g I)^-1, with
+    values of g that are evenly spaced in their logarithm. pseudoinverse, transpose: of the Jacobian J. One principal
+    component analysis of all. Source: Meulemans et al. (NeurIPS 2021), Figure 2.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("pc1", "pc2")

@@ -21,8 +21,8 @@ from credit.probes.base import Moment
 class ControllerCourse:
     """The noiseless forward-phase simulation of the first `samples` of the mini-batch, with the weights from before it.
 
-    For sample s, counted from 1, and the first output unit: course_output_s and course_control_s, where "layer" is
-    the time point, and course_target_s. Source: Meulemans et al. (NeurIPS 2021), Figure 1D.
+    samples: how many. For sample s, counted from 1, and the first output unit: course_output_s and course_control_s,
+    where "layer" is the time point, and course_target_s. Source: Meulemans et al. (NeurIPS 2021), Figure 1D.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("course_output_*", "course_control_*", "course_target_*")

@@ -71,8 +71,8 @@ def jacobian_and_feedback(moment: Moment, probe: str) -> tuple[list[Tensor], lis
 class FeedbackAlignment:
     """Batch means of condition2, angle_feedback_transpose and, for every damping g, angle_feedback_pinv_g.
 
-    Q is taken after the update, J before it: on "pretrain" or "feedback_pass" this is what the paper shows for
-    learned feedback, on "update" for fixed feedback.
+    dampings: of the pseudoinverse. Q is taken after the update, J before it: on "pretrain" or "feedback_pass" this is
+    what the paper shows for learned feedback, on "update" for fixed feedback.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("condition2", "angle_feedback_transpose", "angle_feedback_pinv_{dampings}")

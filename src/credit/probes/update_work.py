@@ -19,6 +19,8 @@ from credit.probes.base import Moment
 class UpdateWork:
     """update_work: multiply-adds of an update on the mini-batch, in those of an update by `reference` with `hyper`.
 
+    reference: the learning rule that is the unit. hyper: its hyperparameters.
+
     Products and convolutions of torch are counted, in the plain form of a rule; pointwise passes and compiled loops are
     not. The update is done on copies, with draws of its own.
     """

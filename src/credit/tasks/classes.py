@@ -33,9 +33,10 @@ class Classes:
     """Members share one copy of the images in memory, and those of one seed their mini-batches.
 
     per_class, test_per_class: images of each class that every seed draws, once; None: all. Where a class has no more
-    than that, one of them is left out, as published (see `credit.tasks.selection`). target_min: see there, `Selected`.
-    batches: an epoch is only so many mini-batches of a pass over all of them. drop_last: training and testing leave out
-    the samples that fill no mini-batch. test_batch_size: None, as batch_size. mean, std: as in `Images`.
+    than that, one of them is left out, as published (see `credit.tasks.selection`). target_min: target of the outputs
+    that are not the label's, whose is 1. batches: an epoch is only so many mini-batches of a pass over all of them.
+    drop_last: training and testing leave out the samples that fill no mini-batch. batch_size: images of a mini-batch.
+    test_batch_size: the same in testing; None: as batch_size. mean, std: as in `Images`.
 
     average: of the test error. "batches", as published: over the mini-batches of a shuffled pass, so that images of a
     last one that is not full weigh more; "samples": over images.

@@ -138,6 +138,9 @@ class Control:
     Target of the chosen action: reward + discount * the largest value of what followed, by the present net, which is
     left out where the episode has ended, also where its time was up. Other actions have no error.
 
+    environment: its name. batch_size: transitions of a mini-batch. capacity: so many last transitions are kept.
+    learn_from: with so many or fewer there are no updates yet.
+
     episodes: of an epoch, each with its updates. updates: after an episode, with mini-batches of `batch_size`
     transitions, drawn from the last `capacity` of them without replacement; none up to `learn_from` transitions.
     discount: of later rewards. epsilon, epsilon_fall, epsilon_min: the probability of a random action is

@@ -67,9 +67,13 @@ class Drift:
     """Epochs count from 0. A drift follows on the training of epoch 0, `every`, 2 `every`, ..., before its test: every
     seed draws its images anew, and which labels the last `moved` classes have; the others keep theirs.
 
+    every: epochs from drift to drift. moved: so many last classes exchange labels. batch_size, test_batch_size: images
+    of a mini-batch in training and in testing; None: the same.
+
     target_min: target of the outputs that are not the label's, whose is 1, up to the first drift. later_target_min: the
     same from then on. Published is that a target_min of 0 is lost with the first drift, and -1 stands from then on.
-    per_class, test_per_class, average and the splits validation and held_out as in `Classes`.
+    per_class, test_per_class: images of each class that a drift draws; None: all. average: of the test error, as in
+    `Classes`; so are the splits validation and held_out.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("{split}_loss", "{split}_error")

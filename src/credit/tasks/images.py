@@ -30,13 +30,13 @@ class Reconstruction(Supervised):
 class Images:
     """All members of the stack share one copy of the images in memory.
 
-    validation: samples held out of the training set; which ones is the same for every run and seed.
-    mean, std: pixels are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each.
-    target: the class, or the image itself (autoencoder). train: use only the first samples of the training part; with
-    train_drawn, every run draws so many of it for itself, once, by its seed.
-    drop_last, partial: what becomes of the samples of an epoch that fill no mini-batch; ties: whether several largest
-    outputs are an error; see `Supervised`. flip, crop: random changes of the training images, see `Augmentation`.
-    top: evaluations also report SPLIT_topK_error, for each K the share whose class is not among the K largest outputs.
+    validation: samples held out of the training set; which ones is the same for every run and seed. mean, std: pixels
+    are scaled to [0, 1], then (x - mean) / std, one number for all channels or one for each. target: the class, or the
+    image itself (autoencoder). batch_size: images of a mini-batch. train: use only the first samples of the training
+    part. train_drawn: every run draws so many of it for itself, once, by its seed. drop_last, partial: what becomes of
+    the samples of an epoch that fill no mini-batch; ties: whether several largest outputs are an error; see
+    `Supervised`. flip, crop: random changes of the training images, see `Augmentation`. top: evaluations also report
+    SPLIT_topK_error, for each K the share whose class is not among the K largest outputs.
     """
 
     metrics: ClassVar[dict] = {

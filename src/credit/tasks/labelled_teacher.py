@@ -39,8 +39,9 @@ class InOrder(Supervised):
 class LabelledTeacher:
     """Every seed has its own teacher and points; they are drawn on the CPU and depend on the seed alone.
 
-    points: standard normal, n_in numbers each. hidden_sizes, hidden, bias, init: of the teacher. A label is the sign of
-    its output, so that it is 0 where no unit of a relu teacher is active, as published.
+    points: standard normal ones, n_in numbers each. n_in, n_out: inputs and outputs. batch_size: points of a
+    mini-batch. hidden_sizes, hidden, bias, init: of the teacher. A label is the sign of its output, so that it is 0
+    where no unit of a relu teacher is active, as published.
 
     What Song et al. plot is train_loss: of every mini-batch before its update, averaged over the epoch.
     """

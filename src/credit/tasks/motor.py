@@ -106,6 +106,9 @@ class MotorConfig:
     used up. Adaptation is how much the response to the first cue has changed, in the direction of the probe's field,
     between the first and the last trial of its triplet, each before that trial's update; mean over the test blocks.
 
+    blocks, test_blocks: of a session. groups: of either field in a block. repeats: trials of either field in a group.
+    triplets: probes in the training too.
+
     In a session of few trials for its washouts there are trials without cue and target ("rest"), so that all seeds have
     their probes at the same time; nets without biases learn nothing from them.
 

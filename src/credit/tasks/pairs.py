@@ -83,9 +83,9 @@ class Pairs(Task):
 class PairsConfig:
     """One pair that is given, `input` and `target`; or `points` pairs that every seed draws for itself.
 
-    n_in, n_out, std: of drawn ones; entries are normal with that width, those of the input drawn first. per_epoch:
-    updates. batch_size: pairs of an update, which are taken in turn. output_weights: one for each output, with which
-    its error counts; left out: all the same.
+    input, target: numbers of the given pair. points: number of drawn pairs. n_in, n_out, std: of drawn ones; entries
+    are normal with that width, those of the input drawn first. per_epoch: updates. batch_size: pairs of an update,
+    which are taken in turn. output_weights: one for each output, with which its error counts; left out: all the same.
 
     record_every: before every such update, the output for its (first) pair is recorded as "prediction", with the number
     of the output, counted from 1, as layer; 0: never. What happens in between may be done in one go.

@@ -93,8 +93,9 @@ def is_linear(net: Net) -> bool:
 class Regression:
     """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone.
 
-    hidden_sizes, hidden, bias, init: of the teacher; without hidden layers it is linear. samples: of the pass.
-    per_epoch: how many of them make an epoch, by which runs are recorded and interrupted; all when left out.
+    n_in, n_out: inputs and outputs. hidden_sizes, hidden, bias, init: of the teacher; without hidden layers it is
+    linear. batch_size: samples of an update. samples: of the pass. per_epoch: how many of them make an epoch, by which
+    runs are recorded and interrupted; all when left out.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("log10_nse",)

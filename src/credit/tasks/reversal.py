@@ -120,10 +120,10 @@ def chosen(values: Tensor, draw: Tensor) -> Tensor:
 class ReversalConfig:
     """Options with rewards of 1 and -1, of which one is the correct one, at first that of output 1.
 
-    right_reward, wrong_reward: probability of 1 for choosing it, and for choosing another. streak: so many correct
-    choices in a row, which a reversal does not interrupt, arm the next reversal; while armed, every trial ends with
-    one with probability `flip`. Another option is then correct: the next one in the order of the outputs. per_epoch:
-    trials.
+    n_out: number of options. flip: probability of a reversal at the end of a trial, while one is armed. right_reward,
+    wrong_reward: probability of 1 for choosing it, and for choosing another. streak: so many correct choices in a row,
+    which a reversal does not interrupt, arm the next reversal; while armed, every trial ends with one with probability
+    `flip`. Another option is then correct: the next one in the order of the outputs. per_epoch: trials.
 
     Recorded of every trial: "choice", the number of the output from 1 on, "reward", and "right", whether it was the
     correct one; after a punished trial, if the choice is the same, the values of the chosen options at the punishment,

@@ -19,7 +19,11 @@ from credit.tasks.supervised import Split, Supervised
 
 @dataclass(frozen=True)
 class Teacher:
-    """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone."""
+    """Every seed has its own teacher and samples; they are drawn on the CPU and depend on the seed alone.
+
+    n_in, n_out: inputs, uniform in [-1, 1], and outputs. hidden_sizes, hidden, init: of the teacher, which has no
+    biases. train, validation, test: number of samples. batch_size: samples of a mini-batch.
+    """
 
     metrics: ClassVar[tuple[str, ...]] = ("{split}_loss",)
     evaluated: ClassVar[tuple[str, ...]] = ("train", "validation", "test")

@@ -51,8 +51,11 @@ class TwoTasks:
     collisions: as published, a permutation of all classes is drawn by every seed, and a class labelled with its place
     modulo the number of outputs, so that two classes of a task may share a label. False: only the order of the places
     within a task counts, so that they do not. masked: the last outputs, so many, from which no error comes, but which
-    may be an answer; published is 1. turns: epochs. per_class, average and the splits validation and held_out as in
-    `Classes`; test_error is the mean of task0_error and task1_error.
+    may be an answer; published is 1. turns: epochs that a task is trained before the other one follows.
+
+    per_class, test_per_class: images of each class that every seed draws, once; None: all. batch_size, test_batch_size:
+    images of a mini-batch in training and in testing; None: the same. average: of the test error, as in `Classes`; so
+    are the splits validation and held_out; test_error is the mean of task0_error and task1_error.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("{split}_loss", "{split}_error", "task0_error", "task1_error")

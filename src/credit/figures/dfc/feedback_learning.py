@@ -34,8 +34,8 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """by: column of the varied setting, one curve for each of its values, with `damping`, that of the pseudoinverse;
-    without `by`, one curve for each damping that was recorded. window: measurements of the trailing mean.
+    """by: column of the varied setting, one curve for each of its values; without it, one curve for each damping that
+    was recorded. damping: with `by`, that of the pseudoinverse. window: measurements of the trailing mean.
     """
 
     shows: ClassVar[tuple[str, ...]] = ("angle_feedback_pinv_*", "angle_feedback_transpose", "condition2")

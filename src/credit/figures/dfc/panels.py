@@ -24,9 +24,10 @@ AXES = {"epoch": "epoch", "step": "mini-batches"}
 class Panel:
     """What one panel shows.
 
-    metric, layer: as recorded. title; label of the y axis, by default from the metric; limits of it; line: a value to
-    be marked; log: logarithmic; window: of the trailing mean, by default the figure's; x: "epoch", or "step" for each
-    measurement by itself; on: "pretrain" for what was measured before the first epoch, by default what was later.
+    metric, layer: as recorded. title: above it. label: of the y axis, by default from the metric. limits: of the y
+    axis. line: a value to be marked; log: logarithmic; window: of the trailing mean, by default the figure's; x:
+    "epoch", or "step" for each measurement by itself; on: "pretrain" for what was measured before the first epoch, by
+    default what was later.
     """
 
     metric_options: ClassVar[tuple[str, ...]] = ("metric",)
@@ -47,8 +48,8 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
-    """panels: settings of `Panel`. columns: panels in a line, or groups, lists of methods, each of which gets a line of
-    all panels. window: of the trailing mean, in epochs or, for panels against steps, in measurements.
+    """panels: settings of `Panel`. columns: panels in a line. groups: instead, lists of methods, each of which gets a
+    line of all panels. window: of the trailing mean, in epochs or, for panels against steps, in measurements.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}

@@ -34,9 +34,9 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """panels: settings of `Panel`, from left to right; label: of their axis. log: a logarithmic one; even: places are
-    names, side by side, from the smallest or from the largest. dots: every run is a dot, and there is no mean. pool: a
-    varied setting whose values count like runs. known: what the published values are.
+    """panels: settings of `Panel`, from left to right. label, y_limits: of their axis of values. log: a logarithmic
+    one; even: places are names, side by side, from the smallest or from the largest. dots: every run is a dot, and
+    there is no mean. pool: a varied setting whose values count like runs. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}

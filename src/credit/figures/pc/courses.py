@@ -40,8 +40,8 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     """panels: settings of `Panel`, from left to right. metric, select, first, by: by which the best point of the grid
-    `best` is chosen, where one is; last: the last epoch that is drawn. axis: what the axis counts, of which an epoch
-    has `per_epoch`. known: what the published values are.
+    `best` is chosen, where one is; last: the last epoch that is drawn. axis: what the axis counts. per_epoch: how many
+    of these an epoch has. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}

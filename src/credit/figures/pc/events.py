@@ -41,8 +41,9 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """events: see `credit.analysis.pooling`. panels: settings of `Panel`, from left to right. lines: {name: metrics at
-    each of `places`}. scales: {method: [scale, offset]} of what is drawn; with it there is a panel of the measured
-    means, called `measured`. label: of the axis. known: what the published values are.
+    each of `places`}. places: names on the axis. scales: {method: [scale, offset]} of what is drawn; with it there is a
+    panel of the measured means. measured: what that panel is called. label: of the axis. known: what the published
+    values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}

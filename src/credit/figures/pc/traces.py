@@ -45,9 +45,9 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
-    """panels: settings of `Panel`, in rows of `columns`; those of one row share their axis of values. by: the varied
-    setting that line styles tell apart. every: of the published values, one in so many is drawn. x_label: of the
-    epochs. known: what the published values are.
+    """columns: panels in a row. panels: settings of `Panel`, in rows; those of one row share their axis of values. by:
+    the varied setting that line styles tell apart. every: of the published values, one in so many is drawn. x_label: of
+    the epochs. known: what the published values are.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}

@@ -50,9 +50,10 @@ class DeepFeedbackControl(Method):
     tensor. solver: of the linear steady state; "woodbury" needs a linear output. absolute: compute in absolute values
     (for comparisons; less precise).
 
-    feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in
-    pretrain_epochs passes before (at the rate pretrain_lr; None: feedback.lr), one pass before and
-    extra_feedback_passes after every epoch. train_output_feedback: Q_L too.
+    feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in passes
+    before the training, and before and after every epoch. pretrain_epochs: number of passes before the training.
+    pretrain_lr: rate in these; None: feedback.lr. extra_feedback_passes: passes after every epoch, beside the one
+    before it. train_output_feedback: Q_L too.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("samples_*", "*spectral_radius", "*_difference")

@@ -12,8 +12,13 @@ RMSPROP = {"alpha": 0.95, "eps": 0.03, "centered": True}  # published, not confi
 
 @dataclass(frozen=True)
 class Dynamics:
-    """k_p, dt, time_points (stored; one Euler step fewer), tau, tau_apical, proactive, instant_transmission,
-    instant_system, leak: see `Controller`."""
+    """Constants of the simulated dynamics, see `Controller`.
+
+    k_p: proportional gain. dt: time step. time_points: that are stored; there is one Euler step fewer. tau: time
+    constant of the somatic voltage. tau_apical: of the apical voltage; None: dt, no delay. proactive: the network sees
+    the new control in the same step. instant_transmission: a layer sees the new rates of the one below. instant_system:
+    the somatic voltage follows without delay. leak: of the control or of its integral.
+    """
 
     k_p: Annotated[float, ">= 0"] = 1.5
     dt: Annotated[float, "> 0"] = 0.02
@@ -46,14 +51,21 @@ class Feedback:
     Jacobian of a linear net (where it is fixed; {"name": "weight_product", "noise": s} adds noise of standard deviation
     s). Q_L starts as the identity.
 
-    rule: "controller" (published runs), "forward", "steady", see `control.feedback`. form, of the controller rule:
+    rule: "controller" (published runs), "forward", "steady", see `control.feedback`. form: of the controller rule,
     "simulation", as published; "linearised", to first order in the noise (instant transmission only), which is compared
     with it on the first mini-batch of every epoch (feedback_difference); or "projected", the same with the noise drawn
-    only where it acts, equal in distribution, see `control.noise`. alpha, ... instant_system: constants of its
-    dynamics, see `Controller`. sigma, sigma_output: noise in hidden layers and in the output; None: the same.
+    only where it acts, equal in distribution, see `control.noise`. sigma, sigma_output: noise in hidden layers and in
+    the output; None: the same.
 
-    optimizer, lr, betas and eps (adam), decay (L2, after clipping), clip_norm (joint): its optimiser. homeostatic:
-    decay towards a norm of Q, decay (||Q||^2 - c) Q, with c = homeostatic_norm, by default that of the initial Q.
+    Constants of its dynamics, see `Controller`: alpha: leak of the controller. k_p: proportional gain. dt: time step.
+    time_points: that are stored. tau, tau_apical: time constants of the somatic and of the apical voltage.
+    instant_transmission: a layer sees the new rates of the one below. instant_system: the somatic voltage follows
+    without delay.
+
+    optimizer: of Q. lr: its rate. betas, eps: of adam, the smoothing of its two means, and what is added to its
+    denominator. decay: factor of Q in the gradient (L2), after clipping. clip_norm: largest norm of the gradients of
+    all Q together. homeostatic: decay towards a norm of Q, decay (||Q||^2 - c) Q. homeostatic_norm: this c; None: that
+    of the initial Q.
     """
 
     main: ClassVar[str] = "init"

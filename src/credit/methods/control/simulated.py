@@ -26,11 +26,12 @@ from credit.optim.clipping import difference
 
 @dataclass(frozen=True)
 class Dynamic(DeepFeedbackControl):
-    """A controller that is simulated, with the constants `controller`, see `Dynamics`.
+    """A controller that is simulated.
 
-    A sample has converged when the residual of the steady state is small and the error has fallen below epsilon^2 of
-    its start. include_non_converged: whether other samples teach. efficient: judge and add up as the official
-    memory-saving controller does, quirks included. noise: of the apical voltages in the forward phase.
+    controller: constants of its dynamics, see `Dynamics`. epsilon: a sample has converged when the residual of the
+    steady state is small and the error has fallen below epsilon^2 of its start. include_non_converged: whether other
+    samples teach. efficient: judge and add up as the official memory-saving controller does, quirks included. noise: of
+    the apical voltages in the forward phase.
     """
 
     controller: Dynamics = Dynamics()

@@ -174,9 +174,10 @@ class LayerByLayer(Inversion):
 class WithFeedback(Inversion):
     """Rules that keep feedback weights B_i (M, n_{i-1}, n_i) of every block but the first.
 
-    feedback: see `credit.methods.inversion.feedback`. feedback_scale: factor on B. ssa_lr, ssa_steps, ssa_min_steps:
-    step length, largest and smallest number of steps of the descent that makes feedback stable (linear regression;
-    the nonlinear one has 0.5, 2000, 100).
+    feedback: its initialisation, see `credit.methods.inversion.feedback`. feedback_scale: factor on B.
+
+    Of the descent that makes feedback stable (linear regression; the nonlinear one has 0.5, 2000, 100): ssa_lr: length
+    of a step. ssa_steps: largest number of steps. ssa_min_steps: smallest number of steps.
     """
 
     excludes: ClassVar[str] = "credit.methods.inversion.names.exclusive"

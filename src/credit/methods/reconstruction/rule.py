@@ -35,10 +35,10 @@ class DifferenceReconstruction(Method):
     """Layers learn to reach targets: the gradient of layer l is that of <||h_l - t_l||²> (of a convolution: of the mean
     over its units too), where the output's target is t_L = h_L - target_stepsize dloss/dh_L.
 
-    target_stepsize: eta. It scales the gradients twice over; published runs divide the learning rate by it.
-    feedback: see `Feedback`. Its weights learn in pretrain_epochs passes before, in a step after the gradients of every
-    mini-batch, and in extra_feedback_passes after every epoch. learn_forward: whether the forward weights take their
-    step; else the feedback learns alone.
+    target_stepsize: eta. It scales the gradients twice over; published runs divide the learning rate by it. feedback:
+    its weights and their learning, see `Feedback`; they learn in a step after the gradients of every mini-batch.
+    pretrain_epochs: passes before the training in which they alone learn. extra_feedback_passes: the same after every
+    epoch. learn_forward: whether the forward weights take their step; else the feedback learns alone.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("feedback_loss",)

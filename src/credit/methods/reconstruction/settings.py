@@ -13,10 +13,10 @@ from credit.errors import ConfigError
 class Feedback:
     """The feedback weights and a step of their learning.
 
-    init: a scheme of `credit.nets.init`; biases start at 0 unless it is torch_default. activation: of every map.
-    sigma: standard deviation of the noise. iterations: steps for every mini-batch, one value for all layers or one for
-    each feedback map, from the lowest upwards. optimizer, lr, betas and eps (adam), momentum (sgd), decay (L2): of the
-    steps.
+    init: a scheme of `credit.nets.init`; biases start at 0 unless it is torch_default. activation: of every map. sigma:
+    standard deviation of the noise. iterations: steps for every mini-batch, one value for all layers or one for each
+    feedback map, from the lowest upwards. optimizer: of the steps. lr: their rate. betas, eps: smoothing of adam's two
+    means, and what is added to its denominator. momentum: of sgd. decay: factor of the weights in the gradient (L2).
     stale_gradients: the layers learn one after the other, from the lowest upwards, and with every step those that have
     had their turn in this mini-batch are moved on by the last gradient that they had, as in the code released with
     Ernoult et al. (2022); else all learn together, each by its own gradient.

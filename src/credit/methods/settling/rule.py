@@ -33,12 +33,13 @@ class Target:
 class Settling(Method):
     """Base of rules by which every layer of a net moves under the layers beside it, for a number of sweeps.
 
-    actions, in this order: `reset` sets all activities to 0; without it they stay as the last mini-batch has left
-    them, and are N(0, 1) draws at first. `predict` relaxes hidden and output nodes with the input clamped, `learn`
-    relaxes towards the target. A rule that only learns is that of the published path lengths.
+    actions: what happens with a mini-batch, in this order. `reset` sets all activities to 0; without it they stay as
+    the last mini-batch has left them, and are N(0, 1) draws at first. `predict` relaxes hidden and output nodes with
+    the input clamped, `learn` relaxes towards the target. A rule that only learns is that of the published path
+    lengths.
 
-    steps: sweeps of each relaxation. input_activation: whether f is applied to the input too, as published; without it,
-    the net's own forward pass is the one that relaxes.
+    steps: sweeps of each relaxation. inference: how activities move, see `Inference`. input_activation: whether f is
+    applied to the input too, as published; without it, the net's own forward pass is the one that relaxes.
 
     Increments V += lr dV are divided by the number of samples, whatever the loss, which is only measured: of the net's
     forward pass, as `net.predict` makes it. What the rule itself predicts by relaxation is info["prediction"].

@@ -24,8 +24,10 @@ class Discounted(Inference):
 
 @dataclass(frozen=True)
 class Adaptive(Inference):
-    """The rate is multiplied ahead of every move but the first of a relaxation: by `amplifier` where the energy has
-    fallen since the move before, by `discount` where it has not."""
+    """The rate is multiplied ahead of every move but the first of a relaxation.
+
+    discount: by which, where the energy has not fallen since the move before. amplifier: by which, where it has.
+    """
 
     discount: Annotated[float, "(0, 1]"] = 0.5
     amplifier: Annotated[float, "> 0"] = 1.0

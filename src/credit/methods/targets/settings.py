@@ -14,10 +14,10 @@ class Feedback:
     """The feedback blocks G_1, ..., G_{N-1} and a step of their learning; block 0 has none.
 
     init: a scheme of `credit.nets.init`, drawn with torch's fans (published: torch_default), or "symmetric", a copy of
-    the forward weights with biases of 0. tied: that copy is made before every mini-batch.
-    iterations, sigma, lr: steps for every mini-batch, standard deviation of the noise and rate; one value for all
-    blocks, or one for each, from block 1 upwards. samples: draws of the noise for every sample of a step. optimizer,
-    momentum (sgd), decay (L2): of the steps. collisions: see `credit.nets.feedback`.
+    the forward weights with biases of 0. tied: that copy is made before every mini-batch. iterations, sigma, lr: steps
+    for every mini-batch, standard deviation of the noise and rate; one value for all blocks, or one for each, from
+    block 1 upwards. samples: draws of the noise for every sample of a step. optimizer: of the steps. momentum: of sgd.
+    decay: factor of the weights in the gradient (L2). collisions: see `credit.nets.feedback`.
     """
 
     main: ClassVar[str] = "init"
