@@ -116,6 +116,13 @@ def test_a_search_gives_way_to_a_value(checkout):
     assert canonical_json(search["vary"]) == '{"train.optimizer.lr":[1.0,2.0]}'
 
 
+def test_a_space_of_a_search_is_set_as_its_grid_is(checkout):
+    checkout.write("toy/fit", searching(tables={"table1": {"options": {"metric": "test_loss"}}}))
+    space = "bp:search={space: {train.optimizer.lr: {low: 0.01, high: 1.0, log: true}}, trials: 3}"
+    workflow = checkout.workflow(run="small", set=[space, "bp:search.space.train.optimizer.lr={low: 0.02, high: 1.0}"])
+    assert workflow.cell(*PLACE).search["space"]["train.optimizer.lr"]["low"] == 0.02
+
+
 # ---- what is refused
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from credit.dag.settings import Settings
 
 ROOTS = ("hyper", "net", "task", "train", "search", "vary", "probes")  # what a path may begin with
-OF_GRIDS = re.compile(r"((?:search\.)?vary)\.(.+)")  # whose keys have dots themselves
+OF_GRIDS = re.compile(r"(vary|search\.(?:vary|space))\.(.+)")  # whose keys have dots themselves
 SET_BY = "; it is set by "
 FORM = "must be [WHERE:]PATH=VALUE, such as dfc_ssa:hyper.alpha=0.01"
 
