@@ -413,6 +413,25 @@ def test_who_no_longer_listens_ends_no_call(big, monkeypatch):
     shown.end()
 
 
+def test_trouble_with_progress_is_a_line_and_ends_no_call(big, capsys):
+    def fail(job):
+        raise RuntimeError("no such thing")
+
+    shown = Progress("lines", 0.01)
+    shown.begin(workflow(dag=SimpleNamespace(finished=fail)), dict(zip([Each()], jobs_of(big, 1))))
+    shown._thread.join()
+    shown.end()
+    said = capsys.readouterr().err
+    assert said.count("progress is not shown any more: RuntimeError('no such thing')\n") == 1
+    assert "Traceback" not in said
+
+
+def test_without_rich_a_terminal_has_lines(terminal, monkeypatch):
+    terminal()
+    monkeypatch.setitem(sys.modules, "credit.dag.bar", None)
+    assert isinstance(view("auto", 60.0), Lines)
+
+
 def test_planning_loads_nothing_of_it():
     code = "import sys, credit.dag.progress, credit.dag.curves; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

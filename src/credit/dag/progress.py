@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # read when a call trains: planning does without
 
 AUTO, BAR, LINES, OFF = MODES = ("auto", "bar", "lines", "off")
 AFRESH = 1.0  # seconds between two pictures of a bar
+PATIENCE = 5.0  # seconds for which the end waits for a file system that does not answer
 
 
 class View(Protocol):
@@ -57,9 +58,10 @@ def view(mode: str, period: float) -> View | None:
     if mode == OFF or sys.stderr is None:
         return None
     if mode == BAR or (mode == AUTO and capable):
-        from credit.dag.bar import Bar  # rich takes its time, and is for terminals only
+        with suppress(ImportError):  # of an environment that is older than this need of it
+            from credit.dag.bar import Bar  # rich takes its time, and is for terminals only
 
-        return Bar(AFRESH)
+            return Bar(AFRESH)
     return Lines(period)
 
 
@@ -85,7 +87,7 @@ class Progress:
             from credit.dag.standing import Tally
 
             self._workflow, self._jobs, self._tally = workflow, dict(jobs), Tally(jobs.values(), kept)
-            self._clock, self._ended = time.monotonic(), threading.Event()
+            self._clock, self._ended, self._last = time.monotonic(), threading.Event(), self._tally.standing(0.0)
             self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
             self._thread.start()
 
@@ -94,14 +96,24 @@ class Progress:
         thread, self._thread = self._thread, None
         if thread:
             self._ended.set()
-            thread.join()
+            thread.join(PATIENCE)
             with suppress(OSError, ValueError):  # nobody listens any more
-                self._view.end(self._look())
+                self._view.end(self._standing())
 
     def _run(self) -> None:
         with suppress(OSError, ValueError):
             while not self._ended.wait(self._view.period):
-                self._view.show(self._look())
+                self._view.show(self._standing())
+
+    def _standing(self) -> Standing:
+        """The present one; whatever is wrong with it ends no call, which is a matter of results."""
+        try:
+            self._last = self._look()
+        except Exception as error:
+            if not self._ended.is_set():
+                print(f"progress is not shown any more: {error!r}", file=sys.stderr)
+            self._ended.set()
+        return self._last
 
     def _look(self) -> Standing:
         scheduler, dag = self._workflow.scheduler, self._workflow.dag
