@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import inspect
 from collections.abc import Iterator
 
 import credit
 from credit.config.parts import METHODS
 from credit.provenance.sources import Sources
-from docs.website.docstrings import plain_markdown
+from docs.website.docstrings import literal, plain_markdown
 from docs.website.settings import RULES
 
 FOLDER = "api"
@@ -36,10 +38,28 @@ def modules() -> dict[str, list[str]]:
 
 
 def public(module: str) -> list[str]:
-    """Names of the public functions and classes that a module defines."""
+    """Names of the public functions and classes that a module defines; of those in its `__all__`, where it has one."""
+    return list(_defined(module))
+
+
+@functools.cache
+def _defined(module: str) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     tree = ast.parse(Sources().modules[module].read_text("utf-8"))
+    named = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return [n.name for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
+    found = {n.name: n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")}
+    return {name: n for name, n in found.items() if not named or name in ast.literal_eval(named[0])}
+
+
+def unseen(module: str) -> str:
+    """Directives of functions that autodoc passes over without a word: wrapped ones, such as numba's intrinsics."""
+    text = ""
+    for name, node in _defined(module).items():
+        found = getattr(importlib.import_module(module), name)
+        if not (inspect.isroutine(found) or inspect.isclass(found) or hasattr(found, "py_func")):
+            told = "\n".join(f"   {line}" for line in literal((ast.get_docstring(node) or "").splitlines()))
+            text += f"\n.. py:function:: {name}({ast.unparse(node.args)})\n   :module: {module}\n\n{told}\n"
+    return text
 
 
 def summary(module: str) -> str:
@@ -71,6 +91,6 @@ def pages() -> dict[str, str]:
             body += f"\nThe learning rules themselves: [a page each](../{RULES}/README.md).\n"
         for module in known[package]:
             title = "" if known[package] == [package] else f"\n## {module}\n"
-            body += f"{title}\n```{{eval-rst}}\n.. automodule:: {module}\n{OPTIONS}```\n"
+            body += f"{title}\n```{{eval-rst}}\n.. automodule:: {module}\n{OPTIONS}{unseen(module)}```\n"
         found[f"{FOLDER}/{package}.md"] = body
     return found
