@@ -40,9 +40,9 @@ def test_all_figures_and_tables_of_the_paper_are_there_at_both_scales(workflow):
         f"alignment_{d}{end}" for d in ("mnist", "fashion_mnist", "mnist_autoencoder") for end in ("", "_fixed")
     }
     singles = {"fig1d", "fig2", "fig3", "s2", "s3", "s4", "s1_stability", "s1_norms", "s1_angles", "s1_conditions"}
-    assert figures == pipelines | singles | {"table1_curves"}
+    assert figures == pipelines | singles | {"table1_curves", "frozen_feedback"}
     assert {n for n in workflow.tables if n.startswith("dfc/")} == {
-        f"dfc/{name}" for name in ("fig1d", "fig3", "s2", "s3", "s4", "table1")
+        f"dfc/{name}" for name in ("fig1d", "fig3", "s2", "s3", "s4", "table1", "frozen_feedback")
     }
 
 
@@ -93,6 +93,17 @@ def test_a_fast_method_is_the_published_one_in_another_form(paper, dataset, meth
         forms["feedback"] = published["rule"]["feedback"] | {"form": "projected"}
     assert changed == ({} if dataset == "mnist_autoencoder" else forms)
     assert {k for k in ours | published if ours.get(k) != published.get(k)} <= {"method", "rule"}
+
+
+@pytest.mark.parametrize(("method", "freeze"), [("learning", None), ("frozen_27", 27), ("frozen_0", 0)])
+def test_feedback_that_rests_is_trained_as_in_the_column_of_training_losses(paper, method, freeze):
+    ours, published = (
+        paper.cell(f"dfc/{name}", "mnist_train", cell).run
+        for name, cell in (("freeze", f"dfc_ssa-{method}"), ("benchmarks", "dfc_ssa-fast"))
+    )
+    assert {k for k in ours | published if ours.get(k) != published.get(k)} - {"experiment", "method"} <= {"rule"}
+    assert ours["rule"] == published["rule"] | {"freeze_feedback_after": freeze}
+    assert paper.experiment("dfc/freeze").seeds == 3
 
 
 def test_every_published_number_has_a_place_in_a_table(paper):

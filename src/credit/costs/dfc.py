@@ -17,6 +17,8 @@ def dynamics(run: Run, factor: float, point: float = 0.0) -> Work:
         loops = run.epochs * hyper.get("controller", {}).get("time_points", 0) * point
     feedback = hyper["feedback"] if hyper.get("train_feedback") else {}
     if feedback.get("rule") == "controller":
-        passes = hyper["pretrain_epochs"] + run.epochs * (1 + hyper["extra_feedback_passes"])
+        until = hyper.get("freeze_feedback_after")
+        learning = run.epochs if until is None else min(until, run.epochs)
+        passes = hyper["pretrain_epochs"] + learning * (1 + hyper["extra_feedback_passes"])
         loops += passes * feedback["time_points"] * FEEDBACK[feedback["form"]]
     return run.backpropagation(factor, run.members * run.samples * run.units * loops)

@@ -108,6 +108,7 @@ METHOD_STYLES = {name: Style(method_label(name), *look) for name, look in LOOKS.
 VARIANT_LINES = {
     "dfc-fast": DOTTED,
     "dfc_ss-fixed_fast": SOLID,
+    "dfc_ssa-frozen_27": SOLID,
     "pepita-conv_inferred": DASHED,
     "ddtp_linear-s": SOLID,
     "ddtp_linear-p": DASHED,

@@ -55,12 +55,17 @@ class Pass:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stage of training: `epochs` times all `passes`, in order. `record`: whether its epochs are evaluated."""
+    """A stage of training: `epochs` times all `passes`, in order. `record`: whether its epochs are evaluated.
+
+    first: number of its first epoch, for schedules and for what a rule measures of itself; a stage that goes on where
+    another of the same name has ended counts on.
+    """
 
     name: str
     epochs: int
     passes: tuple[Pass, ...] = (Pass(),)
     record: bool = True
+    first: int = 0
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Training:
             if self.position[1] >= phase.epochs or not any(self.alive):
                 self.position = (self.position[0] + 1, 0)
                 continue
-            self._epoch(phase, self.position[1])
+            self._epoch(phase, phase.first + self.position[1])
             self.position = (self.position[0], self.position[1] + 1)
             if checkpoint_path and (stop.requested or time.monotonic() - saved >= every_seconds):
                 if copies and copies.outrun():

@@ -20,6 +20,8 @@ def shared(values: Values, net: Values | None) -> Iterator[str]:
             f"feedback.form = {learns['form']!r}; needs feedback.rule 'controller', feedback.instant_transmission and "
             "absolute false"
         )
+    if values["freeze_feedback_after"] is not None and not values["train_feedback"]:
+        yield f"freeze_feedback_after = {values['freeze_feedback_after']}; needs train_feedback true"
     yield from _without_effect(learns)
     if net is not None and "step" in (*activations(net, "hidden"), *activations(net, "output")):
         for key, form in (("form", values.get("form", "simulation")), ("feedback.form", learns["form"])):

@@ -53,7 +53,8 @@ class DeepFeedbackControl(Method):
     feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in passes
     before the training, and before and after every epoch. pretrain_epochs: number of passes before the training.
     pretrain_lr: rate in these; None: feedback.lr. extra_feedback_passes: passes after every epoch, beside the one
-    before it. train_output_feedback: Q_L too.
+    before it. train_output_feedback: Q_L too. freeze_feedback_after: number of
+    epochs after which Q rests, with its optimiser and its draws; 0: after pre-training, None: never.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("samples_*", "*spectral_radius", "*_difference")
@@ -74,6 +75,7 @@ class DeepFeedbackControl(Method):
     pretrain_epochs: Annotated[int, ">= 0"] = 10
     pretrain_lr: Annotated[float, "> 0"] | None = 0.1
     extra_feedback_passes: Annotated[int, ">= 0"] = 2
+    freeze_feedback_after: Annotated[int, ">= 0"] | None = None
 
     # ---- what the rule keeps
 
@@ -140,12 +142,17 @@ class DeepFeedbackControl(Method):
     # ---- feedback weights
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        """Pre-training of Q, then a pass of Q, one of the forward weights, and the extra passes of Q in each epoch."""
+        """Pre-training of Q, then a pass of Q, one of the forward weights, and the extra passes of Q in each epoch.
+
+        From the end of epoch freeze_feedback_after on, passes of the forward weights alone.
+        """
         if not self.train_feedback:
             return (Phase("train", epochs),)
+        learning = epochs if self.freeze_feedback_after is None else min(self.freeze_feedback_after, epochs)
         extra = (Pass("feedback_extra"),) * self.extra_feedback_passes
-        train = Phase("train", epochs, (Pass("feedback_pass"), Pass("update"), *extra))
-        return (Phase("pretrain", self.pretrain_epochs, (Pass("pretrain"),), record=False), train)
+        train = Phase("train", learning, (Pass("feedback_pass"), Pass("update"), *extra))
+        still = (Phase("train", epochs - learning, first=learning),) if learning < epochs else ()
+        return (Phase("pretrain", self.pretrain_epochs, (Pass("pretrain"),), record=False), train, *still)
 
     def pretrain(self, net: Net, params: Params, opt: OptimizerGroup, state: State, batch: Batch, rand: Rand):
         """One step of Q with the rate of pre-training. info: feedback_gradients."""
