@@ -119,6 +119,18 @@ class Rand:
         whose = torch.tensor([seeds.index(s) for s in self.seeds])
         return moved(draws, self.device, self.dtype), moved(whose, self.device)
 
+    def keys(self, name: str, count: int) -> np.ndarray | None:
+        """A number below 2^63 from the stream of every member, int64 (M,), or (1,) without a stack, for generators of
+        `count` draws that `numerics.blocks` makes elsewhere; members with the same seed share it.
+
+        None where `normal` has to be asked, whose draws are replayed, or made on the device.
+        """
+        if self._replay.holds(name) or (self._there and count >= LARGE):
+            return None
+        generators = dict(zip(self.seeds, self._generators(name), strict=True))
+        drawn = {s: int(torch.randint(2**63 - 1, (), generator=g)) for s, g in generators.items()}
+        return np.array([drawn[s] for s in self.seeds], np.int64)
+
     def uniform(self, name: str, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform draws from [low, high), (M, *shape)."""
         return self._draw(

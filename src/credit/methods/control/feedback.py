@@ -7,21 +7,23 @@ output, the controller only counters the noise, and descending `controller_rule`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from credit.methods.control import seen
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Deviation
 from credit.methods.control.linearised import gains_of
 from credit.methods.control.loops.arrays import Noise
 from credit.methods.control.loops.recursion import linear_run
+from credit.methods.control.noise import LayerNoise
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import linear_control
 from credit.nets.jacobian import chain
 from credit.numerics.rand import Rand
-from credit.numerics.seen_noise import Later, Source
+from credit.numerics.seen_noise import Later
 from credit.numerics.stack import Number, combine, member
 
 SIGMA_FLOOR = 0.01  # published: the gradient is divided by max(sigma, 0.01)^2
@@ -51,10 +53,11 @@ def linear_rule(
     feedback: Sequence[Tensor],
     controller: Controller,
     sigmas: Sequence[Number],
-    noise: Sequence[Callable[[Tensor], Source]],
+    noise: Sequence[LayerNoise],
 ) -> list[Tensor]:
     """`controller_rule` to first order in the noise (see `control.noise`): gradients (M, n_i, n_L) by layer."""
-    sums = correlated(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
+    form = seen.correlated if seen.possible(frame, controller, noise) else correlated
+    sums = form(frame, feedback, controller, [controller.noise_gain(s) for s in sigmas], noise)
     return _averaged(sums, frame, controller, sigmas)
 
 
@@ -63,12 +66,12 @@ def correlated(
     feedback: Sequence[Tensor],
     controller: Controller,
     factors: Sequence[Number],
-    noise: Sequence[Callable[[Tensor], Source]],
+    noise: Sequence[LayerNoise],
 ) -> list[Tensor]:
     """Sum over t and samples of v_i^a[t] u[t+1]^T to first order in the noise, (M, n_i, n_L) by layer.
 
     What `credit.methods.control.simulation.Simulation.correlated` gives for the target r_L, with instant transmission.
-    factors: of the noise by layer. noise: by layer, made from the Jacobian (M, B, n_L, n_i).
+    factors: of the noise by layer. `credit.methods.control.seen` is its fast form for wide nets.
 
     The filtered noise is n_i[t+1] = (1 - g) n_i[t] + s xi_i[t] and the apical voltage Q_i q + n_i, q the filtered
     control. Only J_i n_i acts on the output, and the filter commutes with J_i; likewise
@@ -83,7 +86,7 @@ def correlated(
     )
     jacobian = chain(weights, slopes)
     gains = gains_of(jacobian, feedback)
-    sources = [make(j) for make, j in zip(noise, jacobian, strict=True)]
+    sources = [xi.source(j) for xi, j in zip(noise, jacobian, strict=True)]
     seen = [source.seen() * member(s, gains[0]) for source, s in zip(sources, factors, strict=True)]
     run = linear_run(gains, torch.zeros_like(slopes[-1]), controller, torch.stack(seen, 2), recorded=True)
     later = Later(_later(run.controls, member(controller.apical_gain, run.controls[:, :, 0])))

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from credit.methods.control.frame import Deviation
+from credit.numerics.blocks import Numbers, numbers
 from credit.numerics.rand import Rand
 from credit.numerics.seen_noise import Full, Projected, Source
 
-
-def full(draws: Sequence[Tensor]) -> list[Callable[[Tensor], Source]]:
-    """By layer, of draws (M, T - 1, B, n), or (T - 1, B, n) without a stack axis."""
-    return [partial(Full, xi if xi.ndim > 3 else xi.unsqueeze(0)) for xi in draws]
+IN_LANES = (0, 1, -1)  # samples of a group side by side
 
 
-def draw_projected(rand: Rand, name: str, frame: Deviation, steps: int) -> list[Callable[[Tensor], Source]]:
+@dataclass(frozen=True)
+class LayerNoise:
+    """Standard normal noise of a layer. within: zeta (M, B, T, k), or without `rest` all of the noise, (M, B, T, n).
+    rest: Y (M, B, k, n)."""
+
+    within: Numbers
+    rest: Numbers | None = None
+
+    def source(self, jacobian: Tensor) -> Source:
+        """What the jacobian (M, B, k, n) sees of it."""
+        within, *rest = (
+            t if self.within.stacked else t.unsqueeze(0)
+            for t in (n.tensor(jacobian.dtype, jacobian.device) for n in (self.within, self.rest) if n is not None)
+        )
+        return Projected(within, rest[0], jacobian) if rest else Full(within.transpose(1, 2), jacobian)
+
+
+def full(draws: Sequence[Tensor]) -> list[LayerNoise]:
+    """By layer, of draws (M, T, B, n), or (T, B, n) without a stack axis."""
+    return [
+        LayerNoise(
+            Numbers(xi.shape[-2], (xi.shape[-3], xi.shape[-1]), IN_LANES, None, xi.transpose(-2, -3), xi.ndim > 3)
+        )
+        for xi in draws
+    ]
+
+
+def draw_projected(rand: Rand, name: str, frame: Deviation, steps: int) -> list[LayerNoise]:
     """By layer, from the streams NAME.0 (zeta) and NAME_rest.0 (Y); in full where that takes no more numbers.
 
-    Each makes a source of the jacobian (M, B, n_L, n).
+    A replay gives zeta (M, B, T, k) and Y (M, B, k, n), or the noise (M, T, B, n).
     """
     n_out, result = frame.pre[-1].shape[-1], []
     for i, pre in enumerate(frame.pre):
         batch, n = pre.shape[-2:]
-        projected = (steps + n) * n_out < steps * n
-        shapes = {name: (steps, batch, n)}
-        if projected:
-            shapes = {name: (batch, steps, n_out), f"{name}_rest": (batch, n_out, n)}
-        draws = [rand.normal(f"{stream}.{i}", shape).to(pre.dtype) for stream, shape in shapes.items()]
-        draws = [xi if pre.ndim > 2 else xi.unsqueeze(0) for xi in draws]
-        result.append(partial(Projected if projected else Full, *draws))
+        if (steps + n) * n_out < steps * n:
+            within = numbers(rand, f"{name}.{i}", batch, (steps, n_out), IN_LANES)
+            result.append(LayerNoise(within, numbers(rand, f"{name}_rest.{i}", batch, (n_out, n), (1, 0, -1))))
+        else:
+            result.append(LayerNoise(numbers(rand, f"{name}.{i}", batch, (steps, n), IN_LANES, sample_axis=1)))
     return result
