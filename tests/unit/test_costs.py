@@ -46,13 +46,21 @@ def test_activities_are_those_that_a_forward_pass_makes(pool):
     assert activities(settings, (3, 32, 32), 10) == made + pooled
 
 
+def test_simulated_feedback_learning_takes_its_time_for_every_product_too():
+    simulation = {**DYNAMIC, "feedback": {**DYNAMIC["feedback"], "form": "simulation"}}
+    seconds = [formula("dfc_ssa")(replace(RUN, hyper=simulation, itemsize=size)).seconds for size in (4, 8)]
+    products = 4 * 2 + 2 * (4 + 2) * 2  # weights above the first layer, feedback weights there and back
+    assert seconds[0] == pytest.approx(2 * 10 * (3 + 7 * 2) * 20 * ((4 + 2) * 1.5e-9 + products * 1.2e-11), rel=1e-12)
+    assert seconds[1] == pytest.approx(2 * seconds[0], rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("rule", "updates", "point"), [("dfc", 9.0, 1.2e-8), ("dfc_ss", 9.0, 6e-9), ("dfc_ssa", 3.0, 0.0)]
 )
 def test_simulations_take_their_time_for_every_unit_sample_and_time_point(rule, updates, point):
     run = replace(RUN, hyper=DYNAMIC)
     each = 2 * 10 * (4 + 2)  # nets, samples, units
-    seconds = each * (7 * 50 * point + (3 + 7 * 2) * 20 * 8e-9)
+    seconds = each * (7 * 50 * point + (3 + 7 * 2) * 20 * 4.5e-9)
     work = formula(rule)(run)
     assert work.seconds == pytest.approx(seconds, rel=1e-12)
     assert replace(work, seconds=0.0) == run.backpropagation(updates)

@@ -19,7 +19,7 @@ from credit.nets import activations, differences
 from credit.nets.activations import difference
 
 DOUBLE = torch.float64
-ENGINES = ["small", "large"]
+ENGINES = ["small", "large", "grouped"]
 FLAGS = [
     {},
     {"proactive": True},

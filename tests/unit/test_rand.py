@@ -132,17 +132,6 @@ def test_members_with_one_seed_draw_the_same_numbers_again_and_again():
     assert torch.equal(resumed.normal("noise", (3,)), together.normal("noise", (3,)))
 
 
-def test_draws_of_seeds_are_those_of_the_members_without_the_copies():
-    copied, shared = (Rand([5, 8, 5], dtype=torch.float64) for _ in range(2))
-    for _ in range(2):
-        draws, whose = shared.normal_of_seeds("noise", (4, 30))
-        assert draws.shape == (2, 4, 30)
-        assert torch.equal(draws[whose], copied.normal("noise", (4, 30)))
-    given = torch.randn(3, 2).double()
-    draws, whose = shared.with_replay({"noise": given}).normal_of_seeds("noise", (2,))
-    assert torch.equal(draws[whose], given)
-
-
 def test_streams_that_would_draw_the_same_numbers_are_refused(monkeypatch):
     monkeypatch.setattr(rand, "stream_seed", lambda seed, name: (seed << 32) + len(name))
     one = Rand([3, 4])

@@ -8,6 +8,7 @@ done when the product with the clamped input is made once, divided by the time; 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -50,6 +51,16 @@ class Run:
     def pretrain(self) -> None:
         """A training step of the feedback weights."""
         self.rule.pretrain(self.net, self.params, self.opt, self.state, self.batch, self.rand)
+
+    def learn(self, passes: int) -> Callable[[], None]:
+        """A training step of the forward weights with `passes` steps of the feedback weights."""
+
+        def run() -> None:
+            self.update()
+            for _ in range(passes):
+                self.pretrain()
+
+        return run
 
     def given_noise(self) -> Callable[[], None]:
         """The gradient of the feedback weights without drawing the noise."""
@@ -125,6 +136,26 @@ def single(repeats: int) -> list[Row]:
     return rows + [Row("dfc", f"single precision: {n} / bp", r, "ratio", "<= 3") for n, r in ratios.items()]
 
 
+def learned(repeats: int) -> list[Row]:
+    """Steps of learned feedback on 784-256-256-256-10, with the time points of Table 1, in CPU time of the thread."""
+    rows = []
+    for dtype, steps, whole in ((torch.float32, "<= 2.3", "<= 9"), (torch.float64, "", "")):
+        runs = {"bp": Run(CLASSIFIER, credit.method("bp"), dtype).update}
+        for form in ("projected", "simulation"):
+            run = Run(CLASSIFIER, learner(time_points=FEEDBACK_POINTS, form=form), dtype)
+            runs |= {f"feedback step, {form}": run.pretrain, f"dfc_ssa + 3 steps, {form}": run.learn(3)}
+        seconds, name = medians(runs, repeats, time.thread_time), str(dtype).removeprefix("torch.")
+        least = {n: min(s) for n, s in seconds.items()}
+        targets = {"feedback step, projected": steps, "dfc_ssa + 3 steps, projected": whole}
+        rows += [Row("dfc", f"{name}: {n}", 1e3 * s, "ms") for n, s in least.items()]
+        rows += [
+            Row("dfc", f"{name}: {n} / bp", s / least["bp"], "ratio", targets.get(n, ""))
+            for n, s in least.items()
+            if n != "bp"
+        ]
+    return rows
+
+
 def autoencoder(repeats: int) -> list[Row]:
     """784-256-32-256-784, whose steady state is that of 256 equations for every sample."""
     runs = {
@@ -161,4 +192,5 @@ def student(repeats: int) -> list[Row]:
 def run(repeats: int = 15) -> list[Row]:
     """Rows of this benchmark; one thread."""
     torch.set_num_threads(1)
-    return [*classifier(repeats), *single(repeats), *autoencoder(max(1, repeats // 3)), *student(repeats)]
+    few = max(1, repeats // 3)
+    return [*classifier(repeats), *single(repeats), *learned(repeats), *autoencoder(few), *student(repeats)]

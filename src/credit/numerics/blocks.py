@@ -20,6 +20,8 @@ from credit.numerics.rand import Rand
 from credit.numerics.threads import share
 from credit.numerics.tiles import SIDE
 
+IN_LANES = (0, 1, -1)  # samples of a group side by side
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -42,10 +44,7 @@ class Numbers:
         return SIDE * int(np.prod(self.shape))
 
     def laid_out(self, dtype: torch.dtype) -> Tensor:
-        """Given ones in the order of their groups, (M, groups, size); samples that are not there have zeros. Empty for
-        keys."""
-        if self.given is None:
-            return torch.empty(0, 0, 0, dtype=dtype)
+        """Given ones in the order of their groups, (M, groups, size); samples that are not there have zeros."""
         given = self.given if self.stacked else self.given.unsqueeze(0)
         groups = -(-self.batch // SIDE)
         whole = torch.zeros(len(given), groups * SIDE, *self.shape, dtype=dtype)
@@ -55,11 +54,22 @@ class Numbers:
 
     def tensor(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """All of them, (M, B, *shape), or (B, *shape) without a stack."""
+        draws, whose = self.distinct(dtype, device)
+        return draws if whose is None else draws[whose]
+
+    def distinct(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """As few of them as there are different ones, (S, B, *shape), and whose they are, (M,).
+
+        None for the second where these are all of them, or without a stack.
+        """
         if self.given is not None:
-            return moved(self.given, device, dtype)
-        keys, whose = np.unique(self.keys, return_inverse=True)
-        made = self._made(keys)[torch.from_numpy(whose)]
-        return moved(made if self.stacked else made[0], device, dtype)
+            return moved(self.given, device, dtype), None
+        keys = list(dict.fromkeys(self.keys.tolist()))  # in the order of the members, as in all streams
+        made = moved(self._made(np.array(keys, np.int64)), device, dtype)
+        if not self.stacked:
+            return made[0], None
+        whose = torch.tensor([keys.index(key) for key in self.keys.tolist()])
+        return made, moved(whose, device)
 
     def _made(self, keys: np.ndarray) -> Tensor:
         """Of the members with these keys, float32 (S, B, *shape)."""
@@ -70,6 +80,12 @@ class Numbers:
         axes = [self.order.index(axis) for axis in (-1, *range(len(self.shape)))]
         natural = out.view(len(keys), groups, *sizes).permute(0, 1, *(2 + a for a in axes))
         return natural.reshape(len(keys), groups * SIDE, *self.shape)[:, : self.batch]
+
+
+def over_time(draws: Tensor) -> Numbers:
+    """Of draws (M, T, B, n), or (T, B, n) without a stack: T by n numbers of every sample."""
+    given = draws.transpose(-2, -3)
+    return Numbers(draws.shape[-2], (draws.shape[-3], draws.shape[-1]), IN_LANES, None, given, draws.ndim > 3)
 
 
 def numbers(

@@ -1,9 +1,9 @@
 """Standard normal numbers in vector instructions: LANES generators side by side, each with its own 128 bits of state.
 
-xoshiro128++ (Blackman & Vigna 2021) gives two words a pair of numbers, and the transform of Box & Muller turns them into
-r sin(pi h) and ± r cos(pi h), r = sqrt(-2 ln p), with p uniform on the multiples of 2^-24 up to 1, and h on [-1/2, 1/2).
-A generator begins with splitmix64 (Steele, Lea & Flood 2014) of its key, at a place that depends on block and lane, so
-that blocks of numbers can be drawn in any order and by any thread.
+xoshiro128++ (Blackman & Vigna 2021) gives two words for a pair of numbers, and the transform of Box & Muller turns them
+into r sin(pi h) and ± r cos(pi h), r = sqrt(-2 ln p), with p uniform on the multiples of 2^-24 up to 1, and h on
+[-1/2, 1/2). A generator begins with splitmix64 (Steele, Lea & Flood 2014) of its key, at a place that depends on block
+and lane, so that blocks of numbers can be drawn in any order and by any thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GOLDEN, FIRST, SECOND = U64(0x9E3779B97F4A7C15), U64(0xBF58476D1CE4E5B9), U64(0x
 LN2, STEP24, STEP31 = F32(math.log(2)), F32(2.0**-24), F32(2.0**-31)
 
 
-# Fitted at Chebyshev points: sin(pi h) / h and cos(pi h) of h² up to 1/4, ln(1 + f) / f for |f| <= 1/3; 4e-8 of the values.
+# Fitted at Chebyshev points, to 4e-8: sin(pi h) / h and cos(pi h) of h² up to 1/4, ln(1 + f) / f for |f| <= 1/3.
 S0, S1, S2, S3, S4 = (F32(c) for c in (3.1415927, -5.1677103, 2.5500774, -0.5982904, 0.07765591))
 C0, C1, C2, C3, C4, C5 = (F32(c) for c in (1.0, -4.934802, 4.058709, -1.335212, 0.23493707, -0.024395932))
 L0, L1, L2, L3, L4, L5, L6, L7, L8 = (

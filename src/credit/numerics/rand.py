@@ -104,21 +104,6 @@ class Rand:
             return self._draw(name, shape, self.dtype, lambda g: self._normal_there(shape, g))
         return self._draw(name, shape, self.dtype, lambda g: torch.randn(shape, generator=g, dtype=DRAWN))
 
-    def normal_of_seeds(self, name: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """`normal` without copies for members with the same seed: (S, *shape) draws, and which of them is whose, (M,).
-
-        For stacks. Replayed draws are one for each member.
-        """
-        if self._replay.holds(name):
-            return self.normal(name, shape), torch.arange(len(self.seeds), device=self.device)
-        seeds = list(dict.fromkeys(self.seeds))
-        generators = dict(zip(self.seeds, self._generators(name), strict=True))
-        draws = torch.empty(len(seeds), *shape, dtype=DRAWN)
-        for draw, seed in zip(draws, seeds, strict=True):
-            draw.normal_(generator=generators[seed])
-        whose = torch.tensor([seeds.index(s) for s in self.seeds])
-        return moved(draws, self.device, self.dtype), moved(whose, self.device)
-
     def keys(self, name: str, count: int) -> np.ndarray | None:
         """A number below 2^63 from the stream of every member, int64 (M,), or (1,) without a stack, for generators of
         `count` draws that `numerics.blocks` makes elsewhere; members with the same seed share it.

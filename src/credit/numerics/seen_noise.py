@@ -65,7 +65,8 @@ class Projected(Source):
 
     def __init__(self, within: Tensor, rest: Tensor, jacobian: Tensor) -> None:
         self.within, self.rest, self.jacobian = within, rest, jacobian
-        self.root = _root((jacobian @ jacobian.mT).double())
+        gram = (jacobian @ jacobian.mT).double()
+        self.root, self.blind = _root(gram), gram.diagonal(dim1=-2, dim2=-1).sum(-1) == 0
 
     def seen(self) -> Tensor:
         """zeta C^T."""
@@ -76,6 +77,7 @@ class Projected(Source):
         overlap = torch.linalg.solve_triangular(self.root, (self.jacobian @ self.rest.mT).double(), upper=False)
         inner = (self.within.mT @ later.values).double() - overlap @ later.root.mT
         inner = torch.linalg.solve_triangular(self.root.mT, inner, upper=True)
+        inner = inner.masked_fill(self.blind[..., None, None], 0)  # beyond the range of float32, and J is 0
         inner, outer = inner.to(self.rest.dtype), later.root.mT.to(self.rest.dtype)
         return self.jacobian.flatten(1, 2).mT @ inner.flatten(1, 2) + self.rest.flatten(1, 2).mT @ outer.flatten(1, 2)
 

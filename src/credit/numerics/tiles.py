@@ -1,9 +1,9 @@
 """Sums of products of many samples side by side, held in registers, for compiled loops.
 
-A value of SIDE samples lies in one piece of memory: a number of a flat array here is SIDE numbers of one precision. A tile
-of up to TILE by TILE results is summed at a time, as many as the processor has registers for, so that two loads serve
-TILE multiplications; the loop compiler, which keeps the sums of an inner loop in memory, loads as much as it multiplies.
-Sums are formed in a fixed order, whatever the processor. Products are fused with their sum where it can do that.
+A value of SIDE samples lies in one piece of memory: a number of a flat array is SIDE numbers of one precision here. Up
+to TILE by TILE results are summed at a time, as many as the processor has registers for, so that 2 TILE loads serve
+TILE² multiplications; the loop compiler, which keeps the sums of an inner loop in memory, would load for each of them.
+Sums are formed in a fixed order, whatever the processor. Products are fused with their sum where it has that.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from credit.numerics.compiled import compiled
+from credit.numerics.views import part
 
 SIDE = 16
 WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if WIDE else 32  # of a register
 TILE = 5 if WIDE else 3
+FLAT = 8  # results of a tile with one row
 ALIGN = 64  # bytes, where a number of SIDE should begin
 
 
 def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: bool = False, bytes_: int = BYTES):
     """An operation on flat arrays: out[io + r so + c to] += sign sum_k a[ia + r ta + k sa] b[ib + c tb + k sb].
 
-    Indices count numbers; each stands for SIDE of them, but in `b` where it is `spread`, which has one for all samples, and
-    in `out` where it is `folded`, which then takes the sum over the samples. Folded sums go through two parts of a and b,
-    `pa` and `pb` numbers apart.
+    Indices count numbers, each of SIDE samples; but `b` has one for all samples where it is `spread`, and `out` takes
+    the sum over the samples where it is `folded`. Folded sums go through two parts of a and b, `pa` and `pb` numbers
+    apart. bytes_: of a register.
     """
 
     @intrinsic
@@ -36,7 +38,7 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
         signature = types.void(out, n, n, n, a, n, n, n, n, b, n, n, n, n, n)
 
         def generate(context, builder, signature, arguments):
-            out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count = arguments
+            _, io, so, to, _, ia, ta, sa, pa, _, ib, tb, sb, pb, count = arguments
             kind = signature.args[0].dtype
             real, size = context.get_value_type(kind), kind.bitwidth // 8
             width = min(SIDE, bytes_ // size)
@@ -84,17 +86,17 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
                     if not folded:
                         begin = load(data[0], builder.add(times(places[cell], SIDE), number(half * width)))
                     builder.store(begin, total[cell])
-                for part in range(2 if folded else 1):
+                for half_sum in range(2 if folded else 1):
                     with cgutils.for_range(builder, count) as loop:
                         k = loop.index
                         left, right = [], []
                         for r in range(rows):
-                            at = builder.add(builder.add(ia, times(pa, part)), times(ta, r))
+                            at = builder.add(builder.add(ia, times(pa, half_sum)), times(ta, r))
                             at = builder.add(at, builder.mul(k, sa))
                             x = load(data[1], builder.add(times(at, SIDE), number(half * width)))
                             left.append(builder.fneg(x) if sign < 0 else x)
                         for c in range(columns):
-                            at = builder.add(builder.add(ib, times(pb, part)), times(tb, c))
+                            at = builder.add(builder.add(ib, times(pb, half_sum)), times(tb, c))
                             at = builder.add(at, builder.mul(k, sb))
                             if spread:
                                 right.append(all_lanes(builder.load(builder.gep(data[2], [at]))))
@@ -122,7 +124,7 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
     return operation
 
 
-SHAPES = ((TILE, TILE), (TILE, 1), (1, TILE), (1, 1))
+SHAPES = ((TILE, TILE), (TILE, 1), (1, FLAT), (1, 1))
 _add, _add_high, _add_flat, _add_one = (tile(*shape) for shape in SHAPES)
 _less, _less_high, _less_flat, _less_one = (tile(*shape, sign=-1) for shape in SHAPES)
 _spread, _spread_high, _spread_flat, _spread_one = (tile(*shape, spread=True) for shape in SHAPES)
@@ -135,9 +137,9 @@ def add_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, c
     r = 0
     while r < rows:
         high = rows - r >= TILE
-        c = 0
+        c, width = 0, TILE if high else FLAT
         while c < columns:
-            wide = columns - c >= TILE
+            wide = columns - c >= width
             o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
             if high and wide:
                 _add(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
@@ -147,7 +149,7 @@ def add_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, c
                 _add_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
             else:
                 _add_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += TILE if wide else 1
+            c += width if wide else 1
         r += TILE if high else 1
 
 
@@ -157,9 +159,9 @@ def subtract_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, 
     r = 0
     while r < rows:
         high = rows - r >= TILE
-        c = 0
+        c, width = 0, TILE if high else FLAT
         while c < columns:
-            wide = columns - c >= TILE
+            wide = columns - c >= width
             o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
             if high and wide:
                 _less(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
@@ -169,7 +171,7 @@ def subtract_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, 
                 _less_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
             else:
                 _less_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += TILE if wide else 1
+            c += width if wide else 1
         r += TILE if high else 1
 
 
@@ -179,9 +181,9 @@ def add_shared(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, cou
     r = 0
     while r < rows:
         high = rows - r >= TILE
-        c = 0
+        c, width = 0, TILE if high else FLAT
         while c < columns:
-            wide = columns - c >= TILE
+            wide = columns - c >= width
             o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
             if high and wide:
                 _spread(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
@@ -191,19 +193,19 @@ def add_shared(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, cou
                 _spread_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
             else:
                 _spread_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += TILE if wide else 1
+            c += width if wide else 1
         r += TILE if high else 1
 
 
 @compiled
 def add_summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
-    """As `add_products`, summed over the samples into single numbers of out, for two parts of a and b, pa and pb apart."""
+    """As `add_products`, summed over samples into single numbers of out, of two parts of a and b, pa and pb apart."""
     r = 0
     while r < rows:
         high = rows - r >= TILE
-        c = 0
+        c, width = 0, TILE if high else FLAT
         while c < columns:
-            wide = columns - c >= TILE
+            wide = columns - c >= width
             o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
             if high and wide:
                 _fold(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
@@ -213,5 +215,17 @@ def add_summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb,
                 _fold_flat(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
             else:
                 _fold_one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
-            c += TILE if wide else 1
+            c += width if wide else 1
         r += TILE if high else 1
+
+
+@compiled
+def aligned(memory):
+    """Where a flat array can be cut into numbers of SIDE that begin with a line of the cache."""
+    return (-memory.ctypes.data // memory.itemsize) % (ALIGN // memory.itemsize)
+
+
+@compiled
+def next_part(memory, at, count):
+    """`count` numbers of SIDE of a flat array from its element `at` on, and where they end."""
+    return part(memory, at, count * SIDE), at + count * SIDE

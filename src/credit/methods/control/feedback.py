@@ -22,6 +22,7 @@ from credit.methods.control.noise import LayerNoise
 from credit.methods.control.simulation import Simulation
 from credit.methods.control.steady import linear_control
 from credit.nets.jacobian import chain
+from credit.numerics.blocks import Numbers
 from credit.numerics.rand import Rand
 from credit.numerics.seen_noise import Later
 from credit.numerics.stack import Number, combine, member
@@ -34,16 +35,15 @@ def controller_rule(
     feedback: Sequence[Tensor],
     controller: Controller,
     sigmas: Sequence[Number],
-    draws: Sequence[Tensor],
-    whose: Tensor | None = None,
+    draws: Sequence[Tensor | Numbers],
 ) -> list[Tensor]:
     """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
 
-    sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer; whose: see `Noise`.
+    sigmas: of the noise by layer. draws: standard normal, by layer, see `Noise`.
     s = max(sigmas[0], 0.01). The apical voltage is paired with the next control, which is the first to contain its
     effect on the error.
     """
-    noise = Noise(draws, [controller.noise_gain(s) for s in sigmas], whose)
+    noise = Noise(draws, [controller.noise_gain(s) for s in sigmas])
     goal = frame.goal(torch.zeros_like(frame.act[-1]))
     return _averaged(Simulation(frame, feedback, goal, controller, noise).correlated(), frame, controller, sigmas)
 
@@ -158,12 +158,3 @@ def draw(rand: Rand, name: str, frame: Deviation, steps: int | None = None) -> l
     """Standard normal noise by layer from the streams NAME.0, NAME.1, ...: (M, B, n_i), or (M, steps, B, n_i)."""
     lead = () if steps is None else (steps,)
     return [rand.normal(f"{name}.{i}", (*lead, *pre.shape[-2:])).to(pre.dtype) for i, pre in enumerate(frame.pre)]
-
-
-def draw_of_seeds(rand: Rand, name: str, frame: Deviation, steps: int) -> tuple[list[Tensor], Tensor | None]:
-    """As `draw`, (S, steps, B, n_i) for the S seeds of a stack; the second is `Noise.whose`."""
-    if not rand.stacked:
-        return draw(rand, name, frame, steps), None
-    shapes = [(steps, *pre.shape[-2:]) for pre in frame.pre]
-    draws, whose = zip(*(rand.normal_of_seeds(f"{name}.{i}", s) for i, s in enumerate(shapes)), strict=True)
-    return [xi.to(frame.pre[0].dtype) for xi in draws], whose[0]

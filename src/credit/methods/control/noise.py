@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from credit.methods.control.frame import Deviation
-from credit.numerics.blocks import Numbers, numbers
+from credit.numerics.blocks import IN_LANES, Numbers, numbers, over_time
 from credit.numerics.rand import Rand
 from credit.numerics.seen_noise import Full, Projected, Source
-
-IN_LANES = (0, 1, -1)  # samples of a group side by side
 
 
 @dataclass(frozen=True)
@@ -32,13 +30,19 @@ class LayerNoise:
         return Projected(within, rest[0], jacobian) if rest else Full(within.transpose(1, 2), jacobian)
 
 
-def full(draws: Sequence[Tensor]) -> list[LayerNoise]:
-    """By layer, of draws (M, T, B, n), or (T, B, n) without a stack axis."""
+def full(draws: Sequence[Tensor | Numbers]) -> list[LayerNoise]:
+    """By layer, of draws (M, T, B, n), or (T, B, n) without a stack axis, or of numbers (T, n) of every sample."""
+    return [LayerNoise(xi if isinstance(xi, Numbers) else over_time(xi)) for xi in draws]
+
+
+def draw_over_time(rand: Rand, name: str, frame: Deviation, steps: int) -> list[Numbers]:
+    """By layer, from the streams NAME.0, NAME.1, ...: numbers (steps, n) of every sample.
+
+    A replay gives (M, steps, B, n).
+    """
+    sizes = [pre.shape[-2:] for pre in frame.pre]
     return [
-        LayerNoise(
-            Numbers(xi.shape[-2], (xi.shape[-3], xi.shape[-1]), IN_LANES, None, xi.transpose(-2, -3), xi.ndim > 3)
-        )
-        for xi in draws
+        numbers(rand, f"{name}.{i}", batch, (steps, n), IN_LANES, sample_axis=1) for i, (batch, n) in enumerate(sizes)
     ]
 
 

@@ -22,7 +22,7 @@ from credit.methods.control import names
 from credit.methods.control.controller import Controller
 from credit.methods.control.frame import Absolute, Deviation
 from credit.methods.control.linearised import layer_gains, spectral_radius
-from credit.methods.control.noise import draw_projected, full
+from credit.methods.control.noise import draw_over_time, draw_projected, full
 from credit.methods.control.settings import Feedback
 from credit.nets.base import Net, check_input
 from credit.nets.init import init
@@ -211,8 +211,8 @@ class DeepFeedbackControl(Method):
         if learns.form == "projected":
             return learning.linear_rule(frame, feedback, *settings, draw_projected(rand, name, frame, steps))
         if learns.form == "linearised":
-            return learning.linear_rule(frame, feedback, *settings, full(learning.draw(rand, name, frame, steps)))
-        return learning.controller_rule(frame, feedback, *settings, *learning.draw_of_seeds(rand, name, frame, steps))
+            return learning.linear_rule(frame, feedback, *settings, full(draw_over_time(rand, name, frame, steps)))
+        return learning.controller_rule(frame, feedback, *settings, draw_over_time(rand, name, frame, steps))
 
     def inspect(
         self, net: Net, params: Params, state: State, batch: Batch, rand: Rand, function: str, epoch: int

@@ -1,22 +1,24 @@
 """The simulated controller with what is wanted of it: its end, teaching signals, or what teaches the feedback weights.
 
 Three ways lead to the same numbers, up to rounding: step by step (`control.controller.simulate`), for every frame,
-activation and device; and two compiled loops, of which one is made for small nets and one for wide ones.
+activation and device; and compiled loops, of which one is made for small nets, one for wide ones, and one for what
+teaches the feedback weights.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from credit.methods.control.controller import Controller, Snapshot, simulate
 from credit.methods.control.frame import Deviation
-from credit.methods.control.loops import small, wide
+from credit.methods.control.loops import grouped, small, wide
 from credit.methods.control.loops.arrays import Noise, Result, Task, possible, prepare
+from credit.methods.control.loops.step import Flags
 from credit.methods.control.teaching import TimeSum, teaching
 from credit.nets.differences import RULES
 from credit.numerics.stack import member
@@ -29,7 +31,8 @@ END, TEACHING, FEEDBACK = range(3)  # what to sum
 class Simulation:
     """Dynamics from the feedforward state of `frame` towards `goal`, the output target in the frame, (M, B, n_L).
 
-    feedback: Q_i (M, n_i, n_L). engine: "plain", "small", "large", or "auto", the fastest that can do it.
+    feedback: Q_i (M, n_i, n_L). engine: "plain", "small", "large", "grouped", which is "large" but for what teaches the
+    feedback weights, or "auto", the fastest that can do it.
     """
 
     frame: Deviation
@@ -43,7 +46,7 @@ class Simulation:
         """Point by point, the initial state first."""
         noise = self.noise
         if noise is not None:
-            noise = [xi * member(gain, xi) for xi, gain in zip(noise.of_members(), noise.gains, strict=True)]
+            noise = [xi * member(gain, xi) for xi, gain in zip(noise.of_members(self.goal), noise.gains, strict=True)]
         return simulate(self.frame, self.feedback, self.goal, self.controller, noise)
 
     def last(self) -> Snapshot:
@@ -79,7 +82,13 @@ class Simulation:
 
     def correlated(self) -> list[Tensor]:
         """Sum over t and samples of v_i^a[t] u[t+1]^T, (M, n_i, n_L) by layer."""
-        if self._engine() != "plain":
+        engine = self._engine()
+        if engine == "grouped" or (self.engine == "auto" and engine != "plain" and grouped.pays(self.feedback)):
+            arrays = prepare(self.frame, self.feedback, self.goal, self.controller, None, None)
+            arrays = replace(arrays, flags=Flags.of(self.controller, self.noise is not None))
+            sums = grouped.correlated(arrays, self.noise, self.controller.steps)
+            return sums if self.goal.ndim > 2 else [one.squeeze(0) for one in sums]
+        if engine != "plain":
             return self._run(FEEDBACK).sums
         sums = [torch.zeros_like(q) for q in self.feedback]
         apical: list[Tensor] | None = None

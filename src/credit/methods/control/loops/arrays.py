@@ -14,23 +14,40 @@ from credit.methods.control.controller import Controller, Snapshot
 from credit.methods.control.frame import Deviation
 from credit.methods.control.loops.step import Flags, settings
 from credit.nets import differences
+from credit.numerics.blocks import Numbers, over_time
 from credit.numerics.stack import Number, table
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Of the apical voltages. draws: standard normal, (M, T - 1, B, n_i) by layer; gains: their factors by layer.
+    """Of the apical voltages. draws: standard normal, by layer, tensors (M, T - 1, B, n_i) or numbers (T - 1, n_i) of
+    every sample; gains: their factors by layer.
 
-    whose: (M,), the index of each member's draws where members share them, which are then fewer; None: its own.
+    whose: (M,), the index of each member's draws where members share tensors, which are then fewer; None: its own.
     """
 
-    draws: Sequence[Tensor]
+    draws: Sequence[Tensor | Numbers]
     gains: Sequence[Number]
     whose: Tensor | None = None
 
-    def of_members(self) -> list[Tensor]:
-        """Draws of every member, (M, T - 1, B, n_i) by layer."""
-        return list(self.draws) if self.whose is None else [xi[self.whose] for xi in self.draws]
+    def of_members(self, like: Tensor) -> list[Tensor]:
+        """Draws of every member, (M, T - 1, B, n_i) by layer, with dtype and device of `like`."""
+        draws, whose = self.of_seeds(like)
+        return draws if whose is None else [xi[whose] for xi in draws]
+
+    def of_seeds(self, like: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Draws (S, T - 1, B, n_i) by layer, as few as there are different ones, and whose they are, as `whose`."""
+        if not any(isinstance(xi, Numbers) for xi in self.draws):
+            return list(self.draws), self.whose
+        draws, whose = zip(*(xi.distinct(like.dtype, like.device) for xi in self.draws), strict=True)
+        return [xi.transpose(-2, -3) for xi in draws], whose[0]
+
+    def numbers(self) -> list[Numbers]:
+        """By layer, numbers (T - 1, n_i) of every sample."""
+        return [
+            xi if isinstance(xi, Numbers) else over_time(xi if self.whose is None else xi[self.whose])
+            for xi in self.draws
+        ]
 
 
 class Disturbance(NamedTuple):
@@ -67,6 +84,10 @@ class Arrays:
     settings: np.ndarray
     flags: Flags
     constants: np.ndarray
+
+    def rows(self) -> Tensor:
+        """All feedback weights, (M, N, n_L)."""
+        return torch.cat(self.feedback, -2)
 
     def kept_goal(self) -> Tensor:
         """The goal (M, B, n_L), zero for samples that are not kept: in deviations they then stay where they are."""
@@ -110,14 +131,16 @@ def prepare(
 
     dtype, (goal,) = goal.detach().numpy().dtype, lift([goal])
     members, layers = goal.shape[0], len(frame)
-    draws = [np.zeros((0, 0, 0, 0), dtype)] * layers if noise is None else [x.numpy() for x in lift(noise.draws)]
-    whose = np.arange(members) if noise is None or noise.whose is None else noise.whose.numpy()
+    draws, whose = [goal.new_zeros(0, 0, 0, 0)] * layers, None
+    if noise is not None:
+        draws, whose = noise.of_seeds(goal)
+        draws = lift(draws)
     gains = table([0.0] * layers if noise is None else noise.gains, members, dtype)
     return Arrays(
         np.array([differences.code(phi) for phi in frame.phi]),
         np.array([differences.slope_below(phi) for phi in frame.phi], dtype),
         *(lift(t) for t in (frame.weights, feedback, frame.pre, frame.act, frame.slopes)), goal,
-        Disturbance(tuple(draws), whose, gains),
+        Disturbance(tuple(x.numpy() for x in draws), np.arange(members) if whose is None else whose.numpy(), gains),
         np.ones(goal.shape[:2], bool) if keep is None else lift([keep])[0].numpy(),
         settings(controller, members, dtype), Flags.of(controller, noise is not None), differences.constants(goal),
     )  # fmt: skip

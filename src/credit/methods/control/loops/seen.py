@@ -1,9 +1,9 @@
 """The linear feedback phase of DFC in groups of SIDE samples, side by side in memory and in vector registers.
 
-The same as `credit.methods.control.feedback.correlated` with projected noise, whose names are used here: for a layer, J
-(n, K) a sample, gains M = J Q, the root C of J J^T, noise zeta (T, K) within what J sees and Y (n, K) beside it, later
-controls w (T, K) with the root L of w^T w. Nothing that is as large as a batch goes through memory: a group stays in the
-second-level cache from the product that makes its Jacobians to the one that sums them up.
+The same as `credit.methods.control.feedback.correlated` with projected noise, with its names: for a layer, J (n, K) of
+a sample, gains M = J Q, the root C of J J^T, noise zeta (T, K) within what J sees and Y (n, K) beside it, later
+controls w (T, K) with the root L of w^T w. Nothing that is as large as a batch goes through memory: a group stays in
+the second-level cache from the product that makes its Jacobians to the one that sums them up.
 
 All arrays are flat, and numbers in them SIDE numbers, one for each sample of the group (`credit.numerics.tiles`).
 """
@@ -14,38 +14,43 @@ from typing import NamedTuple
 
 import numpy as np
 
+from credit.methods.control.loops.draws import whole
 from credit.numerics.compiled import compiled
-from credit.numerics.normal_loops import STATE, begin, proceed
-from credit.numerics.tiles import ALIGN, SIDE, TILE, add_products, add_shared, add_summed, subtract_products
+from credit.numerics.normal_loops import STATE
+from credit.numerics.tiles import (
+    ALIGN,
+    SIDE,
+    TILE,
+    add_products,
+    add_shared,
+    add_summed,
+    aligned,
+    next_part,
+    subtract_products,
+)
 from credit.numerics.views import part
 
 NEAR = 2**15  # bytes of the first-level cache for the units of a product
 RANK_FLOOR = 1e-12  # as in `credit.numerics.seen_noise`
 TINY = 2.2250738585072014e-308
+BLIND = 2 * TINY**0.5
 
 
 class Net(NamedTuple):
-    """By layer: weights (M, n_i, n_{i-1}) and slopes (M, B, n_i); all feedback (M, N, K); sizes (L,)."""
+    """Of all layers one after the other: weights, (n_i, n_{i-1}) each, from the second layer on (M, n), slopes
+    (M, B, N), feedback (M, N, K); sizes (L,)."""
 
-    weights: tuple[np.ndarray, ...]
-    slopes: tuple[np.ndarray, ...]
+    weights: np.ndarray
+    slopes: np.ndarray
     feedback: np.ndarray
     sizes: np.ndarray
 
 
-class Draws(NamedTuple):
-    """Of layers whose numbers have keys, keys (L, M); of others the numbers themselves, (M, groups, n), by layer."""
-
-    keyed: np.ndarray
-    keys: np.ndarray
-    numbers: tuple[np.ndarray, ...]
-
-
 class Group(NamedTuple):
     """Memory of a group. x: J (n, K) and after it Y (n, K) of every hidden layer; within: zeta (L, T, K), of the output
-    layer all of its noise; gains (L, K, K); roots: noise gain times C, (H, K, K); overlap: J Y^T, (H, K, K); inner (2, K, K):
-    what weighs the rows of J and Y; controls, filtered, later (T + 1, K); state (2 L + 4, K); products (K, K); wide (H + 2
-    matrices (K, K), then T vectors and L K vectors (K,)) in float64."""
+    layer all of its noise; gains (L, K, K); roots: noise gain times C, (H, K, K); overlap: J Y^T, (H, K, K); inner
+    (2, K, K): what weighs the rows of J and Y; controls, filtered, later (T + 1, K); state (2 L + 4, K); products
+    (K, K); wide: float64, all C, L and another (H + 2, K, K), w (T, K), and 1 / the diagonals of the roots (L, K)."""
 
     x: np.ndarray
     within: np.ndarray
@@ -63,9 +68,9 @@ class Group(NamedTuple):
 
 @compiled
 def loop(first, last, net, within, rest, factors, settings, steps, sums, correlations):
-    """Groups first to last - 1, counted through all members, of the sums over samples, (M, groups, N, K) of xi^T w and
-    (M, groups, K, K) of q u^T. within, rest: `Draws` of all and of hidden layers. factors (M, L): noise gains. settings:
-    see `loops.step.settings`."""
+    """Groups first to last - 1, counted through all members, of the sums over samples: (M, groups, N, K) of xi^T w and
+    (M, groups, K, K) of q u^T. within, rest: `Draws` of all and of hidden layers. factors (M, L): noise gains.
+    settings: see `loops.step.settings`."""
     layers, k = net.sizes.shape[0], correlations.shape[2]
     units, kk, t = net.sizes[: layers - 1].sum(), k * k, steps - 1
     near = 2 * units * k + layers * t * k + (3 * layers + 1) * kk + 3 * (t + 1) * k + (2 * layers + 4) * k
@@ -85,88 +90,66 @@ def _one(m, g, net, within, rest, factors, settings, steps, memory, exact, state
     layers, k, t = net.sizes.shape[0], correlation.shape[0], steps - 1
     units, kk = net.sizes[: layers - 1].sum(), k * k
     hidden = layers - 1
-    count = min(SIDE, net.slopes[0].shape[1] - g * SIDE)
-    x, at = _next(memory, _aligned(memory), 2 * units * k)
-    drawn, at = _next(memory, at, layers * t * k)
-    gains, at = _next(memory, at, layers * kk)
-    roots, at = _next(memory, at, hidden * kk)
-    overlap, at = _next(memory, at, hidden * kk)
-    inner, at = _next(memory, at, 2 * kk)
-    controls, at = _next(memory, at, (t + 1) * k)
-    filtered, at = _next(memory, at, (t + 1) * k)
-    later, at = _next(memory, at, (t + 1) * k)
-    vectors, at = _next(memory, at, (2 * layers + 4) * k)
-    products, at = _next(memory, at, kk)
-    wide, at = _next(exact, _aligned(exact), (layers + 1) * kk + t * k + layers * k)
+    count = min(SIDE, net.slopes.shape[1] - g * SIDE)
+    x, at = next_part(memory, aligned(memory), 2 * units * k)
+    drawn, at = next_part(memory, at, layers * t * k)
+    gains, at = next_part(memory, at, layers * kk)
+    roots, at = next_part(memory, at, hidden * kk)
+    overlap, at = next_part(memory, at, hidden * kk)
+    inner, at = next_part(memory, at, 2 * kk)
+    controls, at = next_part(memory, at, (t + 1) * k)
+    filtered, at = next_part(memory, at, (t + 1) * k)
+    later, at = next_part(memory, at, (t + 1) * k)
+    vectors, at = next_part(memory, at, (2 * layers + 4) * k)
+    products, at = next_part(memory, at, kk)
+    wide, at = next_part(exact, aligned(exact), (layers + 1) * kk + t * k + layers * k)
     group = Group(x, drawn, gains, roots, overlap, inner, controls, filtered, later, vectors, products, wide)
     start = 0
     for i in range(layers):
-        _draw(within, i, m, g, state, part(drawn, i * t * k * SIDE, t * k * SIDE))
+        whole(within, i, m, g, state, part(drawn, i * t * k * SIDE, t * k * SIDE))
         if i < hidden:
             n = net.sizes[i]
-            _draw(rest, i, m, g, state, part(x, (start + n * k) * SIDE, n * k * SIDE))
+            whole(rest, i, m, g, state, part(x, (start + n * k) * SIDE, n * k * SIDE))
             start += 2 * n * k
     if count < SIDE:  # without noise of the output, a sample that is not there never moves
         for j in range(hidden * t * k, layers * t * k):
             for w in range(count, SIDE):
                 drawn[j * SIDE + w] = 0
     _chain(m, g * SIDE, count, net, k, x)
-    slope = net.slopes[hidden][m, g * SIDE : g * SIDE + count]
+    slope = net.slopes[m, g * SIDE : g * SIDE + count, units:]
     feedback = net.feedback[m].reshape(net.feedback.shape[1] * k)
     _respond(count, net.sizes, slope, feedback, factors, settings, steps, group, sums, correlation)
-
-
-@compiled
-def _aligned(memory):
-    """Where flat memory can be cut into numbers of SIDE that begin with a line of the cache."""
-    return (-memory.ctypes.data // memory.itemsize) % (ALIGN // memory.itemsize)
-
-
-@compiled
-def _next(memory, at, count):
-    """`count` numbers of flat memory from `at` on, and where they end."""
-    return part(memory, at, count * SIDE), at + count * SIDE
-
-
-@compiled
-def _draw(draws, i, m, g, state, out):
-    """The numbers of a layer for a group."""
-    if draws.keyed[i]:
-        begin(draws.keys[i, m], g, state)
-        proceed(state, out)
-    else:
-        given = draws.numbers[i][m, g]
-        for j in range(out.shape[0]):
-            out[j] = given[j]
 
 
 @compiled
 def _chain(m, first, count, net, k, x):
     """J of all hidden layers, from the highest down."""
     hidden = net.sizes.shape[0] - 1
-    end = x.shape[0] // SIDE
-    above = 0
+    weights, slopes = net.weights[m], net.slopes[m]
+    end, above, unit, weight = x.shape[0] // SIDE, 0, slopes.shape[1] - k, weights.shape[0]
     for i in range(hidden - 1, -1, -1):
-        n = net.sizes[i]
+        n, higher = net.sizes[i], net.sizes[i + 1]
         start = end - 2 * n * k
+        unit -= n
+        weight -= higher * n
         out = part(x, start * SIDE, n * k * SIDE)
         if i == hidden - 1:
-            _top(first, count, net.weights[hidden][m], net.slopes[hidden][m], out)
+            _top(first, count, part(weights, weight, higher * n), slopes[:, slopes.shape[1] - k :], out)
         else:
             out[:] = 0
-            weight = net.weights[i + 1][m].reshape(net.sizes[i + 1] * n)
             near = max(1, NEAR // (k * SIDE * x.itemsize))
-            for a in range(0, net.sizes[i + 1], near):
-                rows = min(near, net.sizes[i + 1] - a)
-                add_shared(k, n, out, 0, 1, k, x, above + a * k, 1, k, weight, a * n, 1, n, rows)
-        _scale(first, count, k, net.slopes[i][m], out)
+            for a in range(0, higher, near):
+                rows = min(near, higher - a)
+                add_shared(k, n, out, 0, 1, k, x, above + a * k, 1, k, weights, weight + a * n, 1, n, rows)
+        _scale(first, count, k, slopes[:, unit : unit + n], out)
         end, above = start, start
 
 
 @compiled
 def _top(first, count, weight, slope, x):
-    """J (n, K) = W_L^T times the slopes (B, K) of the output."""
-    n_out, n = weight.shape
+    """J (n, K) = W_L^T times the slopes (B, K) of the output; weight (K n,)."""
+    n_out = slope.shape[1]
+    n = weight.shape[0] // n_out
     above = np.zeros((n_out, SIDE), x.dtype)
     for w in range(count):
         for j in range(n_out):
@@ -174,7 +157,8 @@ def _top(first, count, weight, slope, x):
     flat = above.reshape(n_out * SIDE)
     for u in range(n):
         for j in range(n_out):
-            out, factor, value = part(x, (u * n_out + j) * SIDE, SIDE), part(flat, j * SIDE, SIDE), weight[j, u]
+            out, factor = part(x, (u * n_out + j) * SIDE, SIDE), part(flat, j * SIDE, SIDE)
+            value = weight[j * n + u]
             for w in range(SIDE):
                 out[w] = value * factor[w]
 
@@ -283,8 +267,8 @@ def _cholesky(a, k, inverse):
         diagonal, one = part(a, d * SIDE, SIDE), part(inverse, j * SIDE, SIDE)
         for w in range(SIDE):
             diagonal[w] = np.sqrt(diagonal[w])
-        for w in range(SIDE):
-            one[w] = 1.0 / diagonal[w]
+        for w in range(SIDE):  # of what J does not see at all, beyond the range of float32: times J, 0
+            one[w] = 1.0 / diagonal[w] if diagonal[w] > BLIND else 0.0
         for r in range(j + 1, k):
             below = part(a, r * row + j * SIDE, SIDE)
             for w in range(SIDE):

@@ -158,7 +158,7 @@ def run(a: Arrays, task: Task) -> Result:
     end = a.goal.new_empty(4, members, batch, sum(sizes))
     control, total = torch.empty_like(a.goal), torch.empty_like(end[0])
     sums = a.goal.new_empty(members, groups, sum(lengths))
-    rows = as_array(torch.cat(a.feedback, -2))
+    rows = as_array(a.rows())
     net = Net(np.cumsum([0, *sizes]), a.kinds, a.leaks, tuple(map(as_array, a.weights)), rows)
     begin = Start(*(as_array(torch.cat(x, -1)) for x in (a.pre, a.act, a.slopes)), as_array(a.goal))
     out = Out(*(t.numpy() for t in (end, control, total, sums)))
