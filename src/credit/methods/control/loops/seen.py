@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from credit.methods.control.loops.draws import whole
+from credit.methods.control.loops.jacobians import NEAR, chain
 from credit.numerics.compiled import compiled
 from credit.numerics.normal_loops import STATE
 from credit.numerics.tiles import (
@@ -30,7 +31,6 @@ from credit.numerics.tiles import (
 )
 from credit.numerics.views import part
 
-NEAR = 2**15  # bytes of the first-level cache for the units of a product
 RANK_FLOOR = 1e-12  # as in `credit.numerics.seen_noise`
 TINY = 2.2250738585072014e-308
 BLIND = 2 * TINY**0.5
@@ -115,65 +115,10 @@ def _one(m, g, net, within, rest, factors, settings, steps, memory, exact, state
         for j in range(hidden * t * k, layers * t * k):
             for w in range(count, SIDE):
                 drawn[j * SIDE + w] = 0
-    _chain(m, g * SIDE, count, net, k, x)
+    chain(net.weights[m], net.slopes[m], net.sizes, g * SIDE, count, k, x)
     slope = net.slopes[m, g * SIDE : g * SIDE + count, units:]
     feedback = net.feedback[m].reshape(net.feedback.shape[1] * k)
     _respond(count, net.sizes, slope, feedback, factors, settings, steps, group, sums, correlation)
-
-
-@compiled
-def _chain(m, first, count, net, k, x):
-    """J of all hidden layers, from the highest down."""
-    hidden = net.sizes.shape[0] - 1
-    weights, slopes = net.weights[m], net.slopes[m]
-    end, above, unit, weight = x.shape[0] // SIDE, 0, slopes.shape[1] - k, weights.shape[0]
-    for i in range(hidden - 1, -1, -1):
-        n, higher = net.sizes[i], net.sizes[i + 1]
-        start = end - 2 * n * k
-        unit -= n
-        weight -= higher * n
-        out = part(x, start * SIDE, n * k * SIDE)
-        if i == hidden - 1:
-            _top(first, count, part(weights, weight, higher * n), slopes[:, slopes.shape[1] - k :], out)
-        else:
-            out[:] = 0
-            near = max(1, NEAR // (k * SIDE * x.itemsize))
-            for a in range(0, higher, near):
-                rows = min(near, higher - a)
-                add_shared(k, n, out, 0, 1, k, x, above + a * k, 1, k, weights, weight + a * n, 1, n, rows)
-        _scale(first, count, k, slopes[:, unit : unit + n], out)
-        end, above = start, start
-
-
-@compiled
-def _top(first, count, weight, slope, x):
-    """J (n, K) = W_L^T times the slopes (B, K) of the output; weight (K n,)."""
-    n_out = slope.shape[1]
-    n = weight.shape[0] // n_out
-    above = np.zeros((n_out, SIDE), x.dtype)
-    for w in range(count):
-        for j in range(n_out):
-            above[j, w] = slope[first + w, j]
-    flat = above.reshape(n_out * SIDE)
-    for u in range(n):
-        for j in range(n_out):
-            out, factor = part(x, (u * n_out + j) * SIDE, SIDE), part(flat, j * SIDE, SIDE)
-            value = weight[j * n + u]
-            for w in range(SIDE):
-                out[w] = value * factor[w]
-
-
-@compiled
-def _scale(first, count, k, slope, x):
-    """J (n, K) times the slopes (B, n) of samples `first` on."""
-    below = np.zeros(SIDE, x.dtype)
-    for u in range(slope.shape[1]):
-        for w in range(count):
-            below[w] = slope[first + w, u]
-        for j in range(k):
-            one = part(x, (u * k + j) * SIDE, SIDE)
-            for w in range(SIDE):
-                one[w] *= below[w]
 
 
 @compiled
