@@ -53,8 +53,8 @@ class DeepFeedbackControl(Method):
     feedback: the weights Q and a step of their learning, see `Feedback`. train_feedback: whether Q learns, in passes
     before the training, and before and after every epoch. pretrain_epochs: number of passes before the training.
     pretrain_lr: rate in these; None: feedback.lr. extra_feedback_passes: passes after every epoch, beside the one
-    before it. train_output_feedback: Q_L too. freeze_feedback_after: number of
-    epochs after which Q rests, with its optimiser and its draws; 0: after pre-training, None: never.
+    before it. train_output_feedback: Q_L too. freeze_feedback_after: number of epochs after which Q rests, with its
+    optimiser and its draws; 0: after pre-training, None: never.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("samples_*", "*spectral_radius", "*_difference")
