@@ -39,7 +39,7 @@ def controller_rule(
 ) -> list[Tensor]:
     """G_i = 1 / (s^2 (T-1) B) sum over t and samples of v_i^a[t] u[t+1]^T, of the noisy dynamics with target r_L.
 
-    sigmas: of the noise by layer. draws: standard normal, by layer, see `Noise`.
+    sigmas: of the noise by layer. draws: standard normal, (M, T-1, B, n_i) by layer, see `Noise`.
     s = max(sigmas[0], 0.01). The apical voltage is paired with the next control, which is the first to contain its
     effect on the error.
     """
