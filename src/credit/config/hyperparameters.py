@@ -12,9 +12,8 @@ hyperparameters; their annotations say what is allowed:
                                                            names that this function knows (free of torch, see `Type`)
     controller: Dynamics = Dynamics(k_p=1.5)               a group: the fields of a frozen dataclass of this package
 
-What excludes each other across fields, a part leaves to a function, see `exclusions`.
-
-A group is written as a mapping. Where its class has `main: ClassVar[str] = NAME`, a bare value is that of NAME.
+What excludes each other across fields, a part leaves to a function, see `exclusions`. A group is written as a mapping.
+Where its class has `main: ClassVar[str] = NAME`, a bare value is that of NAME.
 
 The Snakefile checks the configuration with this module, and parts check themselves with it, so that both agree.
 Standard library only, because the Snakefile must not wait for torch.
@@ -217,10 +216,8 @@ class Part:
 
     def _own_file(self) -> Path:
         """Where a module outside of the package stands: one that somebody has imported."""
-        file = getattr(sys.modules.get(self.module), "__file__", None)
-        if file is None:
-            told = "its settings are read from its source: write the class into a file and import that"
-            raise ConfigError(f"{self.module}: has no file; {told}")
+        if not (file := getattr(sys.modules.get(self.module), "__file__", None)):
+            raise ConfigError(f"{self.module}: has no file; to read it, write the class into a file and import that")
         return Path(file)
 
     def _bound(self) -> str:
