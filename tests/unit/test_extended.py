@@ -101,6 +101,35 @@ def test_another_optimiser_takes_nothing_of_the_one_before():
     assert laid(base, own) == {"train": {"epochs": 2, **own["train"]}}
 
 
+@pytest.mark.parametrize(
+    ("base", "quick", "own", "found"),
+    [
+        ({"methods": {"bp": {}, "fa": None}}, {"methods": {"bp": {"net": {}}, "fa": {}}}, {"methods": {"bp": None}},
+         {"methods": {"fa": {}}}),
+        ({"datasets": {"near": {}}}, {"datasets": {"near": {"task": {"train": 9}}}}, {"datasets": {"near": None}},
+         {"datasets": {}}),
+        ({"train": {"optimizer": {"name": "sgd", "lr": 0.1}}}, {"train": {"epochs": 1, "optimizer": {"lr": 0.5}}},
+         {"train": {"optimizer": {"name": "adam", "lr": 0.001}}}, {"train": {"epochs": 1, "optimizer": {}}}),
+        ({"net": {"kind": "dense"}}, {"net": {"hidden_sizes": [2]}}, {"net": {"kind": "conv"}}, {"net": {}}),
+        ({"methods": {"fa": {}}}, {"methods": {"fa": {"hyper": {"feedback_scale": 2}}}},
+         {"methods": {"fa": {"rule": "bp"}}}, {"methods": {"fa": {}}}),
+        ({"search": {"vary": {"a": [1]}}}, {"search": {"epochs": 1}}, {"search": None}, {}),
+        ({"search": {"vary": {"a": [1]}}}, {"search": {"vary": {"a": [2]}, "epochs": 1}},
+         {"search": {"vary": None, "space": {}}}, {"search": {"epochs": 1}}),
+        ({"net": {"kind": "dense"}}, {"net": {"hidden_sizes": [2]}}, {"net": {"kind": "dense", "bias": False}},
+         {"net": {"hidden_sizes": [2]}}),
+    ],
+)  # fmt: skip
+def test_the_quick_section_says_nothing_of_what_is_replaced_or_taken_away(base, quick, own, found):
+    assert laid({**base, "quick": quick}, own)["quick"] == found
+
+
+def test_a_method_that_is_taken_away_stays_away_at_quick_scale(checkout):
+    checkout.change(quick={"methods": {"bp": {"train": {"optimizer": {"lr": 0.5}}}}})
+    extending(checkout, methods={"bp": None})
+    assert "bp" not in checkout.workflow(scale="quick").defined["toy/other"].body["methods"]
+
+
 def test_an_experiment_may_extend_one_that_extends_another(checkout):
     extending(checkout, net={"hidden": "relu"})
     body = extending(checkout, "cross/third", extends="toy/other", net={"hidden_sizes": [9]})

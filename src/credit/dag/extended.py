@@ -2,7 +2,8 @@
 
 Mappings merge key by key; everything else is replaced. What is about another part (a net of another `kind`, a task or
 an optimiser of another `name`, a method of another `rule`) replaces the other file's as a whole, and a data set or
-method that is null is taken away. Titles, figures and tables are each file's own.
+method that is null is taken away; of what is replaced or null, the other file's quick section says nothing any more.
+Titles, figures and tables are each file's own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def laid(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment's content over that of another one, see above; hyperparameters of both are spelled alike."""
     layers = [layer for whole in (base, own) for layer in (whole, whole.get(QUICK)) if isinstance(layer, Mapping)]
     spelling = Spelling(*layers)
-    return _laid(*(_spelled(spelling, whole) for whole in (base, own)), "")
+    base, own = (_spelled(spelling, whole) for whole in (base, own))
+    if isinstance(base.get(QUICK), Mapping):
+        base = {**base, QUICK: _still_meant(base[QUICK], base, own, "")}
+    return _laid(base, own, "")
 
 
 def _spelled(spelling: Spelling, content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,6 +79,21 @@ def _laid(base: Any, own: Any, key: str, rule: str = "") -> Any:
         if key in ENTRIES and value is None and name in base:
             continue
         found[name] = _laid(base.get(name), value, name if key not in ENTRIES else "", name if key == "methods" else "")
+    return found
+
+
+def _still_meant(quick: Any, base: Any, own: Any, key: str, rule: str = "") -> Any:
+    """What of a quick section is about what `own` leaves of `base`, whose quick section it is; see `_laid`."""
+    if not all(isinstance(one, Mapping) for one in (quick, base, own)):
+        return quick
+    if _another(base, own, key, rule):
+        return {}
+    found = {}
+    for name, value in quick.items():
+        if name in own and own[name] is None:
+            continue
+        below = name if key not in ENTRIES else "", name if key == "methods" else ""
+        found[name] = _still_meant(value, base.get(name), own.get(name), *below)
     return found
 
 
