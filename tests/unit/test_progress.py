@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -465,7 +466,16 @@ def test_off_is_off_however_it_is_read():
     ]
 
 
-@pytest.mark.parametrize("config", [{"progress": "fancy"}, {"progress_period": 0}, {"tensorboard": "perhaps"}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"progress": "fancy"},
+        {"progress_period": 0},
+        {"progress_period": math.nan},
+        {"progress_period": math.inf},
+        {"tensorboard": "perhaps"},
+    ],
+)
 def test_other_values_are_refused_by_name(config):
     with pytest.raises(ValueError, match=next(iter(config))):
         checked(**config)

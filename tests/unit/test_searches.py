@@ -194,6 +194,7 @@ def test_keys_of_a_space_without_one_and_a_space_without_trials_are_refused(chec
             r"search\.trials is missing; must be how many trials are drawn of search\.space, at least 1$",
         ),
         ({"space": {}, "trials": 5}, r"search\.space = \{\}; names nothing to search"),
+        ({"space": {LR: RATES}, "trials": 5, "seed": 2**32}, r"search\.seed = 4294967296; must be below 4294967296$"),
     ):
         checkout.write("toy/fit", {**body, "search": search})
         with pytest.raises(ConfigError, match=said):

@@ -213,6 +213,20 @@ def test_commands_are_asked_of_a_run_with_its_settings(checkout, credit):
     assert "needs a name for the run" in err[0]
 
 
+@pytest.mark.parametrize(
+    ("entry", "option"), [("run=large", "--run"), ("set=bp:train.epochs=7", "--set"), ("set=[train.epochs=7]", "--set")]
+)
+def test_what_is_said_twice_is_refused_since_one_would_be_passed_over(credit, entry, option):
+    code, out, (line,) = credit("plan", "toy/fit", *SMALL, "--config", "seeds=2", entry)
+    assert (code, out) == (2, [])
+    assert line == f"error: {option} and --config {entry}: say the same key, {option[2:]}; keep one of them"
+
+
+def test_letters_of_all_languages_reach_a_setting():
+    (entry,) = entries([], None, ["fa:hyper.name=🙂 ñ"])
+    assert parse_config([entry]) == {"set": ["fa:hyper.name=🙂 ñ"]}
+
+
 @pytest.mark.parametrize("asked", ["toy/fit", "results/tables/toy/fit.csv", "results/small/tables/toy/fit.csv"])
 def test_a_run_is_made_by_the_names_of_its_targets(checkout, asked):
     present = Present([], entries([], *SMALL[1:2], SMALL[3:]), checkout.root)

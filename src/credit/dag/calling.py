@@ -80,7 +80,13 @@ def _resolved(present: Present, target: str) -> tuple[Workflow, str]:
 
 
 def entries(config: Iterable[str], named: str | None, settings: Sequence[str]) -> list[str]:
-    """Entries of --config, with those that `--run NAME` and `--set SETTING` stand for."""
-    return [
-        *config, *([f"run={named}"] if named else []), *([f"set={json.dumps(list(settings))}"] if settings else []),
-    ]  # fmt: skip
+    """Entries of --config, with those that `--run NAME` and `--set SETTING` stand for.
+
+    Raises ConfigError where both say the same key, of which one would be passed over without a word.
+    """
+    config = list(config)
+    meant = {"run": named, "set": json.dumps(list(settings), ensure_ascii=False) if settings else None}
+    for key in (key for key, value in meant.items() if value is not None):
+        if twice := [entry for entry in config if entry.partition("=")[0] == key]:
+            raise ConfigError(f"--{key} and --config {twice[0]}: say the same key, {key}; keep one of them")
+    return [*config, *(f"{key}={value}" for key, value in meant.items() if value is not None)]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULTS = {"seeds": [1000], "epochs": 5, "criterion": {"metric": "validation_loss", "select": "last"}}
 SAMPLER = {"sampler": "tpe", "seed": 0, "parallel": 1}  # defaults of a search over a space; trials has none
 OF_A_SPACE = (*SAMPLER, "trials")
+SEEDS = 2**32  # of the samplers' generator
 CORNERS = 256  # combinations of values that are checked together before any job
 
 
@@ -55,6 +56,8 @@ def _sampler_problems(search: Mapping[str, Any], sampled: bool) -> Iterator[str]
         yield "search.space = {}; names nothing to search"
     if search["sampler"] not in SAMPLERS:
         yield one_of("search.sampler", search["sampler"], SAMPLERS)
+    if search["seed"] >= SEEDS:
+        yield f"search.seed = {search['seed']}; must be below {SEEDS}"
     if "trials" not in search:
         yield "search.trials is missing; must be how many trials are drawn of search.space, at least 1"
     elif search["parallel"] > search["trials"]:

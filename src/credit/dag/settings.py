@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,9 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
     """
     named = config.get("run")  # judged by its own words: what is a number is none that a schema could make text again
     config = check_schema({**config, "run": None, **_switches(config)}, schema, where, NOTHING)
+    period = config.get("progress_period", Settings.progress_period)
+    if not math.isfinite(period):
+        raise ConfigError(f"{where}: progress_period = {period}; must be a finite number of seconds, at least 1")
     data = config.get("data", {})
     data_folder = folder(data["folder"], f"{where}: data.folder")
     run = run_name(named, data_folder, where)
@@ -85,7 +89,7 @@ def settings(config: Mapping[str, Any], schema: Path, where: str = "config") -> 
         user_files=expanded(data.get("user_files"), f"{where}: data.user_files"),
         allow_unverified=dict(data.get("allow_unverified") or {}),
         progress=config.get("progress", Settings.progress),
-        progress_period=config.get("progress_period", Settings.progress_period),
+        progress_period=period,
         tensorboard=config.get("tensorboard", Settings.tensorboard),
     )
 
