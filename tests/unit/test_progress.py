@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -330,6 +331,24 @@ def test_what_snakemake_prints_stands_above_the_bar_as_it_is(terminal):
     assert drawn.rstrip().endswith("training 100 %: 4 of 4 jobs, 1:02:05 gone")
     assert handler.stream is stream and sys.stderr is stream
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")  # the terminal has its cursor back
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_narrow_terminal_still_has_shares_times_to_go_and_the_end_of_names(terminal, monkeypatch, columns):
+    stream = terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    phases, path = [["train", 60, 1, True]], "results/runs/cross/student_teacher/teacher/dfc_ssa-fixed/shard17.jsonl"
+    live = Live(RUNNING, phases, [0, 0], [0, 40], 0, 0, 40, 60, 1, 1, 0.0, 30.0, 1.0)
+    job = Job(path, SimpleNamespace(seconds=100.0), live=live, done=66.0)
+    bar = view("auto", 60.0)
+    bar.show(standing_of(running=(job,)))
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    bar.end(standing_of())
+    whole, one = drawn.splitlines()[-2:]
+    assert re.search(r"training .* 45 % about 1", whole), whole
+    assert re.search(r"shard17 .* 66 % about 1", one), one
+    if columns >= 60:
+        assert "about 13 min to go" in whole and "about 16 s to go" in one
 
 
 # ---- with Snakemake

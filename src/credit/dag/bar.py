@@ -15,6 +15,7 @@ from rich.text import Text
 from credit.dag.standing import Job, Standing
 from credit.dag.units import duration
 
+NAMES = 44  # characters of a job's name, at most a third of the terminal
 ROWS = 6  # jobs that are shown, at most a third of the terminal
 SNAKEMAKE = "snakemake.logging"  # whose handlers have taken hold of standard error before the bar is there
 
@@ -63,10 +64,10 @@ class Bar:
         self._streams = {"stderr": sys.stderr} | ({"stdout": sys.stdout} if sys.stdout.isatty() else {})
         self._console = Console(file=sys.stderr, force_terminal=True)
         self._bar = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=44)),
-            BarColumn(bar_width=None, table_column=Column(ratio=2)),
-            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3)),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="crop")),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True, min_width=5)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
             console=self._console, auto_refresh=False, transient=True, expand=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
@@ -89,15 +90,23 @@ class Bar:
 
     def show(self, standing: Standing) -> None:
         """Draw it."""
-        text = standing.text().partition(": ")[2]
-        self._bar.update(self._all, completed=standing.percent, note=text)
+        parts = standing.text().partition(": ")[2].split(", ")
+        if standing.to_go is not None:  # what is most asked for is the last that a narrow terminal cuts off
+            parts = [parts[-1], *parts[:-1]]
+        self._bar.update(self._all, completed=standing.percent, note=", ".join(parts))
+        names = min(NAMES, self._console.width // 3)
         shown = standing.running[: max(1, min(ROWS, self._console.height // 3))]
         for result in self._rows.keys() - {job.result for job in shown}:
             self._bar.remove_task(self._rows.pop(result))
         for job in shown:
             if job.result not in self._rows:
                 self._rows[job.result] = self._bar.add_task("", total=job.work.seconds, note="")
-            self._bar.update(self._rows[job.result], description=f"  {job.name}", completed=job.done, note=note(job))
+            self._bar.update(
+                self._rows[job.result],
+                description=f"  {shortened(job.name, names)}",
+                completed=job.done,
+                note=note(job),
+            )
         self._bar.refresh()
 
     def end(self, standing: Standing) -> None:
@@ -112,6 +121,11 @@ class Bar:
         self._console.print(standing.text(last=True), highlight=False, soft_wrap=True)
 
 
+def shortened(name: str, length: int) -> str:
+    """A name, or the end of it, which tells one job from another."""
+    return name if len(name) <= length else f"…{name[len(name) - max(length - 1, 0) :]}"
+
+
 def note(job: Job) -> str:
     """What a job does, in a few words."""
     if job.live is None:
@@ -121,6 +135,6 @@ def note(job: Job) -> str:
         return "ends"
     name, epochs, _, _ = phases[at]
     left = job.time_left()
-    more = "" if left is None else f", about {duration(left)} to go"
+    to_go = "" if left is None else f"about {duration(left)} to go, "
     trial = f"trial {job.live.trial + 1} of {job.live.trials}, " if job.live.trials else ""
-    return f"{trial}{name} epoch {min(epoch + 1, epochs)} of {epochs}{more}"
+    return f"{to_go}{trial}{name} epoch {min(epoch + 1, epochs)} of {epochs}"
