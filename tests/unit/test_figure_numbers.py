@@ -227,6 +227,17 @@ def test_a_kind_of_drawing_that_is_not_known_is_refused_until_it_is_told():
     assert numbers(figure).empty
 
 
+@pytest.mark.parametrize("lengths", [[np.nan, np.nan], [0.5, np.nan]], ids=str)
+def test_error_bars_that_are_not_known_leave_their_points_without_limits(lengths):
+    """Those of a single run, or where one diverged: matplotlib leaves missing ends out of what it gives."""
+    axes = Figure().subplots()
+    axes.errorbar([1, 2], [5.0, 6.0], lengths, capsize=2, label="BP")
+    axes.errorbar([1, 2], [np.nan, np.nan], [0.5, 0.5], label="FA")
+    found = numbers(axes.figure)
+    np.testing.assert_array_equal(found["y"], [5.0, 6.0, np.nan, np.nan])
+    np.testing.assert_array_equal(found["lower"], [5.0 - lengths[0], 6.0 - lengths[1], np.nan, np.nan])
+
+
 def test_error_bars_of_which_nothing_was_told_are_limits_of_their_points():
     axes = Figure().subplots()
     axes.errorbar([1, 2], [5.0, 6.0], [[0.5, 1.0], [1.5, 2.0]], [0.1, 0.2], capsize=2, label="BP")

@@ -150,7 +150,7 @@ def _tell_of_bars(axes: Axes) -> None:
         if any(_told(part).silent for part in segments) or _told(line).band is not None:
             continue
         for part in segments:
-            ends = np.array(part.get_segments(), float)
+            ends = np.array([path.vertices for path in part.get_paths()], float)  # get_segments leaves NaN out
             if ends.shape != (len(line.get_xdata()), 2, 2):
                 break  # some points have none
             upright = bars.has_yerr and (part is segments[-1])
@@ -255,8 +255,8 @@ def _read(artist: Artist, axes: Axes) -> Iterator[tuple[str, dict[str, Any]]]:
     elif isinstance(artist, ContourSet):
         yield from _of_levels(artist)
     elif isinstance(artist, LineCollection):
-        for segment in artist.get_segments():
-            yield "line", dict(zip("xy", np.asarray(segment, float).T, strict=True))
+        for path in artist.get_paths():
+            yield "line", dict(zip("xy", np.asarray(path.vertices, float).T, strict=True))
     elif isinstance(artist, PathCollection):
         yield "points", dict(zip("xy", np.ma.filled(artist.get_offsets().astype(float), np.nan).T, strict=True))
     elif _told(artist).x is not None and _told(artist).y is not None:
