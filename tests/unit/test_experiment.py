@@ -292,7 +292,17 @@ def test_a_search_must_not_select_by_the_test_split(checkout):
         fit(checkout)
 
 
+@pytest.mark.parametrize(("kind", "name"), [("methods", "runs"), ("datasets", "tables")])
+def test_methods_and_data_sets_are_not_called_as_a_folder_of_results(checkout, kind, name):
+    checkout.write("toy/fit", {**FIT, kind: {**FIT[kind], name: {"rule": "bp"} if kind == "methods" else {}}})
+    with pytest.raises(ConfigError, match=rf"toy/fit\.yaml: {kind}\.{name}: {name} is a folder of results"):
+        checkout.workflow()
+
+
+FOLDER = "is a folder of results, by which their paths are understood; choose another name"
 NAMES = {
+    "figures/fit.yaml": f"config/experiments/figures: figures {FOLDER}",
+    "toy/runs.yaml": f"config/experiments/toy/runs.yaml: runs {FOLDER}",
     "all/fit.yaml": "config/experiments/all: a paper is a target, and `all` is another one; choose another name",
     "bench/fit.yaml": "config/experiments/bench: a paper is a target, and `bench` is another one; choose another name",
     "my_lab/fit.yaml": "config/experiments/my_lab: a paper is a target, its folder is named by small",

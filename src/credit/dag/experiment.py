@@ -21,6 +21,7 @@ from credit.config.space import searched
 from credit.dag import extended, keeping, searches, varied
 from credit.dag.checks import PartChecker, by_layer
 from credit.dag.recorded import in_parts, metrics
+from credit.dag.runs import KINDS
 from credit.dag.settings import Settings
 from credit.dag.spelling import Spelling
 from credit.dag.start import Source, source
@@ -32,6 +33,7 @@ from credit.provenance.spec import VERSION, digest
 
 PAPER, NAME = re.compile("[a-z]+"), re.compile("[a-z][a-z0-9_]*")  # as in the rules' wildcards
 RESERVED = ("all", "bench", "train")  # rules whose names could be a paper's
+FOLDER = "is a folder of results, by which their paths are understood; choose another name"
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
 UNREAD = "unread"  # stands for the checksum of files that are not there
 TRAIN_DEFAULTS = {
@@ -71,6 +73,8 @@ class Experiment:
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
         layers = (content, content.get("quick") or {})
         self.names = {kind: {n for layer in layers for n in _named(layer, kind)} for kind in ("datasets", "methods")}
+        for kind, name in ((kind, name) for kind in self.names for name in KINDS if name in self.names[kind]):
+            raise ConfigError(f"{path}: {kind}.{name}: {name} {FOLDER}")
 
     @property
     def key(self) -> str:
@@ -340,10 +344,14 @@ def experiment_files(folder: Path) -> list[Path]:
             problems.append(f"{paper}: a paper is a target, its folder is named by small letters alone, a to z")
         elif paper.name in RESERVED:
             problems.append(f"{paper}: a paper is a target, and `{paper.name}` is another one; choose another name")
+        elif paper.name in KINDS:
+            problems.append(f"{paper}: {paper.name} {FOLDER}")
     for path in found:
         if path.suffix != ".yaml" or not NAME.fullmatch(path.stem):
             wanted = "a small letter, then small letters, digits and underscores, then .yaml"
             problems.append(f"{path}: the name of an experiment's file must be {wanted}")
+        elif path.stem in KINDS:
+            problems.append(f"{path}: {path.stem} {FOLDER}")
     if problems:
         raise ConfigError("\n".join(problems))
     return found
