@@ -172,6 +172,12 @@ def test_published_numbers_are_counted_by_verdict():
     assert (cells["data set"][0], cells["method"][0], cells["published mean"][0]) == ("MNIST", "DFC", "2.25")
 
 
+def test_where_nothing_is_held_against_published_numbers_the_page_says_so():
+    text = fidelity_page(pd.DataFrame(columns=[*FIDELITY]), "quick", "fidelity.csv")
+    assert "Quick scale: not the published setting. No number of these results is held against a published one." in text
+    assert "0 published" not in text and "<table" not in text
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_browser_sorts_numbers_as_numbers_and_filters(tmp_path: Path):
     values = [10, 9, None, -3, 1e-7, 100] * 3

@@ -13,6 +13,8 @@ from credit.analysis.readable import NOTHING, labels, laid_out
 from credit.analysis.tables import CONFIDENCE, VERIFIED
 from credit.analysis.values import values
 
+COMPARISON = "Every published number beside the one found here"
+NO_VERDICT = "No number of these results is held against a published one."
 INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 SUMMARY = {
     "method": "method", "dataset": "data set", "metric": "number", "select": "of which epoch", "mean": "mean",
@@ -57,6 +59,8 @@ def fidelity_page(verdicts: pd.DataFrame, scale: str, file: str = "") -> str:
     """Published numbers beside those found here. verdicts: see `credit.analysis.fidelity.compare`."""
     counts = verdicts["verdict"].value_counts()
     about = f"{len(verdicts)} published numbers: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}."
+    if verdicts.empty:
+        return page(COMPARISON, [], about=said(NO_VERDICT, scale))
     called = {
         "dataset": verdicts["dataset"].map(dataset_title),
         "method": verdicts["method"].map(method_label),
@@ -65,7 +69,7 @@ def fidelity_page(verdicts: pd.DataFrame, scale: str, file: str = "") -> str:
     named = verdicts.assign(**called)
     columns = columns_of(named, FIDELITY)
     sheet = Sheet(columns, records(named, (c.key for c in columns)), "", file, _dagger(verdicts))
-    return page("Every published number beside the one found here", [sheet], about=said(about, scale))
+    return page(COMPARISON, [sheet], about=said(about, scale))
 
 
 def _dagger(verdicts: pd.DataFrame) -> list[str]:
