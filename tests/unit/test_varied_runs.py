@@ -16,6 +16,7 @@ from credit.analysis.summaries import as_published
 from credit.config.place import CHECKOUT
 from credit.dag.calling import entries, snakemake
 from credit.dag.commands import Present, parse_config
+from credit.dag.varied import read
 from credit.errors import ConfigError
 from credit.figures import style
 from credit.provenance.spec import canonical_json
@@ -156,6 +157,21 @@ def test_what_fits_nothing_is_refused_in_one_line_that_names_it(checkout, given,
         checkout.workflow(run="small", set=given)
     assert len(str(error.value).splitlines()) == 1
     assert given in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("train.optimizer={name: sgd, lr: 1e-2}", {"name": "sgd", "lr": 0.01}),
+        ("train.optimizer.lr=[1e-2, -5E+3, 2.5e0]", [0.01, -5000.0, 2.5]),
+        ("search.space={hyper.alpha: {low: 1e-4, high: 1e1}}", {"hyper.alpha": {"low": 0.0001, "high": 10.0}}),
+        ("task.name='1e-3'", "1e-3"),
+        ("train.optimizer.name=e1", "e1"),
+    ],
+)
+def test_powers_of_ten_are_numbers_within_lists_and_mappings_too(given, value):
+    (one,) = read(given, CHECKOUT / "workflow" / "schemas" / "experiment.schema.yaml", "config")
+    assert one.value == value
 
 
 def test_a_run_without_a_name_is_refused(checkout):

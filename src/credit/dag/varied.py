@@ -81,6 +81,14 @@ def _read(text: str, schema: Path, where: str) -> Setting:
     return Setting(text, place, keys, functools.reduce(getitem, keys, content))
 
 
+class _Values(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, within lists and mappings too; YAML 1.1 wants 1.0e-3, and 1.0e+3."""
+
+
+_POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Values.add_implicit_resolver("tag:yaml.org,2002:float", _POWER, list("-+.0123456789"))
+
+
 def _value(text: str, where: str) -> Any:
     """A value as YAML has it; 1e-3 is a number here."""
     for parse in (int, float):
@@ -89,7 +97,7 @@ def _value(text: str, where: str) -> Any:
         except ValueError:
             continue
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Values)
     except yaml.YAMLError:
         raise ConfigError(f"{where}: {text} is no value; lists and mappings are written [1, 2], {{a: 1}}") from None
 
