@@ -296,3 +296,15 @@ def test_a_plan_counts_what_is_still_to_be_trained(tmp_path, monkeypatch):
     assert part.missing.seconds == 0.75 * part.whole.seconds
     Path(next(Path("results/store").rglob("*.entry"))).unlink()
     assert plan(workflow, run).missing == part.whole
+
+
+def test_a_plan_does_not_count_on_blocks_of_another_device_than_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkout = Checkout(tmp_path)
+    run = "results/runs/toy/fit/near/fa/shard0.jsonl"
+    put(checkout.workflow(), run)
+    block = Block.of(checkout.workflow().run_spec(run), Path(run), [])
+    keep_block(Path("results/store"), block, {"device": "cpu", "cpu": processor(), "seconds": 1.0})
+    Path(run).unlink()
+    missing = {d: plan(checkout.workflow(device=d), run).missing.jobs for d in ("auto", "cpu", "cuda")}
+    assert missing == {"auto": 0, "cpu": 0, "cuda": 1}

@@ -9,13 +9,19 @@ from typing import Any
 from credit.dag.keeping import beside
 from credit.dag.runs import STORE
 from credit.dag.targets import SHARD, Workflow
+from credit.provenance.spec import digest
+from credit.provenance.store import Store
 from credit.training.longer import begun
-from credit.training.reuse import Block, is_kept
+from credit.training.reuse import Block
 
 
 def in_store(workflow: Workflow, path: str, spec: Mapping[str, Any]) -> bool:
     """Whether the job that makes the result `path` would find its block, as things are now."""
-    return Path(STORE).is_dir() and is_kept(Path(STORE), *_asked(workflow, path, spec))
+    if not Path(STORE).is_dir():
+        return False
+    block, device = Block.of(*_asked(workflow, path, spec)), workflow.settings.device
+    found = Store(Path(STORE)).entries(block.key, digest(dict(spec)), block.files.keys()) if block else ()
+    return any(device in ("auto", "cpu" if entry.about.get("device") == "cpu" else "cuda") for entry in found)
 
 
 def still_to_train(workflow: Workflow, path: str, spec: Mapping[str, Any]) -> float:
