@@ -61,11 +61,13 @@ def small_batch(net, seeds, batch: int = 9, stream: str = "batch"):
     return credit.Batch(x, y)
 
 
-def prepared(path, arrays: dict, name: str = "toy", classes: int = 10, scale: int = 255) -> None:
+def prepared(
+    path, arrays: dict, name: str = "toy", classes: int = 10, scale: int = 255, format_: str = "digits"
+) -> None:
     """Write the arrays train_x, train_y, test_x, test_y as `credit.data.prepare` does."""
     from credit.data.seal import fingerprint, sealed
 
-    facts = {"name": name, "classes": classes, "scale": scale, "verified": True, "raw": {}, "format": "digits"}
+    facts = {"name": name, "classes": classes, "scale": scale, "verified": True, "raw": {}, "format": format_}
     facts |= {"declared": "", "arrays": {key: fingerprint(array) for key, array in arrays.items()}}
     np.savez(path, meta=sealed(facts), **arrays)
 

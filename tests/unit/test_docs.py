@@ -116,6 +116,18 @@ def test_targets_in_the_documents_exist(tmp_path):
     assert found > 10
 
 
+def test_every_run_in_the_documents_is_one_that_snakemake_is_called_for(monkeypatch, capsys):
+    """Targets fit, and every setting is possible in all that it is of."""
+    monkeypatch.chdir(REPOSITORY)
+    called: list[list[str]] = []
+    monkeypatch.setattr("credit.dag.calling.os.execv", lambda _, words: called.append(words))
+    lines = [words[1:] for d in DOCUMENTS for words in commands(d.read_text("utf-8")) if words[:2] == ["credit", "run"]]
+    for words in lines:
+        with pytest.raises(AssertionError, match="never reached"):
+            main(words)
+    assert len(called) == len(lines) >= 3
+
+
 MANY = (
     r"--(?:config|configfile|forcerun|force-use-threads|resources|set-resources|set-threads|sdm|rerun-triggers|until)"
 )

@@ -101,6 +101,16 @@ def test_a_data_set_that_was_prepared_otherwise_is_stale(listed, checkout, monke
     assert listed("data")[1]["data"]["digits"].startswith("stale ")
 
 
+def test_data_of_the_users_own_is_listed_from_the_file_that_declares_it(listed, checkout):
+    own = "mine: {source: user, format: csv, path: mine.csv, label: y, title: My flowers}\n"
+    own += "bare: {source: user, format: npz, path: bare.npz}\n"
+    (checkout.root / "config/own_datasets.yaml").write_text(own)
+    (checkout.root / "config/datasets.yaml").write_bytes((REPOSITORY / "config/datasets.yaml").read_bytes())
+    found = listed("data")[1]["data"]
+    assert (found["mine"], found["bare"]) == ("missing My flowers", "missing")
+    assert found["mnist"] == "missing MNIST handwritten digits"
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [

@@ -192,7 +192,7 @@ def test_a_prepared_data_set_tells_its_images_originals_and_whether_they_are_who
     code, facts, lines, _ = show(path)
     assert (code, lines[0]) == (0, f"{path}: the data set toy, prepared")
     assert facts["images"] == "6 to train, 4 to test, 10 classes"
-    assert facts["originals"] == "the published files"
+    assert (facts["originals"], facts["format"]) == ("the published files", "digits, grey levels 0 to 255")
     with np.load(path) as archive:
         changed = {**archive, "train_y": (y + 1) % 6}
     np.savez(path, **changed)
@@ -277,3 +277,10 @@ def test_settings_are_indented_and_parts_stand_beside_their_key():
         "net: dense", "  init: given", "    values: [1.0, 2]", "  bias: true", "probes:",
         "  - probe: p, where: {a: null}", "  - probe: q", "empty: {}",
     ]  # fmt: skip
+
+
+def test_data_of_the_users_own_is_not_called_published(show, tmp_path):
+    path, x, y = tmp_path / "mine.npz", np.zeros((6, 2, 1, 1), np.float32), np.arange(6, dtype=np.uint8)
+    prepared(path, {"train_x": x, "train_y": y, "test_x": x, "test_y": y}, "mine", scale=1, format_="csv")
+    _, facts, _, _ = show(path)
+    assert (facts["originals"], facts["format"]) == ("files of the user's own", "csv")

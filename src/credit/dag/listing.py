@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from credit.analysis.names import METHODS
-from credit.config.files import read_yaml
 from credit.dag import judged
 from credit.dag.cost import experiment_jobs
 from credit.dag.endings import FILES
@@ -119,9 +118,9 @@ def _of_file(workflow: Workflow, path: str) -> str:
 
 
 def _data(workflow: Workflow) -> Iterator[Row]:
-    titles = read_yaml(catalog.used())
+    declared = {name: facts for of_file in catalog.sources(catalog.used()).values() for name, facts in of_file.items()}
     for name in catalog.load():
-        yield Row(name, titles[name].get("title", ""), lambda name=name: _of_data(Path(workflow.data_path(name))))
+        yield Row(name, declared[name].get("title", ""), lambda name=name: _of_data(Path(workflow.data_path(name))))
 
 
 def _of_data(path: Path) -> str:

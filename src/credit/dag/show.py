@@ -11,6 +11,7 @@ from typing import Any
 from credit.dag.exits import GOOD, STALE
 from credit.dag.resultfile import LARGE, ResultFile, read
 from credit.dag.units import duration, size
+from credit.data.own.reading import KINDS
 from credit.provenance import made
 from credit.provenance.files import checksum
 from credit.provenance.spec import members
@@ -161,7 +162,7 @@ def _inputs(result: ResultFile) -> str:
 def _data(declared: Mapping[str, Any] | None, by: Mapping[str, Any]) -> str:
     if not declared:
         return ""
-    of = "the published files" if declared.get("verified") else "UNVERIFIED files"
+    of = _files(declared)
     arrays = f", arrays {by['data']}" if by.get("data") else ""
     return f"{declared['name']}, {of} (sha256 {str(declared.get('sha256'))[:16]}…){arrays}"
 
@@ -169,9 +170,17 @@ def _data(declared: Mapping[str, Any] | None, by: Mapping[str, Any]) -> str:
 def _data_set(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     images = facts["images"]
     yield "images", f"{images['train']} to train, {images['test']} to test, {facts.get('classes')} classes"
-    yield "originals", "the published files" if facts.get("verified") else "UNVERIFIED files"
+    yield "originals", _files(facts)
     yield "", "\n".join(f"{name} sha256 {str(value)[:16]}…" for name, value in (facts.get("raw") or {}).items())
-    yield "format", f"{facts.get('format')}, grey levels 0 to {facts.get('scale')}"
+    levels = "" if facts.get("scale") == 1 else f", grey levels 0 to {facts.get('scale')}"
+    yield "format", f"{facts.get('format')}{levels}"
+
+
+def _files(facts: Mapping[str, Any]) -> str:
+    """Whose files a data set was made from. facts: its `format`, and whether they are `verified`."""
+    if not facts.get("verified"):
+        return "UNVERIFIED files"
+    return "files of the user's own" if facts.get("format") in KINDS else "the published files"
 
 
 def _code(by: Mapping[str, Any], planned: str | None) -> str:

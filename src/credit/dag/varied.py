@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROOTS = ("hyper", "net", "task", "train", "search", "vary", "probes")  # what a path may begin with
 OF_GRIDS = re.compile(r"(vary|search\.(?:vary|space))\.(.+)")  # whose keys have dots themselves
 SET_BY = "; it is set by "
+OF_ONE = ", in every experiment; PAPER/NAME in its WHERE makes it a setting of one"
 FORM = "must be [WHERE:]PATH=VALUE, such as dfc_ssa:hyper.alpha=0.01"
 
 
@@ -248,7 +249,7 @@ def with_setting(problem: str, settings: Iterable[Setting]) -> str:
     for one in settings:
         keys = ".".join(one.path)
         if re.search(rf"\b{re.escape(keys)}\b|= {re.escape(repr(one.path[-1]))}", problem):
-            return f"{problem}{SET_BY}{one.text}"
+            return f"{problem}{SET_BY}{one.text}{'' if '/' in one.where else OF_ONE}"
     return problem
 
 
