@@ -19,7 +19,7 @@ from credit.provenance.records import check_weights, checkpoint_path, read_metad
 from credit.provenance.spec import digest
 from credit.provenance.store import Store, link, place
 from credit.training import job, reuse
-from credit.training.reuse import Block, is_kept, take_block
+from credit.training.reuse import Block, take_block
 from tests.conftest import prepared
 from tests.unit.in_process import allow_any_module, counted_epochs
 from tests.unit.test_train import make_spec
@@ -330,15 +330,6 @@ def test_jobs_that_keep_the_same_block_at_once_leave_one_whole_block(tmp_path, f
     [entry] = Store(folder).sound(KEY, SPEC, {".jsonl"})
     assert len(entry.files[".jsonl"][0].read_text()) == 1000
     assert len(list(folder.rglob("*.jsonl"))) == 1
-
-
-def test_whether_a_block_is_kept_can_be_asked_without_reading_it(tmp_path, folder):
-    out = tmp_path / "a.jsonl"
-    assert not is_kept(folder, spec(), out, [])
-    make(spec(), out, folder)
-    assert is_kept(folder, spec(), out, [])
-    assert not is_kept(folder, spec(), out, [], ["weights"])
-    assert not is_kept(folder, {**spec(), "searched": ["hyper.x"]}, out, [tmp_path / "choice.json"])
 
 
 def test_a_full_disk_is_no_reason_to_copy(tmp_path, monkeypatch):

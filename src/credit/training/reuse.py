@@ -113,12 +113,6 @@ def function_of(spec: Mapping[str, Any]) -> str:
     return digest(_nameless(spec))
 
 
-def is_kept(store: Path, spec: dict[str, Any], out: Path, inputs: Sequence[Path], keep: Sequence[str] = ()) -> bool:
-    """Whether a job would find its block, as far as this environment can tell; its files are not read."""
-    block = Block.of(spec, out, inputs, keep)
-    return block is not None and any(Store(store).entries(block.key, digest(spec), block.files.keys()))
-
-
 def take_block(
     store: Path | None, spec: dict[str, Any], out: Path, inputs: Sequence[Path], device: str, keep: Sequence[str] = ()
 ) -> bool:
