@@ -107,14 +107,15 @@ def _selected(curve: pd.Series, chooser: pd.Series, wanted: Value, key: tuple) -
     return curve.loc[epoch]
 
 
-def best_points(table: pd.DataFrame, value: Value) -> pd.DataFrame:
+def best_points(table: pd.DataFrame, value: Value, scores: pd.DataFrame | None = None) -> pd.DataFrame:
     """Columns dataset, method and that of the grid, `value.best`: the point with the lowest mean over seeds of
     `value.scorer` (the highest with `value.highest`), for every method on every data set; of equal ones the first in
     the order of the table.
 
-    A point at which a run has no score, since it diverged, is out, unless there is no other.
+    A point at which a run has no score, since it diverged, is out, unless there is no other. scores: of the runs, where
+    they are known.
     """
-    scores = member_values(table, value.scorer)
+    scores = member_values(table, value.scorer) if scores is None else scores
     score = scores.groupby([*RUN[:2], value.best], sort=False, dropna=False)["value"].agg(
         lambda v: v.mean(skipna=False)
     )
@@ -130,7 +131,7 @@ def best_limits(table: pd.DataFrame, value: Value) -> dict[tuple[str, str], tupl
     where there are fewer than two seeds, and where no point can be told from the best.
     """
     scores, found = member_values(table, value.scorer), {}
-    best = {tuple(row[:2]): row[2] for row in best_points(table, value).itertuples(index=False)}
+    best = {tuple(row[:2]): row[2] for row in best_points(table, value, scores).itertuples(index=False)}
     for place, mine in scores.groupby(RUN[:2], sort=False):
         wide = mine.pivot(index="seed", columns=value.best, values="value")
         n, others = len(wide), max(len(wide.columns) - 1, 1)
