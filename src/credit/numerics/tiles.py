@@ -8,6 +8,7 @@ Sums are formed in a fixed order, whatever the processor. Products are fused wit
 
 from __future__ import annotations
 
+import numba
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
@@ -24,6 +25,52 @@ FLAT = 8  # results of a tile with one row
 ALIGN = 64  # bytes, where a number of SIDE should begin
 
 
+class Lanes:
+    """Writes operations on SIDE numbers of one kind, `width` of them in a register, into the code of a loop."""
+
+    def __init__(self, context, builder, kind, bytes_: int):
+        self.builder, self.size = builder, kind.bitwidth // 8
+        self.width = min(SIDE, bytes_ // self.size)
+        self.vector = ir.VectorType(context.get_value_type(kind), self.width)
+        name = f"llvm.fmuladd.v{self.width}f{8 * self.size}"
+        self.fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
+
+    def _place(self, data, index):
+        return self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+
+    def load(self, data, index):
+        return self.builder.load(self._place(data, index), align=self.size)
+
+    def store(self, value, data, index) -> None:
+        self.builder.store(value, self._place(data, index), align=self.size)
+
+    def zeros(self):
+        return ir.Constant(self.vector, [0.0] * self.width)
+
+    def spread(self, scalar):
+        """The same number in all lanes."""
+        nothing, word = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        first = self.builder.insert_element(nothing, scalar, word(0))
+        return self.builder.shuffle_vector(
+            first, nothing, ir.Constant(ir.VectorType(word, self.width), [0] * self.width)
+        )
+
+    def summed(self, registers: list):
+        """One number: lanes are added to those half of all lanes further, until one is left."""
+        while len(registers) > 1:
+            middle = len(registers) // 2
+            registers = [self.builder.fadd(*pair) for pair in zip(registers[:middle], registers[middle:], strict=True)]
+        (value,), lanes, word = registers, self.width, ir.IntType(32)
+        while lanes > 1:
+            lanes //= 2
+            nothing, kind = ir.Constant(value.type, ir.Undefined), ir.VectorType(word, lanes)
+            low, high = (ir.Constant(kind, list(range(start, start + lanes))) for start in (0, lanes))
+            value = self.builder.fadd(
+                self.builder.shuffle_vector(value, nothing, low), self.builder.shuffle_vector(value, nothing, high)
+            )
+        return self.builder.extract_element(value, word(0))
+
+
 def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: bool = False, bytes_: int = BYTES):
     """An operation on flat arrays: out[io + r so + c to] += sign sum_k a[ia + r ta + k sa] b[ib + c tb + k sb].
 
@@ -31,192 +78,113 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
     the sum over the samples where it is `folded`. Folded sums go through two parts of a and b, `pa` and `pb` numbers
     apart. bytes_: of a register.
     """
+    cells = [(r, c) for r in range(rows) for c in range(columns)]
+
+    def generate(context, builder, signature, arguments):
+        _, io, so, to, _, ia, ta, sa, pa, _, ib, tb, sb, pb, count = arguments
+        lanes = Lanes(context, builder, signature.args[0].dtype, bytes_)
+        out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 4, 9))
+        number, multiply, add = io.type, builder.mul, builder.add
+
+        def at(start, *steps):
+            for step, times in steps:
+                start = add(start, multiply(step, times if isinstance(times, ir.Value) else number(times)))
+            return start
+
+        def lane(index, half):
+            return add(multiply(index, number(SIDE)), number(half * lanes.width))
+
+        def left(r, k, half, second):
+            x = lanes.load(a, lane(at(ia, (pa, second), (ta, r), (sa, k)), half))
+            return builder.fneg(x) if sign < 0 else x
+
+        def right(c, k, half, second):
+            index = at(ib, (pb, second), (tb, c), (sb, k))
+            return lanes.spread(builder.load(builder.gep(b, [index]))) if spread else lanes.load(b, lane(index, half))
+
+        places = {(r, c): at(io, (so, r), (to, c)) for r, c in cells}
+        parts: dict[tuple[int, int], list] = {cell: [] for cell in cells}
+        for half in range(SIDE // lanes.width):
+            total = {cell: cgutils.alloca_once(builder, lanes.vector) for cell in cells}
+            for cell in cells:
+                builder.store(lanes.zeros() if folded else lanes.load(out, lane(places[cell], half)), total[cell])
+            for second in range(2 if folded else 1):
+                with cgutils.for_range(builder, count) as loop:
+                    xs = [left(r, loop.index, half, second) for r in range(rows)]
+                    ys = [right(c, loop.index, half, second) for c in range(columns)]
+                    for r, c in cells:
+                        now = builder.load(total[r, c])
+                        builder.store(builder.call(lanes.fma, [xs[r], ys[c], now]), total[r, c])
+            for cell in cells:
+                parts[cell].append(builder.load(total[cell]))
+                if not folded:
+                    lanes.store(parts[cell][-1], out, lane(places[cell], half))
+        for cell in cells if folded else ():
+            place = builder.gep(out, [places[cell]])
+            builder.store(builder.fadd(builder.load(place), lanes.summed(parts[cell])), place)
+        return context.get_dummy_value()
 
     @intrinsic
     def operation(typing_context, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
         n = types.intp
-        signature = types.void(out, n, n, n, a, n, n, n, n, b, n, n, n, n, n)
-
-        def generate(context, builder, signature, arguments):
-            _, io, so, to, _, ia, ta, sa, pa, _, ib, tb, sb, pb, count = arguments
-            kind = signature.args[0].dtype
-            real, size = context.get_value_type(kind), kind.bitwidth // 8
-            width = min(SIDE, bytes_ // size)
-            vector = ir.VectorType(real, width)
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{width}f{8 * size}"
-            )
-            data = [context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 4, 9)]
-            number = io.type
-
-            def times(x, k):
-                return builder.mul(x, number(k))
-
-            def load(array, index):
-                place = builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
-                return builder.load(place, align=size)
-
-            def store(value, array, index):
-                place = builder.bitcast(builder.gep(array, [index]), vector.as_pointer())
-                builder.store(value, place, align=size)
-
-            def all_lanes(scalar):
-                first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-                return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
-
-            def summed(value, lanes):
-                while lanes > 1:
-                    lanes //= 2
-                    order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
-                    other = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes, 2 * lanes)))
-                    nothing = ir.Constant(value.type, ir.Undefined)
-                    value = builder.fadd(
-                        builder.shuffle_vector(value, nothing, order), builder.shuffle_vector(value, nothing, other)
-                    )
-                return builder.extract_element(value, ir.IntType(32)(0))
-
-            cells = [(r, c) for r in range(rows) for c in range(columns)]
-            places = {(r, c): builder.add(io, builder.add(times(so, r), times(to, c))) for r, c in cells}
-            parts: dict[tuple[int, int], list] = {cell: [] for cell in cells if folded}
-            for half in range(SIDE // width):
-                total = {cell: cgutils.alloca_once(builder, vector) for cell in cells}
-                for cell in cells:
-                    begin = ir.Constant(vector, [0.0] * width)
-                    if not folded:
-                        begin = load(data[0], builder.add(times(places[cell], SIDE), number(half * width)))
-                    builder.store(begin, total[cell])
-                for half_sum in range(2 if folded else 1):
-                    with cgutils.for_range(builder, count) as loop:
-                        k = loop.index
-                        left, right = [], []
-                        for r in range(rows):
-                            at = builder.add(builder.add(ia, times(pa, half_sum)), times(ta, r))
-                            at = builder.add(at, builder.mul(k, sa))
-                            x = load(data[1], builder.add(times(at, SIDE), number(half * width)))
-                            left.append(builder.fneg(x) if sign < 0 else x)
-                        for c in range(columns):
-                            at = builder.add(builder.add(ib, times(pb, half_sum)), times(tb, c))
-                            at = builder.add(at, builder.mul(k, sb))
-                            if spread:
-                                right.append(all_lanes(builder.load(builder.gep(data[2], [at]))))
-                            else:
-                                right.append(load(data[2], builder.add(times(at, SIDE), number(half * width))))
-                        for r, c in cells:
-                            now = builder.load(total[r, c])
-                            builder.store(builder.call(fma, [left[r], right[c], now]), total[r, c])
-                for cell in cells:
-                    found = builder.load(total[cell])
-                    if not folded:
-                        store(found, data[0], builder.add(times(places[cell], SIDE), number(half * width)))
-                    else:
-                        parts[cell].append(found)
-            for cell, found in parts.items():
-                while len(found) > 1:  # as lanes are added below: each to that half of all lanes further
-                    middle = len(found) // 2
-                    found = [builder.fadd(*pair) for pair in zip(found[:middle], found[middle:], strict=True)]
-                place = builder.gep(data[0], [places[cell]])
-                builder.store(builder.fadd(builder.load(place), summed(found[0], width)), place)
-            return context.get_dummy_value()
-
-        return signature, generate
+        return types.void(out, n, n, n, a, n, n, n, n, b, n, n, n, n, n), generate
 
     return operation
 
 
+def walk(**kind):
+    """A compiled function that goes over all results in tiles as large as fit; see `tile` for the kinds."""
+    whole, high_one, flat, one = (tile(*shape, **kind) for shape in SHAPES)
+
+    @numba.njit(error_model="numpy", nogil=True)  # a part of the loops that call it, and kept on disk with them
+    def function(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
+        r = 0
+        while r < rows:
+            high = rows - r >= TILE
+            c, width = 0, TILE if high else FLAT
+            while c < columns:
+                wide = columns - c >= width
+                o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
+                if high and wide:
+                    whole(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                elif high:
+                    high_one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                elif wide:
+                    flat(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                else:
+                    one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                c += width if wide else 1
+            r += TILE if high else 1
+
+    return function
+
+
 SHAPES = ((TILE, TILE), (TILE, 1), (1, FLAT), (1, 1))
-_add, _add_high, _add_flat, _add_one = (tile(*shape) for shape in SHAPES)
-_less, _less_high, _less_flat, _less_one = (tile(*shape, sign=-1) for shape in SHAPES)
-_spread, _spread_high, _spread_flat, _spread_one = (tile(*shape, spread=True) for shape in SHAPES)
-_fold, _fold_high, _fold_flat, _fold_one = (tile(*shape, folded=True) for shape in SHAPES)
+_added, _subtracted, _shared, _summed = walk(), walk(sign=-1), walk(spread=True), walk(folded=True)
 
 
 @compiled
 def add_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
     """out[io + r so + c to] += sum_k a[ia + r ta + k sa] b[ib + c tb + k sb], SIDE numbers at each place."""
-    r = 0
-    while r < rows:
-        high = rows - r >= TILE
-        c, width = 0, TILE if high else FLAT
-        while c < columns:
-            wide = columns - c >= width
-            o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
-            if high and wide:
-                _add(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif high:
-                _add_high(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif wide:
-                _add_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            else:
-                _add_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += width if wide else 1
-        r += TILE if high else 1
+    _added(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
 
 
 @compiled
 def subtract_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
     """As `add_products`, subtracted."""
-    r = 0
-    while r < rows:
-        high = rows - r >= TILE
-        c, width = 0, TILE if high else FLAT
-        while c < columns:
-            wide = columns - c >= width
-            o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
-            if high and wide:
-                _less(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif high:
-                _less_high(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif wide:
-                _less_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            else:
-                _less_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += width if wide else 1
-        r += TILE if high else 1
+    _subtracted(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
 
 
 @compiled
 def add_shared(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
     """As `add_products`, with one number of b for all samples."""
-    r = 0
-    while r < rows:
-        high = rows - r >= TILE
-        c, width = 0, TILE if high else FLAT
-        while c < columns:
-            wide = columns - c >= width
-            o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
-            if high and wide:
-                _spread(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif high:
-                _spread_high(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            elif wide:
-                _spread_flat(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            else:
-                _spread_one(out, o, so, to, a, x, ta, sa, 0, b, y, tb, sb, 0, count)
-            c += width if wide else 1
-        r += TILE if high else 1
+    _shared(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
 
 
 @compiled
 def add_summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
     """As `add_products`, summed over samples into single numbers of out, of two parts of a and b, pa and pb apart."""
-    r = 0
-    while r < rows:
-        high = rows - r >= TILE
-        c, width = 0, TILE if high else FLAT
-        while c < columns:
-            wide = columns - c >= width
-            o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
-            if high and wide:
-                _fold(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
-            elif high:
-                _fold_high(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
-            elif wide:
-                _fold_flat(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
-            else:
-                _fold_one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
-            c += width if wide else 1
-        r += TILE if high else 1
+    _summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count)
 
 
 @compiled
