@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -101,6 +102,14 @@ def read_yaml(path: Path) -> Any:
             return yaml.load(text, _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def number(text: str) -> int | float | None:
+    """The number that a word of the command line is, as Python has it: 1e-3 is one, which it is not in YAML."""
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return parse(text)
+    return None
 
 
 def merge(base: Any, over: Any) -> Any:

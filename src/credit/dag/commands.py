@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from credit.config.files import overlay, read_yaml
+from credit.config.files import number, overlay, read_yaml
 from credit.dag import audit, made, transport
 from credit.dag.calling import resolved
 from credit.dag.citations import bibliography
@@ -57,11 +57,8 @@ def parse_config(entries: Iterable[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     if text in ("", "True", "False"):
         return {"": None, "True": True, "False": False}[text]
-    for parse in (int, float):
-        try:
-            return parse(text)
-        except ValueError:
-            continue
+    if (found := number(text)) is not None:
+        return found
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from credit.config import hyperparameters
-from credit.config.files import check_schema, overlay
+from credit.config.files import check_schema, number, overlay
 from credit.config.parts import METHODS
 from credit.errors import ConfigError, nearest, one_of
 
@@ -92,11 +92,8 @@ _Values.add_implicit_resolver("tag:yaml.org,2002:float", _POWER, list("-+.012345
 
 def _value(text: str, where: str) -> Any:
     """A value as YAML has it; 1e-3 is a number here."""
-    for parse in (int, float):
-        try:
-            return parse(text)
-        except ValueError:
-            continue
+    if (found := number(text)) is not None:
+        return found
     try:
         return yaml.load(text, Loader=_Values)
     except yaml.YAMLError:
