@@ -27,19 +27,25 @@ def test_products_are_added_subtracted_shared_and_summed(rows, columns, count, k
     a, b = arrays(rows, columns, count, kind)
     exact = np.einsum("krs,kcs->rcs", a.astype(float), b)
     out = np.ones((rows, columns, SIDE), kind)
-    at = (a.reshape(-1), 0, 1, rows, b.reshape(-1), 0, 1, columns, count)
-    tiles.add_products(rows, columns, out.reshape(-1), 0, columns, 1, *at)
+    shape, at_out = (rows, columns, count), (0, columns, 1)
+    left, right = (a.reshape(-1), (0, 1, rows)), (b.reshape(-1), (0, 1, columns))
+    tiles.add_products(shape, out.reshape(-1), at_out, *left, *right)
     assert close(out, exact + 1, kind)
-    tiles.subtract_products(rows, columns, out.reshape(-1), 0, columns, 1, *at)
+    tiles.subtract_products(shape, out.reshape(-1), at_out, *left, *right)
     assert close(out, np.ones_like(exact), kind)
     shared = np.ascontiguousarray(b[..., 0])
-    tiles.add_shared(rows, columns, out.reshape(-1), 0, columns, 1, *at[:4], shared.reshape(-1), *at[5:])
+    tiles.add_shared(shape, out.reshape(-1), at_out, *left, shared.reshape(-1), right[1])
     assert close(out, 1 + np.einsum("krs,kc->rcs", a.astype(float), shared), kind)
     total, both = np.ones((rows, columns), kind), [np.concatenate([x, 2 * x]).reshape(-1) for x in (a, b)]
     tiles.add_summed(
-        rows, columns, total.reshape(-1), 0, columns, 1, both[0], 0, 1, rows, count * rows, both[1], 0, 1, columns,
-        count * columns, count,
-    )  # fmt: skip
+        (rows, columns, count),
+        total.reshape(-1),
+        (0, columns, 1),
+        both[0],
+        (0, 1, rows, count * rows),
+        both[1],
+        (0, 1, columns, count * columns),
+    )
     assert close(total, 1 + 5 * exact.sum(-1), kind)
 
 
@@ -56,9 +62,12 @@ def test_every_width_of_registers_and_tile_gives_the_same_bits(kind, folded):
         def run(a, b, out, operation=operation, high=shape[0], wide=shape[1]):
             for r in range(0, rows, high):
                 for c in range(0, columns, wide):
-                    operation(
-                        out, r * columns + c, columns, 1, a, r, 1, rows, 20 * rows, b, c, 1, columns, 20 * columns, 20
+                    at_out, at_a, at_b = (
+                        (r * columns + c, columns, 1),
+                        (r, 1, rows, 20 * rows),
+                        (c, 1, columns, 20 * columns),
                     )
+                    operation(out, at_out, a, at_a, b, at_b, 20)
 
         out = np.zeros(rows * columns * (1 if folded else SIDE), kind)
         run(a, b, out)

@@ -78,7 +78,7 @@ def test_the_demo_runs_and_has_a_report(own: Checkout):
     html = page.read_text(encoding="utf-8")
     chosen = read_yaml(own.root / "config" / "demo.yaml")
     asked = workflow(own, **chosen)
-    shown = json.loads(re.search(r"var results = (.*);", html)[1])
+    shown = json.loads(re.search(r"var results = (\{.*\});", html)[1])
     names = [*(f"figures/{n}.html" for n in asked.figures), *(f"tables/{n}.html" for n in [*asked.tables, "fidelity"])]
     assert {f"results/quick/{name}" for name in names} == shown.keys()
     assert max(len(each["data_uri"]) for each in shown.values()) < 2**21, "Chromium shows no longer ones in a frame"

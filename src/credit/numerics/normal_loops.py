@@ -36,7 +36,7 @@ L0, L1, L2, L3, L4, L5, L6, L7, L8 = (
 
 
 @compiled
-def begin(key, block, state):
+def begin(key, block: int, state):
     """The state (STATE,) uint32 of the generators of a block, from a key of 63 bits."""
     for j in range(LANES):
         for half in range(2):
@@ -115,7 +115,7 @@ def fill(first, last, keys, out):
 
 
 @compiled
-def fill_block(key, block, out):
+def fill_block(key, block: int, out):
     """One block into out (n,)."""
     state = np.empty(STATE, np.uint32)
     begin(key, block, state)

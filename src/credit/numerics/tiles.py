@@ -72,7 +72,8 @@ class Lanes:
 
 
 def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: bool = False, bytes_: int = BYTES):
-    """An operation on flat arrays: out[io + r so + c to] += sign sum_k a[ia + r ta + k sa] b[ib + c tb + k sb].
+    """An operation on flat arrays: out[io + r so + c to] += sign sum_k a[ia + r ta + k sa] b[ib + c tb + k sb], of
+    out, (io, so, to), a, (ia, ta, sa, pa), b, (ib, tb, sb, pb) and the number of k.
 
     Indices count numbers, each of SIDE samples; but `b` has one for all samples where it is `spread`, and `out` takes
     the sum over the samples where it is `folded`. Folded sums go through two parts of a and b, `pa` and `pb` numbers
@@ -81,9 +82,12 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
     cells = [(r, c) for r in range(rows) for c in range(columns)]
 
     def generate(context, builder, signature, arguments):
-        _, io, so, to, _, ia, ta, sa, pa, _, ib, tb, sb, pb, count = arguments
+        *_, count = arguments
         lanes = Lanes(context, builder, signature.args[0].dtype, bytes_)
-        out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 4, 9))
+        out, a, b = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2, 4))
+        (io, so, to), (ia, ta, sa, pa), (ib, tb, sb, pb) = (
+            cgutils.unpack_tuple(builder, arguments[i]) for i in (1, 3, 5)
+        )
         number, multiply, add = io.type, builder.mul, builder.add
 
         def at(start, *steps):
@@ -125,9 +129,10 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
         return context.get_dummy_value()
 
     @intrinsic
-    def operation(typing_context, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
+    def operation(typing_context, out, at_out, a, at_a, b, at_b, count):
         n = types.intp
-        return types.void(out, n, n, n, a, n, n, n, n, b, n, n, n, n, n), generate
+        three, four = types.UniTuple(n, 3), types.UniTuple(n, 4)
+        return types.void(out, three, a, four, b, four, n), generate
 
     return operation
 
@@ -136,23 +141,25 @@ def walk(**kind):
     """A compiled function that goes over all results in tiles as large as fit; see `tile` for the kinds."""
     whole, high_one, flat, one = (tile(*shape, **kind) for shape in SHAPES)
 
-    @numba.njit(error_model="numpy", nogil=True)  # a part of the loops that call it, and kept on disk with them
-    def function(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
+    @numba.njit(error_model="numpy", nogil=True, inline="always")  # into the loops that are kept on disk
+    def function(shape, out, at_out, a, at_a, b, at_b):
+        rows, columns, count = shape
+        (io, so, to), (ia, ta, sa, pa), (ib, tb, sb, pb) = at_out, at_a, at_b
         r = 0
         while r < rows:
             high = rows - r >= TILE
             c, width = 0, TILE if high else FLAT
             while c < columns:
                 wide = columns - c >= width
-                o, x, y = io + r * so + c * to, ia + r * ta, ib + c * tb
+                o, x, y = (io + r * so + c * to, so, to), (ia + r * ta, ta, sa, pa), (ib + c * tb, tb, sb, pb)
                 if high and wide:
-                    whole(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                    whole(out, o, a, x, b, y, count)
                 elif high:
-                    high_one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                    high_one(out, o, a, x, b, y, count)
                 elif wide:
-                    flat(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                    flat(out, o, a, x, b, y, count)
                 else:
-                    one(out, o, so, to, a, x, ta, sa, pa, b, y, tb, sb, pb, count)
+                    one(out, o, a, x, b, y, count)
                 c += width if wide else 1
             r += TILE if high else 1
 
@@ -164,27 +171,34 @@ _added, _subtracted, _shared, _summed = walk(), walk(sign=-1), walk(spread=True)
 
 
 @compiled
-def add_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
-    """out[io + r so + c to] += sum_k a[ia + r ta + k sa] b[ib + c tb + k sb], SIDE numbers at each place."""
-    _added(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
+def add_products(shape, out, at_out, a, at_a, b, at_b):
+    """out[io + r so + c to] += sum_k a[ia + r ta + k sa] b[ib + c tb + k sb], SIDE numbers at each place.
+
+    shape: how many r, c and k. at_out: (io, so, to), at_a: (ia, ta, sa), at_b: (ib, tb, sb).
+    """
+    (ia, ta, sa), (ib, tb, sb) = at_a, at_b
+    _added(shape, out, at_out, a, (ia, ta, sa, 0), b, (ib, tb, sb, 0))
 
 
 @compiled
-def subtract_products(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
+def subtract_products(shape, out, at_out, a, at_a, b, at_b):
     """As `add_products`, subtracted."""
-    _subtracted(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
+    (ia, ta, sa), (ib, tb, sb) = at_a, at_b
+    _subtracted(shape, out, at_out, a, (ia, ta, sa, 0), b, (ib, tb, sb, 0))
 
 
 @compiled
-def add_shared(rows, columns, out, io, so, to, a, ia, ta, sa, b, ib, tb, sb, count):
+def add_shared(shape, out, at_out, a, at_a, b, at_b):
     """As `add_products`, with one number of b for all samples."""
-    _shared(rows, columns, out, io, so, to, a, ia, ta, sa, 0, b, ib, tb, sb, 0, count)
+    (ia, ta, sa), (ib, tb, sb) = at_a, at_b
+    _shared(shape, out, at_out, a, (ia, ta, sa, 0), b, (ib, tb, sb, 0))
 
 
 @compiled
-def add_summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count):
-    """As `add_products`, summed over samples into single numbers of out, of two parts of a and b, pa and pb apart."""
-    _summed(rows, columns, out, io, so, to, a, ia, ta, sa, pa, b, ib, tb, sb, pb, count)
+def add_summed(shape, out, at_out, a, at_a, b, at_b):
+    """As `add_products`, summed over samples into single numbers of out, of two parts of a and b: (ia, ta, sa, pa) and
+    (ib, tb, sb, pb) end with how far apart they are."""
+    _summed(shape, out, at_out, a, at_a, b, at_b)
 
 
 @compiled

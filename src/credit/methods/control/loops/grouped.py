@@ -82,11 +82,13 @@ def _loop(first, last, net, start, draws, gains, settings, flags, steps, constan
     for index in range(first, last):
         m, g = divmod(index, sums.shape[1])
         out = sums[m, g].reshape(units * k)
-        _one(m, g, net, start, draws, gains[m], settings[m], flags, steps, constants, memory, states, out)
+        _one(m, g, net, start, draws, gains[m], settings[m], flags, steps, constants, (memory, states), out)
 
 
 @compiled
-def _one(m, g, net, start, draws, gains, settings, flags, steps, constants, memory, states, sums):
+def _one(m, g, net, start, draws, gains, settings, flags, steps, constants, room, sums):
+    """One group. room: memory for its numbers, and the states of its generators."""
+    memory, states = room
     k, units, layers = start.goal.shape[2], net.sizes.sum(), net.sizes.shape[0]
     pre, at = next_part(memory, aligned(memory), units)
     act, at = next_part(memory, at, units)
@@ -178,8 +180,14 @@ def _gather(k, sizes, group, sums):
     for i in range(sizes.shape[0]):
         n = sizes[i]
         add_summed(
-            n, k, sums, unit * k, k, 1, group.ahead, ahead, 1, n, half * n, group.controls, 0, 1, k, half * k, half
-        )  # fmt: skip
+            (n, k, half),
+            sums,
+            (unit * k, k, 1),
+            group.ahead,
+            (ahead, 1, n, half * n),
+            group.controls,
+            (0, 1, k, half * k),
+        )
         unit += n
         ahead += AHEAD * n
 
@@ -201,12 +209,12 @@ def _advance(m, k, slot, net, feedback, gains, settings, flags, constants, group
         apical = part(group.ahead, AHEAD * at + slot * size, size)
         soma, rate = part(group.soma, at, size), part(group.rate, at, size)
         drive[:] = 0
-        add_shared(1, n, drive, 0, 0, 1, group.outputs, 2 * k, 0, 1, feedback, unit * k, k, 1, k)
+        add_shared((1, n, k), drive, (0, 0, 1), group.outputs, (2 * k, 0, 1), feedback, (unit * k, k, 1))
         _filter(drive, before, apical, settings[4], gains[i])
         drive[:] = 0
         if i > 0:
             below = net.sizes[i - 1]
-            add_shared(1, n, drive, 0, 0, 1, group.rate, unit - below, 0, 1, weights, upper[i], below, 1, below)
+            add_shared((1, n, below), drive, (0, 0, 1), group.rate, (unit - below, 0, 1), weights, (upper[i], below, 1))
         for k_ in range(size):
             soma[k_] += settings[3] * (apical[k_] + drive[k_] - soma[k_])
         rates(

@@ -35,7 +35,7 @@ def chain(weights, slopes, sizes, first, count, k, x):
             near = max(1, NEAR // (k * SIDE * x.itemsize))
             for a in range(0, higher, near):
                 rows = min(near, higher - a)
-                add_shared(k, n, out, 0, 1, k, x, above + a * k, 1, k, weights, weight + a * n, 1, n, rows)
+                add_shared((k, n, rows), out, (0, 1, k), x, (above + a * k, 1, k), weights, (weight + a * n, 1, n))
         _scale(first, count, k, slopes[:, unit : unit + n], out)
         end, above = start, start
 

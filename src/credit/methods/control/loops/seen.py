@@ -81,12 +81,13 @@ def loop(first, last, net, within, rest, factors, settings, steps, sums, correla
     for index in range(first, last):
         m, g = divmod(index, sums.shape[1])
         out = sums[m, g].reshape(sums.shape[2] * k)
-        _one(m, g, net, within, rest, factors[m], settings[m], steps, memory, exact, state, out, correlations[m, g])
+        _one(m, g, net, within, rest, factors[m], settings[m], steps, (memory, exact, state), out, correlations[m, g])
 
 
 @compiled
-def _one(m, g, net, within, rest, factors, settings, steps, memory, exact, state, sums, correlation):
-    """One group; sums (N K,)."""
+def _one(m, g, net, within, rest, factors, settings, steps, room, sums, correlation):
+    """One group; sums (N K,). room: memory for its numbers, for those of float64, and the state of its generator."""
+    memory, exact, state = room
     layers, k, t = net.sizes.shape[0], correlation.shape[0], steps - 1
     units, kk = net.sizes[: layers - 1].sum(), k * k
     hidden = layers - 1
@@ -152,9 +153,7 @@ def _respond(count, sizes, slope_out, feedback, factors, settings, steps, group,
     for i in range(hidden):
         n = sizes[i]
         _weigh(i, k, steps, hidden, group)
-        add_summed(
-            n, k, sums, start * k, k, 1, group.x, at, k, 1, n * k, group.inner, 0, 1, k, kk, k
-        )  # fmt: skip
+        add_summed((n, k, k), sums, (start * k, k, 1), group.x, (at, k, 1, n * k), group.inner, (0, 1, k, kk))
         start += n
         at += 2 * n * k
     _cross(hidden, k, steps, group)
@@ -176,11 +175,11 @@ def _gather(n, k, x, feedback, i, factor, group):
     near = max(1, NEAR // (k * SIDE * x.itemsize))
     for a in range(0, n, near):
         units, y = min(near, n - a), n * k + a * k
-        add_shared(k, k, gains, 0, k, 1, x, a * k, 1, k, feedback, a * k, 1, k, units)
+        add_shared((k, k, units), gains, (0, k, 1), x, (a * k, 1, k), feedback, (a * k, 1, k))
         for r in range(0, k, TILE):  # the lower triangle
             rows = min(TILE, k - r)
-            add_products(rows, r + rows, gram, r * k, k, 1, x, a * k + r, 1, k, x, a * k, 1, k, units)
-        add_products(k, k, overlap, 0, k, 1, x, a * k, 1, k, x, y, 1, k, units)
+            add_products((rows, r + rows, units), gram, (r * k, k, 1), x, (a * k + r, 1, k), x, (a * k, 1, k))
+        add_products((k, k, units), overlap, (0, k, 1), x, (a * k, 1, k), x, (y, 1, k))
     root, inverse = part(group.wide, i * kk * SIDE, kk * SIDE), _inverse(i, k, group)
     for j in range(kk * SIDE):
         root[j] = gram[j]
@@ -208,7 +207,7 @@ def _cholesky(a, k, inverse):
             a[(j * k + j) * SIDE + w] += RANK_FLOOR * mean / k + TINY
     for j in range(k):
         d = j * k + j
-        subtract_products(k - j, 1, a, d, k, 1, a, j * k, k, 1, a, j * k, 0, 1, j)
+        subtract_products((k - j, 1, j), a, (d, k, 1), a, (j * k, k, 1), a, (j * k, 0, 1))
         diagonal, one = part(a, d * SIDE, SIDE), part(inverse, j * SIDE, SIDE)
         for w in range(SIDE):
             diagonal[w] = np.sqrt(diagonal[w])
@@ -255,8 +254,14 @@ def _run(count, layers, k, slope_out, factors, settings, steps, group):
                 for r in range(0, k, TILE):
                     rows = min(TILE, k - r)
                     add_products(
-                        rows, 1, noise, r, 1, 0, group.roots, (i * k + r) * k, k, 1, group.within, drawn, 0, 1, r + rows
-                    )  # fmt: skip
+                        (rows, 1, r + rows),
+                        noise,
+                        (r, 1, 0),
+                        group.roots,
+                        ((i * k + r) * k, k, 1),
+                        group.within,
+                        (drawn, 0, 1),
+                    )
             else:
                 xi = part(group.within, drawn * SIDE, row)
                 for j in range(row):
@@ -268,7 +273,7 @@ def _run(count, layers, k, slope_out, factors, settings, steps, group):
                 below = part(state, (i - 1) * row, row)
                 for j in range(row):
                     aim[j] = noise[j] + below[j]
-            add_products(k, 1, aim, 0, 1, 0, group.gains, i * k * k, k, 1, group.filtered, (t + 1) * k, 0, 1, k)
+            add_products((k, 1, k), aim, (0, 1, 0), group.gains, (i * k * k, k, 1), group.filtered, ((t + 1) * k, 0, 1))
             for j in range(row):
                 here[j] += soma * (aim[j] - here[j])
         for j in range(row):
@@ -279,7 +284,7 @@ def _run(count, layers, k, slope_out, factors, settings, steps, group):
 def _correlate(count, k, steps, group, correlation):
     """The sum of q[t] u[t+1]^T."""
     group.products[:] = 0
-    add_products(k, k, group.products, 0, k, 1, group.filtered, 0, 1, k, group.controls, 0, 1, k, steps - 1)
+    add_products((k, k, steps - 1), group.products, (0, k, 1), group.filtered, (0, 1, k), group.controls, (0, 1, k))
     for j in range(k):
         for c in range(k):
             one = part(group.products, (j * k + c) * SIDE, SIDE)
@@ -306,7 +311,7 @@ def _look_back(k, steps, apical, hidden, group):
     gram[:] = 0
     for r in range(0, k, TILE):
         rows = min(TILE, k - r)
-        add_products(rows, r + rows, gram, r * k, k, 1, wide, r, 1, k, wide, 0, 1, k, steps - 1)
+        add_products((rows, r + rows, steps - 1), gram, (r * k, k, 1), wide, (r, 1, k), wide, (0, 1, k))
     _cholesky(gram, k, _inverse(hidden, k, group))
     outer = part(group.inner, kk * SIDE, kk * SIDE)
     for j in range(k):
@@ -321,7 +326,7 @@ def _cross(i, k, steps, group):
     """zeta^T w of layer i, into products."""
     group.products[:] = 0
     drawn = i * (steps - 1) * k
-    add_products(k, k, group.products, 0, k, 1, group.within, drawn, 1, k, group.later, 0, 1, k, steps - 1)
+    add_products((k, k, steps - 1), group.products, (0, k, 1), group.within, (drawn, 1, k), group.later, (0, 1, k))
 
 
 @compiled
@@ -335,14 +340,16 @@ def _weigh(i, k, steps, hidden, group):
     for j in range(kk * SIDE):
         overlap[j] = given[j]
     for a in range(k):
-        subtract_products(1, k, overlap, a * k, 0, 1, root, a * k, 0, 1, overlap, 0, 1, k, a)
+        subtract_products((1, k, a), overlap, (a * k, 0, 1), root, (a * k, 0, 1), overlap, (0, 1, k))
         _times(k, part(overlap, a * row, row), part(inverse, a * SIDE, SIDE))
     _cross(i, k, steps, group)
     for j in range(kk * SIDE):
         work[j] = group.products[j]
-    subtract_products(k, k, work, 0, k, 1, overlap, 0, k, 1, gram, 0, k, 1, k)
+    subtract_products((k, k, k), work, (0, k, 1), overlap, (0, k, 1), gram, (0, k, 1))
     for a in range(k - 1, -1, -1):
-        subtract_products(1, k, work, a * k, 0, 1, root, (a + 1) * k + a, 0, k, work, (a + 1) * k, 1, k, k - 1 - a)
+        subtract_products(
+            (1, k, k - 1 - a), work, (a * k, 0, 1), root, ((a + 1) * k + a, 0, k), work, ((a + 1) * k, 1, k)
+        )
         _times(k, part(work, a * row, row), part(inverse, a * SIDE, SIDE))
     for j in range(kk * SIDE):
         group.inner[j] = work[j]
