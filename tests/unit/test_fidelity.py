@@ -98,6 +98,8 @@ LIMITS = {"ci_low": 0.9, "ci_high": 1.1}
         (FIVE | {"unit": ""}, {}, "not run"),
         (FIVE | {"epoch": 100}, {"epochs": 100}, "consistent"),
         (FIVE | {"epoch": 100}, {"epochs": 3}, "not run"),
+        (FIVE | {"epoch": 100}, {"epochs": 3, "diverged": 4}, "not run"),
+        (FIVE | {"epoch": 100}, {"epochs": 3, "diverged": 5}, "consistent"),
         (FIVE, {"method": "fa"}, "not run"),
         ({"mean": np.nan, "anchor": "none", "kind": ""}, {}, "not counted"),
         (FIVE | {"kind": "apart"}, {}, "not counted"),

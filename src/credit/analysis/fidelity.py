@@ -1,10 +1,10 @@
 """Every reference number beside the one that this project finds, with a verdict.
 
 A row is `not run` where no summary holds its number as the reference states it: of this artefact, data set, method (or
-of the form that may stand in for it) and metric, at paper scale, in its unit and after its number of epochs. It is
-`not counted` where there is no number, where no experiment repeats it (kind `apart`), or where a setting was chosen
-since it gives the number (kind `fitted`). All others get one of three words by the rule of their kind, see
-`credit.analysis.judgement`: `consistent`, `inconsistent`, `inconclusive`.
+of the form that may stand in for it) and metric, at paper scale, in its unit and after its number of epochs, where not
+all runs diverged before. It is `not counted` where there is no number, where no experiment repeats it (kind `apart`),
+or where a setting was chosen since it gives the number (kind `fitted`). All others get one of three words by the rule
+of their kind, see `credit.analysis.judgement`: `consistent`, `inconsistent`, `inconclusive`.
 
 `anchor` says what a reference is, see `credit.analysis.values.ANCHORS`. It decides nothing, but numbers printed in a
 paper are counted apart from all others.
@@ -142,7 +142,8 @@ def _judged(
         return Judgement(NOT_RUN, f"run at {scale} scale")
     if ours["unit"] != paper["unit"]:
         return Judgement(NOT_RUN, f"unit {ours['unit']!r} instead of {paper['unit']!r}")
-    if np.isfinite(paper["epoch"]) and paper["epoch"] != ours["epochs"]:
+    lasting = ours["diverged"] < ours["runs"] + ours["lost"]
+    if lasting and np.isfinite(paper["epoch"]) and paper["epoch"] != ours["epochs"]:
         return Judgement(NOT_RUN, f"after {ours['epochs']} epochs instead of {paper['epoch']:.0f}")
     return judge(paper, ours, _rivals(paper, papers))
 
