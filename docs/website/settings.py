@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from credit.config import hyperparameters
 from credit.config.fields import REQUIRED, Field
 from credit.config.parts import METHODS, NETS, PROBES, TASKS
+from credit.dag import extended
 from credit.figures import options
 from credit.optim import config as optimisers
 from docs.website.descriptions import of_class
@@ -111,7 +110,7 @@ def experiments() -> dict[str, list[str]]:
     """{learning rule: experiments in which a method uses it}."""
     found: dict[str, list[str]] = {}
     for path in sorted((REPOSITORY / "config/experiments").glob("*/*.yaml")):
-        methods = yaml.safe_load(path.read_text("utf-8"))["methods"]
+        methods = extended.read(path, lambda content, _: content)["methods"]
         for rule in sorted({(entry or {}).get("rule", name) for name, entry in methods.items()}):
             found.setdefault(rule, []).append(f"{path.parent.name}/{path.stem}")
     return found

@@ -263,10 +263,16 @@ def _right_checkout(root: Path) -> None:
 
 
 def _present(args: argparse.Namespace, root: Path) -> Present:
-    from credit.dag.calling import entries
+    from credit.dag.calling import entries, scoped
 
     folder = config_folder(root) if root is CHECKOUT else None
-    return _commands().Present(args.configfile, entries(args.config, args.named, args.set), root, folder)
+
+    def present(settings: Sequence[str]) -> Present:
+        return _commands().Present(args.configfile, entries(args.config, args.named, settings), root, folder)
+
+    asked = vars(args)
+    targets = asked.get("targets") or [asked[key] for key in ("target", "result") if key in asked]
+    return present(scoped(present([]), targets, args.set) if targets and args.set else args.set)
 
 
 def command() -> int:

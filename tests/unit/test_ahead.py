@@ -40,8 +40,8 @@ def test_every_result_has_one_line_and_those_above_are_counted(differs):
     differs(
         {RUN: ["module credit.methods.bp: changed", "hyper.x: 1 -> 2"], TABLE: ["inputs: other runs"], FIGURE: [above]}
     )
-    assert list(ahead.changes(None, [RUN, TABLE, FIGURE])) == [
-        f"{RUN}: module credit.methods.bp: changed (and 1 more: credit why {RUN})",
+    assert list(ahead.changes(None, [RUN, TABLE, FIGURE], " --config seeds=2")) == [
+        f"{RUN}: module credit.methods.bp: changed (and 1 more: credit why {RUN} --config seeds=2)",
         "made again because of what they rest on: 2 more",
     ]
 

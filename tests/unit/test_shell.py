@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from snakemake.io import get_wildcard_names
 
-from credit.dag.shell import plain, shown
+from credit.dag.shell import plain, settings_of, shown
 
 LINE = "credit_script train {params.spec:q} {input:q} --device {resources.device} > {log:q} 2>&1"
 
@@ -49,3 +51,16 @@ def test_spaces_within_quotes_stay(written):
 def test_a_text_for_people_has_no_wildcards_and_looks_the_same(text):
     assert get_wildcard_names(shown(text)) == set()
     assert shown(text).replace("\u2060", "") == text
+
+
+@pytest.mark.parametrize(
+    ("call", "settings"),
+    [
+        ("--cores 2 -- all", ""),
+        ("--cores 2 --config seeds=2 'data={mirror: /m}' -n -- all", " --config seeds=2 'data={mirror: /m}'"),
+        ("-C seeds=2 --cores 2 --configfile a.yaml 'b c.yaml' --", " -C seeds=2 --configfile a.yaml 'b c.yaml'"),
+        ("all --configfiles=a.yaml", " --configfiles=a.yaml"),
+    ],
+)
+def test_the_settings_of_a_call_are_those_of_a_question(call, settings):
+    assert settings_of(shlex.split(call)) == settings

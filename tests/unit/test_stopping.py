@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from credit.dag.stopping import Stop
+from credit.dag.stopping import Stop, say_interrupts
 
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,3 +67,14 @@ def test_a_closed_terminal_is_ignored_under_nohup(snakemake):
     reached = snakemake(signal.SIG_IGN)
     assert not sent(signal.SIGHUP)
     assert reached == []
+
+
+def test_an_interrupt_of_planning_is_one_line_and_other_errors_are_shown(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
+    say_interrupts()
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert capsys.readouterr().err == "Stopped on request.\n"
+    assert not shown
+    sys.excepthook(ValueError, error := ValueError(), None)
+    assert shown == [(ValueError, error, None)]

@@ -14,7 +14,7 @@ from PIL import Image
 from credit.__main__ import main
 from credit.analysis.summaries import as_published
 from credit.config.place import CHECKOUT
-from credit.dag.calling import entries, snakemake
+from credit.dag.calling import entries, scoped, snakemake
 from credit.dag.commands import Present, parse_config
 from credit.dag.varied import read
 from credit.errors import ConfigError
@@ -291,6 +291,46 @@ def test_the_call_is_said_and_takes_the_place_of_the_command(credit, monkeypatch
     ]  # fmt: skip
 
 
+OTHER = FIT | {"figures": {"others": FIT["figures"]["curves"]}, "tables": {}, "methods": {"bp": {}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["train.epochs=3"], ["toy/fit:train.epochs=3"]),
+        (["fa : hyper.feedback_scale = 0.25"], ["toy/fit/fa: hyper.feedback_scale = 0.25"]),
+        (["train.epochs=3", "toy/fit:train.epochs=4"], ["toy/fit:train.epochs=4"]),
+        (["toy/fit:train.epochs=4", "train.epochs=3"], ["toy/fit:train.epochs=3"]),
+        (["toy/fit:train.epochs=4", "toy/fit:train.epochs=3"], ["toy/fit:train.epochs=4", "toy/fit:train.epochs=3"]),
+        (["toy/other:train.epochs=4", "af:train.epochs=1"], ["toy/other:train.epochs=4", "af:train.epochs=1"]),
+    ],
+)
+def test_beside_targets_a_setting_is_of_the_experiments_that_they_need(checkout, given, meant):
+    checkout.write("toy/other", OTHER)
+    present = Present([], ["run=small"], checkout.root)
+    for target in ("toy/fit", "results/figures/toy/curves.pdf", "elsewhere/results/small/figures/toy/curves.pdf",
+                   "results/small/runs/toy/fit/near/fa/shard0.jsonl"):  # fmt: skip
+        assert scoped(present, [target], given) == meant
+    assert scoped(present, ["all"], given) == given
+    assert scoped(present, ["toy/fit", "toy/other"], ["bp:train.epochs=1"]) == ["bp:train.epochs=1"]
+
+
+def test_a_setting_of_what_the_targets_do_not_need_is_refused(checkout, credit):
+    checkout.write("toy/other", OTHER)
+    code, out, err = credit("plan", "toy/other", *SMALL)
+    assert (code, out) == (2, [])
+    assert err == ["error: --set fa:hyper.feedback_scale=0.25: varies nothing that toy/other needs"]
+
+
+def test_what_one_experiment_cannot_have_is_set_for_the_target_alone(checkout, credit):
+    checkout.write("toy/other", OTHER | {"net": {**FIT["net"], "hidden_sizes": [3, 3], "hidden": ["tanh", "relu"]}})
+    setting = ("--run", "small", "--set", "net.hidden_sizes=[4]")
+    assert credit("plan", "toy/fit", *setting)[0] == 0
+    code, out, err = credit("plan", "all", *setting)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "toy/other" in err[0]
+
+
 # ---- what is said of it
 
 
@@ -303,11 +343,13 @@ def test_figures_and_tables_say_what_is_varied_in_them(checkout):
     assert spec["varied"] == ["fa:hyper.feedback_scale=0.25"]
     assert spec["title"] == "toy/curves (varied: fa:hyper.feedback_scale=0.25)"
     assert workflow.readable_spec("toy/table2")["title"].endswith(
-        "(varied: toy/other:train.epochs=3, fa:hyper.feedback_scale=0.25)"
+        "(varied: train.epochs=3, fa:hyper.feedback_scale=0.25)"
     )
     assert workflow.artefact_spec("table", "toy/table1")["varied"] == ["fa:hyper.feedback_scale=0.25"]
     narrowed = checkout.workflow(run="small", set="fa:hyper.feedback_scale=0.25", methods="bp")
     assert "varied" not in narrowed.artefact_spec("figure", "toy/curves")
+    scoped = checkout.workflow(run="small", set="toy/fit/fa:hyper.feedback_scale=0.25")
+    assert scoped.artefact_spec("figure", "toy/curves") == spec, "said otherwise, it is the same"
     assert plain.artefact_spec("figure", "toy/curves")["title"] == "toy/curves"
 
 

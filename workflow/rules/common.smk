@@ -24,8 +24,8 @@ from credit.dag.curves import asked_for, unusable_tensorboard
 from credit.dag.landing import draw_by_experiment
 from credit.dag.progress import Progress
 from credit.dag.searches import missing_package, sampled_cells
-from credit.dag.shell import plain, shown
-from credit.dag.stopping import Stop, mark_call
+from credit.dag.shell import plain, settings_of, shown
+from credit.dag.stopping import Stop, mark_call, say_interrupts
 from credit.dag.stored import in_store
 from credit.dag.targets import Workflow
 from credit.dag.targets import as_param
@@ -37,6 +37,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 from snakemake.settings.types import DeploymentMethod, RerunTrigger
 
+if workflow.is_main_process:
+    say_interrupts()
 try:
     # A module is handed a part of the configuration, or none
     settings = overlay(read_yaml(CONFIG / "config.yaml"), config)
@@ -149,7 +151,8 @@ def say_changes():
     # The last that a dry run says: Snakemake's own reasons know that a specification has changed, not what in it.
     if workflow.dryrun and workflow.dag is not None:
         ahead = workflow.dag.needrun_jobs(exclude_finished=False)
-        for line in changes(WORKFLOW, sorted(str(job.output[0]) for job in ahead if job.output)):
+        made = sorted(str(job.output[0]) for job in ahead if job.output)
+        for line in changes(WORKFLOW, made, settings_of(sys.argv[1:])):
             print(line, file=sys.stderr)
 
 
@@ -208,7 +211,7 @@ def judge(spec, files, inputs, choice=None):
         return [] if unrecorded(files) else inputs
     if RerunTrigger.PARAMS in workflow.rerun_triggers:
         if not FORCED:
-            why = f"what differs, for example: credit why {stale[0]}"
+            why = f"what differs, for example: credit why {stale[0]}{settings_of(sys.argv[1:])}"
             print(
                 f"results that are not what would be made now are made again (forced execution); {why}", file=sys.stderr
             )

@@ -101,7 +101,8 @@ def read_yaml(path: Path) -> Any:
         except yaml.YAMLError:
             return yaml.load(text, _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        text = " ".join(str(error).split()).replace('in "<unicode string>", ', "in ")
+        raise ConfigError(f"{path}: cannot be read: {text}") from error
 
 
 def number(text: str) -> int | float | None:

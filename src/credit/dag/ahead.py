@@ -11,11 +11,11 @@ from credit.errors import ConfigError, DataError
 from credit.provenance.made import split
 
 
-def changes(workflow: Workflow, paths: Iterable[str]) -> Iterator[str]:
+def changes(workflow: Workflow, paths: Iterable[str], settings: str = "") -> Iterator[str]:
     """Lines for results that are there and would be made again: what differs from the present, at first by name.
 
     paths: the first output of each job that would run; what the workflow says nothing of, and what is missing, is
-    passed over. Those that only follow from others are counted in a last line.
+    passed over. Those that only follow from others are counted in a last line. settings: of the call, for `credit why`.
     """
     following = 0
     for path in paths:
@@ -24,7 +24,7 @@ def changes(workflow: Workflow, paths: Iterable[str]) -> Iterator[str]:
         lines = _reasons(workflow, path)
         following += not lines
         if lines:
-            more = f" (and {len(lines) - 1} more: credit why {path})" if len(lines) > 1 else ""
+            more = f" (and {len(lines) - 1} more: credit why {path}{settings})" if len(lines) > 1 else ""
             yield f"{path}: {lines[0]}{more}"
     if following:
         yield f"made again because of what they rest on: {following} more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from credit.dag.commands import Present
     from credit.dag.targets import Workflow
 
+BELOW = re.compile(r"(?<![^/])(?:runs|tables|figures)/.*$")
 NOT_PLANNED = ("bench", f"{RESULTS}/bench/", f"{RESULTS}/data/")  # what needs no experiment
 
 
@@ -77,6 +79,47 @@ def _resolved(present: Present, target: str) -> tuple[Workflow, str]:
     if not target.startswith((*NOT_PLANNED, f"{workflow.results}/runs/")):
         needed_experiments(workflow, target)
     return workflow, target
+
+
+def scoped(present: Present, targets: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Settings as they are meant beside targets: one of all that is run, or of a method, is one of each experiment that
+    the targets need, since others need not be able to have it.
+
+    present: without these settings. Raises ConfigError for what is no target, and for a method that they do not need.
+    """
+    from credit.dag.cost import needed_jobs
+
+    if all("/" in _parts(text)[0] for text in settings):
+        return list(settings)
+    needed: dict[str, None] = {}
+    for target in targets:
+        if below := BELOW.search(target):  # of whichever folder or run
+            workflow = present.at(place_of(target)[0])
+            name = f"{workflow.results}/{below[0]}"
+        else:
+            workflow, (name,) = resolved(present, [target], "make")
+        needed |= {} if name.startswith(NOT_PLANNED) else dict.fromkeys(needed_jobs(workflow, name))
+    if needed.keys() == workflow.experiments.keys():
+        return list(settings)
+    found: list[tuple[str, str, bool]] = []
+    for text in settings:
+        where, short = _parts(text)
+        known = any(where in one.body["methods"] for one in workflow.experiments.values())
+        given = "/" in where or (bool(where) and not known)
+        having = [key for key in needed if not where or where in workflow.experiments[key].body["methods"]]
+        if not given and not having:
+            raise ConfigError(f"--set {text}: varies nothing that {' '.join(targets)} needs")
+        for place in [where] if given else [f"{key}/{where}".rstrip("/") for key in having]:
+            name = f"{place}:{short.partition('=')[0].strip()}"
+            found = [one for one in found if one[0] != name or (given and one[2])] + [(name, f"{place}:{short}", given)]
+    return [text for _, text, _ in found]
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """WHERE and PATH=VALUE of a setting."""
+    left, equals, value = text.partition("=")
+    where, _, path = left.rpartition(":")
+    return where.strip(), f"{path}{equals}{value}"
 
 
 def entries(config: Iterable[str], named: str | None, settings: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 
 def plain(command: str) -> str:
@@ -24,6 +25,17 @@ def _words(line: str) -> list[str]:
     found.whitespace_split, found.commenters = True, ""
     # `>FILE` is `> FILE`, but `2>&1` is one word
     return [re.sub(r"^(\d*(?:>>|[<>]))(?=[^<>&])", r"\1 ", word) for word in found]
+
+
+def settings_of(arguments: Sequence[str]) -> str:
+    """The settings that a call of snakemake was given, for a command of `credit`: " --config seeds=2", or ""."""
+    found: list[str] = []
+    taking = False
+    for word in arguments:
+        if word.startswith("-"):
+            taking = word.partition("=")[0] in ("--config", "-C", "--configfile", "--configfiles")
+        found += [word] if taking else []
+    return " " + shlex.join(found) if found else ""
 
 
 def shown(text: str) -> str:

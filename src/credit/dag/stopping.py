@@ -20,6 +20,19 @@ def mark_call() -> None:
     os.environ[MARK] = uuid.uuid4().hex
 
 
+def say_interrupts() -> None:
+    """Have Ctrl-C while Snakemake plans end in one line, not in a screen of its inner life. The exit code stays."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("Stopped on request.", file=sys.stderr)
+        else:
+            before(kind, error, trace)
+
+    sys.excepthook = hook
+
+
 class Stop:
     """Whether this call was asked to stop, by Ctrl-C, SIGTERM or SIGHUP (the terminal was closed).
 

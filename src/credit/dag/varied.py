@@ -4,7 +4,7 @@
     dfc/student_teacher:train.epochs=50                         of an experiment, all its methods
     dfc/student_teacher/dfc_ssa:net.hidden_sizes=[20, 20]       of a method there
     dfc/benchmarks/mnist/dfc_ssa:train.optimizer={name: sgd, lr: 0.1}    of a method on one data set
-    train.epochs=5                                              of all that is run
+    train.epochs=5                                              of all that is run; beside targets of `credit`, of theirs
 
 A value replaces what the files say at its path. Loads no torch.
 """
@@ -182,9 +182,10 @@ def of_cell(experiment: Experiment, dataset: str, method: str) -> list[Setting]:
     return [one for one in experiment.settings.varied if dataset in of(experiment, method, one)]
 
 
-def of_experiment(experiment: Experiment) -> list[str]:
-    """What varies the cells of an experiment that are run, as it was given."""
-    return list(dict.fromkeys(one.text for cell in varied_cells(experiment) for one in of_cell(experiment, *cell)))
+def of_experiment(experiment: Experiment) -> list[tuple[str, str]]:
+    """(where in it, PATH=VALUE) of what varies the cells of an experiment that are run; however that was said."""
+    found = [one for cell in varied_cells(experiment) for one in of_cell(experiment, *cell)]
+    return list(dict.fromkeys((one.where.removeprefix(experiment.key).removeprefix("/"), _short(one)) for one in found))
 
 
 def varied_cells(experiment: Experiment) -> list[tuple[str, str]]:
@@ -197,9 +198,18 @@ def varied_cells(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def marked(artefact: Artefact, experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
-    """{"varied": settings that vary what a figure or table shows}, as they were given; {} where none does."""
-    found = dict.fromkeys(text for key in artefact.experiments for text in of_experiment(experiments[key]))
-    return {"varied": list(found)} if found else {}
+    """{"varied": settings that vary what a figure or table shows}; {} where none does. One that is not of all of its
+    experiments says which it is of."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for key in artefact.experiments:
+        for one in of_experiment(experiments[key]):
+            keys.setdefault(one, []).append(key)
+    found = [
+        f"{place}:{short}".removeprefix(":")
+        for (where, short), of_ in keys.items()
+        for place in ([where] if of_ == [*artefact.experiments] else [f"{key}/{where}".rstrip("/") for key in of_])
+    ]
+    return {"varied": found} if found else {}
 
 
 def title(artefact: Artefact, experiments: Mapping[str, Experiment]) -> str:
