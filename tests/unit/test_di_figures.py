@@ -15,7 +15,7 @@ from credit.analysis.judgement import VERDICTS
 from credit.analysis.summaries import summarise
 from credit.analysis.tables import read_tables
 from credit.dag.commands import configuration
-from credit.dag.experiment import load_experiments, narrowed
+from credit.dag.loading import load_experiments, narrowed
 from credit.dag.settings import settings
 from credit.errors import ConfigError
 from credit.figures.di import fig3a, fig3g, fig4a, fig4b

@@ -7,7 +7,6 @@ entry for that data set.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ from credit.errors import ConfigError, one_of
 from credit.optim import config as optimizer_config
 from credit.provenance.spec import VERSION, digest
 
-PAPER, NAME = re.compile("[a-z]+"), re.compile("[a-z][a-z0-9_]*")  # as in the rules' wildcards
-RESERVED = ("all", "bench", "train")  # rules whose names could be a paper's
 FOLDER = "is a folder of results, by which their paths are understood; choose another name"
 RUN_KEYS = ("net", "task", "train", "probes", "vary", "search")
 UNREAD = "unread"  # stands for the checksum of files that are not there
@@ -57,10 +54,17 @@ class Job:
 class Experiment:
     """One file of `config/experiments/PAPER/NAME.yaml` at one scale, narrowed by the settings.
 
-    names: {"datasets" | "methods": all that the file names, at whichever scale}.
+    names: {"datasets" | "methods": all that the file names, at whichever scale}. kept: its `state` of another process,
+    which stands for what it would read.
     """
 
-    def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets):
+    def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets, kept: tuple | None = None):
+        self._cells: dict[tuple[str, str], Cell] = {}
+        if kept:
+            self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
+            self.body, self._origins, self.names, cells = kept
+            self._cells = {place: Cell.kept(state) for place, state in cells.items()}
+            return
         content = extended.read(path, lambda whole, file: check_schema(whole, schema, str(file)))
         self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
@@ -69,7 +73,6 @@ class Experiment:
         body = spelling.layer(body)
         if quick:
             body = check_schema(overlay(body, spelling.layer(quick)), schema, f"{path}: with its quick section")
-        self._cells: dict[tuple[str, str], Cell] = {}
         self.body, self._origins = sets.expand(body, str(path), spelling.at)
         layers = (content, content.get("quick") or {})
         self.names = {kind: {n for layer in layers for n in _named(layer, kind)} for kind in ("datasets", "methods")}
@@ -79,6 +82,12 @@ class Experiment:
     @property
     def key(self) -> str:
         return f"{self.paper}/{self.name}"
+
+    @property
+    def state(self) -> tuple:
+        """What it was read and resolved to, of plain values; without cells on the user's own data."""
+        plain = {place: cell for place, cell in self._cells.items() if not cell.data or not _own(cell.data)}
+        return self.body, self._origins, self.names, {place: cell.state for place, cell in plain.items()}
 
     def under(self, settings: Settings) -> Experiment:
         """The same experiment under other settings of the same scale."""
@@ -268,6 +277,17 @@ class Cell:
         }  # fmt: skip
         return cls(run, search or None, data, experiment.keep(dataset, method), experiment.source(dataset, method))
 
+    @property
+    def state(self) -> tuple:
+        """All of it, of plain values."""
+        source = self.source and (self.source.place, self.source.seed)
+        return self.run, self.search, self.data, self.keep, source
+
+    @classmethod
+    def kept(cls, state: tuple) -> Cell:
+        """The cell of a `state`."""
+        return cls(*state[:-1], source=state[-1] and Source(*state[-1]))
+
     @cached_property
     def metrics(self) -> frozenset[str] | None:
         """What its runs record, see `credit.dag.recorded.metrics`."""
@@ -297,6 +317,11 @@ class Cell:
             "kind": "search", **self.run, **searches.spec_part(self.search), "task": self.search["task"],
             "train": train, "probes": [], "seeds": self.search["seeds"], "criterion": self.search["criterion"],
         }  # fmt: skip
+
+
+def _own(dataset: str) -> bool:
+    """Whether the user supplies the files of a data set."""
+    return catalog.load()[dataset].source == "user"
 
 
 def _named(layer: Mapping[str, Any], kind: str) -> Iterable[str]:
@@ -330,62 +355,3 @@ def _layered(key: str, layers: list[dict[str, Any]]) -> Any:
             new = layer[key]
             value = overlay(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
     return value
-
-
-def experiment_files(folder: Path) -> list[Path]:
-    """Files PAPER/NAME.yaml, sorted.
-
-    Raises ConfigError for names that the workflow cannot use, and for files that it would overlook.
-    """
-    problems = [f"{p}: must be {folder}/PAPER/{p.stem}.yaml" for p in sorted(folder.glob("*.y*ml"))]
-    found = sorted(folder.glob("*/*.y*ml"))
-    for paper in dict.fromkeys(p.parent for p in found):
-        if not PAPER.fullmatch(paper.name):
-            problems.append(f"{paper}: a paper is a target, its folder is named by small letters alone, a to z")
-        elif paper.name in RESERVED:
-            problems.append(f"{paper}: a paper is a target, and `{paper.name}` is another one; choose another name")
-        elif paper.name in KINDS:
-            problems.append(f"{paper}: {paper.name} {FOLDER}")
-    for path in found:
-        if path.suffix != ".yaml" or not NAME.fullmatch(path.stem):
-            wanted = "a small letter, then small letters, digits and underscores, then .yaml"
-            problems.append(f"{path}: the name of an experiment's file must be {wanted}")
-        elif path.stem in KINDS:
-            problems.append(f"{path}: {path.stem} {FOLDER}")
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return found
-
-
-def load_experiments(folder: Path, settings: Settings, schema: Path) -> dict[str, Experiment]:
-    """All experiments below `folder`, {"PAPER/NAME": experiment}, checked."""
-    files = experiment_files(folder)
-    sets = Sets(folder.with_name("sets"))
-    everything = {f"{p.parent.name}/{p.stem}": Experiment(p, settings, schema, sets) for p in files}
-    if not everything:
-        raise ConfigError(f"{folder}: holds no experiments (PAPER/NAME.yaml)")
-    varied.check(settings, everything)
-    for experiment in everything.values():
-        experiment.check()
-    return everything
-
-
-def narrowed(everything: Mapping[str, Experiment], settings: Settings) -> dict[str, Experiment]:
-    """The experiments of which the settings leave something.
-
-    Raises ConfigError when a name in the settings belongs to no experiment, and when nothing is left.
-    """
-    _check_names("methods", settings.methods, {m for e in everything.values() for m in e.body["methods"]})
-    _check_names("datasets", settings.datasets, {d for e in everything.values() for d in e.body["datasets"]})
-    _check_names("experiments", settings.experiments, {*everything, *(e.name for e in everything.values())})
-    wanted = set(settings.experiments or everything)
-    chosen = {k: e for k, e in everything.items() if wanted & {k, e.name} and e.datasets and e.methods}
-    if not chosen:
-        raise ConfigError("methods, datasets and experiments together leave nothing to run at this scale")
-    return chosen
-
-
-def _check_names(kind: str, wanted: tuple[str, ...] | None, known: set[str]) -> None:
-    for name in wanted or ():
-        if name not in known:
-            raise ConfigError(f"config: {one_of(kind, name, known)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from functools import cache
 
 
+@cache  # the rules of all figures have one command
 def plain(command: str) -> str:
     """`command` with one space between its words, by which Snakemake then sees whether it has changed.
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from credit.config.formats import FORMATS
 from credit.config.parts import code_roots
-from credit.dag import promised, varied
+from credit.dag import varied
 from credit.dag.artefacts import CURVES, Artefact, artefacts
 from credit.dag.endings import FILES
-from credit.dag.experiment import Cell, Experiment, Job, load_experiments, narrowed
+from credit.dag.experiment import Cell, Experiment, Job
+from credit.dag.loading import checked_artefacts, load_experiments, narrowed
 from credit.dag.present import Present
 from credit.dag.searches import step_of
 from credit.dag.settings import Settings, settings
@@ -70,7 +71,7 @@ class Workflow:
             (a.kind, a.name): self._checked_spec(a) for a in (*self.figures.values(), *self.tables.values())
         }
         if not job:
-            promised.check(everything, root, self.folder)
+            checked_artefacts(everything, self.settings, root, self.folder)
         self._fidelity_spec = self._judged()
         provenance.remember()
 

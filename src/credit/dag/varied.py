@@ -4,7 +4,7 @@
     dfc/student_teacher:train.epochs=50                         of an experiment, all its methods
     dfc/student_teacher/dfc_ssa:net.hidden_sizes=[20, 20]       of a method there
     dfc/benchmarks/mnist/dfc_ssa:train.optimizer={name: sgd, lr: 0.1}    of a method on one data set
-    train.epochs=5                                              of all that is run; beside targets of `credit`, of theirs
+    train.epochs=5                                              of all that is run, beside targets of theirs
 
 A value replaces what the files say at its path. Loads no torch.
 """

@@ -60,6 +60,11 @@ def used() -> Path:
     return _used[0]
 
 
+def files() -> tuple[Path, Path]:
+    """The files of this process's catalogue; that of the user's own data sets need not be there."""
+    return used(), used().with_name(BESIDE)
+
+
 def load(path: Path | None = None, schema: Path = SCHEMA) -> dict[str, Entry]:
     """All data sets, by name, as they are declared.
 

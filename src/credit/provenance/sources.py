@@ -143,6 +143,7 @@ class Sources:
         self.modules = dict(sorted(self._find()))
         self._sources: dict[Path, Source] = {}
         self._neighbours: dict[Path, dict[str, Path]] = {}
+        self._follows: dict[Path, list[tuple[str, Path]]] = {}
         self._closures: dict[tuple, dict[str, Path]] = {}
         self._codes: dict[tuple, str] = {}
 
@@ -214,16 +215,25 @@ class Sources:
         """{module name, or file name of a script: path} of the roots and all that they import, sorted."""
         if roots not in self._closures:
             found: dict[str, Path] = {}
-            todo = [item for root in roots for item in self._root(root).items()]
-            while todo:
-                name, path = todo.pop()
-                known = found.setdefault(name, path)
-                if known is not path and known != path:  # mostly they are the same, and to compare paths takes its time
-                    raise ConfigError(f"{path} and {found[name]}: two scripts of one job need different names")
-                imports = [(n, p) for n, p in self.imports(name, path).items() if not is_onlooker(n)]
-                todo += [(n, p) for n, p in imports if found.get(n) is not p and found.get(n) != p]
+            todo: list[tuple[str, Path]] = []
+            items = [item for root in roots for item in self._root(root).items()]
+            while items or todo:
+                for name, path in items:
+                    known = found.get(name)
+                    if known is None:
+                        found[name] = path
+                        todo.append((name, path))
+                    elif known is not path and known != path:  # mostly the same, and to compare paths takes its time
+                        raise ConfigError(f"{path} and {known}: two scripts of one job need different names")
+                items = self._followed(*todo.pop()) if todo else []
             self._closures[roots] = dict(sorted(found.items()))
         return dict(self._closures[roots])
+
+    def _followed(self, name: str, path: Path) -> list[tuple[str, Path]]:
+        """What counts of a module's imports."""
+        if path not in self._follows:
+            self._follows[path] = [(n, p) for n, p in self.imports(name, path).items() if not is_onlooker(n)]
+        return self._follows[path]
 
     def digests(self, *roots: str | Path) -> dict[str, str]:
         """{module or script name: digest} of the closure."""
