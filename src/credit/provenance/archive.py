@@ -38,7 +38,7 @@ def pack(path: Path, about: Mapping[str, Any], files: Mapping[str, tuple[Path, M
     text = json.dumps({**about, "format": FORMAT, "files": listed}, indent=1, sort_keys=True) + "\n"
     with (
         whole_file(path) as part,
-        lzma.open(part, "wb") as packed,
+        lzma.open(part, "wb", preset=9 | lzma.PRESET_EXTREME) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         _add(tar, LIST, len(text.encode()), io.BytesIO(text.encode()))
