@@ -195,7 +195,8 @@ def test_medians_and_quartiles_are_taken_over_runs_after_smoothing():
     rows = teacher(("fa",), seeds=5)
     mine = rows[(rows["metric"] == "angle_bp") & (rows["layer"] == "2")]
     wide = mine.pivot(index="epoch", columns="seed", values="value")
-    smoothed = np.array([wide.iloc[max(i - 2, 0) : i + 1].mean() for i in range(len(wide))])
+    reach = [min(1, i, len(wide) - 1 - i) for i in range(len(wide))]
+    smoothed = np.array([wide.iloc[i - r : i + r + 1].mean() for i, r in enumerate(reach)])
     curve = median_curve(rows, "angle_bp", "2", window=3)
     assert curve.middle == pytest.approx(np.median(smoothed, axis=1))
     assert curve.high == pytest.approx(np.quantile(smoothed, 0.75, axis=1))
@@ -204,8 +205,20 @@ def test_medians_and_quartiles_are_taken_over_runs_after_smoothing():
 def test_a_window_counts_epochs_and_not_points():
     wide = pd.DataFrame({0: [1.0, 2.0, 3.0, np.nan]}, index=[0, 5, 10, 15])
     assert smooth(wide, 5)[0].tolist()[:3] == [1.0, 2.0, 3.0]
-    assert smooth(wide, 6)[0].tolist()[:3] == [1.0, 1.5, 2.5]
+    assert smooth(wide, 11)[0].tolist()[:3] == [1.0, 2.0, 3.0]
+    assert smooth(wide, 11, "step")[0].tolist()[:3] == [1.0, 2.0, 3.0]
+    uneven = pd.DataFrame({0: [0.0, 3.0, 9.0, 12.0]}, index=[0, 4, 5, 12])
+    assert smooth(uneven, 3)[0].tolist() == [0.0, 6.0, 6.0, 12.0]
     assert np.isnan(smooth(wide, 30)[0].iloc[3])
+
+
+@pytest.mark.parametrize("over", ["epoch", "step"])
+def test_a_window_keeps_where_a_run_starts_and_ends_and_bends_no_straight_line(over):
+    line = np.linspace(0.0, 1.0, 41)
+    stopped = np.where(np.arange(41) <= 20, line, np.nan)
+    smoothed = smooth(pd.DataFrame({0: line, 1: stopped}), 11, over)
+    np.testing.assert_allclose(smoothed[0], line, atol=1e-12)
+    np.testing.assert_allclose(smoothed[1], stopped, atol=1e-12, err_msg="up to where the run stops")
 
 
 # ---- legends

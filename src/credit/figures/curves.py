@@ -51,17 +51,29 @@ def runs_over_epochs(
 
 
 def smooth(wide: pd.DataFrame, window: int, over: str = "epoch") -> pd.DataFrame:
-    """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined.
+    """Mean over up to `window` epochs around each, as far on one side as on the other; undefined values stay undefined.
 
-    over: what the table is indexed by; a window of steps counts measurements.
+    Towards the first and the last value of a run the window shrinks to that value alone, so that a curve starts and ends
+    where its run does, and rises are neither delayed nor bent. over: what the table is indexed by; a window of steps
+    counts measurements.
     """
     if window <= 1 or wide.empty:
         return wide
-    if over == "step":
-        return wide.rolling(window, min_periods=1).mean().where(wide.notna())
-    # as days, because pandas counts a window of numbers in rows, and not every epoch need have one
-    days = wide.set_axis(pd.to_timedelta(wide.index, unit="D"))
-    return days.rolling(f"{window}D", min_periods=1).mean().set_axis(wide.index).where(wide.notna())
+    places = np.arange(len(wide)) if over == "step" else wide.index.to_numpy(float)
+    return wide.apply(lambda run: _smoothed(run, places, (window - 1) / 2), raw=True)
+
+
+def _smoothed(run: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Means (n,) of the defined values of a run (n,) that lie within `reach` of each, or as near as its nearer end."""
+    defined = ~np.isnan(run)
+    result = np.full(len(run), np.nan)
+    if not defined.any():
+        return result
+    x, y = places[defined], run[defined]
+    near = np.minimum(reach, np.minimum(x - x[0], x[-1] - x))
+    first, last = np.searchsorted(x, x - near, "left"), np.searchsorted(x, x + near, "right")
+    result[defined] = [y[a:b].mean() for a, b in zip(first, last, strict=True)]
+    return result
 
 
 def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0, over: str = "epoch") -> Curve:

@@ -19,7 +19,7 @@ from credit.figures.options import FigureOptions
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """loss: of the upper panels. angles: a row each. window: epochs of the trailing mean of angles (1: none)."""
+    """loss: of the upper panels. angles: a row each. window: epochs of the centred mean of angles (1: none)."""
 
     metric_options: ClassVar[tuple[str, ...]] = ("loss", "angles")
     one_dataset: ClassVar[bool] = True

@@ -35,7 +35,7 @@ class Line(NamedTuple):
 @dataclass(frozen=True)
 class Options(FigureOptions):
     """by: column of the varied setting, one curve for each of its values; without it, one curve for each damping that
-    was recorded. damping: with `by`, that of the pseudoinverse. window: measurements of the trailing mean.
+    was recorded. damping: with `by`, that of the pseudoinverse. window: measurements of the centred mean.
     """
 
     shows: ClassVar[tuple[str, ...]] = ("angle_feedback_pinv_*", "angle_feedback_transpose", "condition2")

@@ -25,7 +25,7 @@ class Panel:
     """What one panel shows.
 
     metric, layer: as recorded. title: above it. label: of the y axis, by default from the metric. limits: of the y
-    axis. line: a value to be marked; log: logarithmic; window: of the trailing mean, by default the figure's; x:
+    axis. line: a value to be marked; log: logarithmic; window: of the centred mean, by default the figure's; x:
     "epoch", or "step" for each measurement by itself; on: "pretrain" for what was measured before the first epoch, by
     default what was later.
     """
@@ -49,7 +49,7 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """panels: settings of `Panel`. columns: panels in a line. groups: instead, lists of methods, each of which gets a
-    line of all panels. window: of the trailing mean, in epochs or, for panels against steps, in measurements.
+    line of all panels. window: of the centred mean, in epochs or, for panels against steps, in measurements.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
@@ -63,7 +63,7 @@ class Options(FigureOptions):
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
-    """Median over runs with quartiles, after a trailing mean of each run.
+    """Median over runs with quartiles, after a centred mean of each run.
 
     table: tidy, one data set. options: see `Options`. A method without a quantity has no curve there. As in the paper,
     lines of variants with fixed feedback are dashed, all others solid.
