@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.inset import InsetIndicator
 
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
@@ -134,12 +135,17 @@ def course(samples=2, time=12):
 
 def test_the_course_of_every_sample_is_drawn_in_time():
     figure = fig1d.draw(course(), {})
-    top = figure.axes[1]
+    top, bottom = figure.axes[1], figure.axes[-1]
     np.testing.assert_allclose(top.lines[0].get_ydata(), 2.0)
     np.testing.assert_array_equal(top.lines[1].get_xdata(), range(12))
     np.testing.assert_allclose(top.lines[1].get_ydata(), 2 * (1 - 0.5 ** np.arange(12)))
-    control = figure.axes[-1].lines[0]
+    (control,) = bottom.lines
     np.testing.assert_allclose(control.get_ydata(), 0.2 * np.arange(1, 12))
+    assert len(figure.axes) == 4, "no curve twice, no second axis"
+    assert [a.get_ylabel() for a in figure.axes] == ["output r [1]"] * 2 + ["control u [1]"] * 2
+    assert {a.get_xlabel() for a in figure.axes[2:]} == {"time [steps of the simulation]"}
+    assert legend(figure) == ["target", "output", "control"]
+    assert fig1d.ONE in texts(figure)
     with pytest.raises(ConfigError, match="course_target"):
         fig1d.draw(measured(), {})
 
@@ -152,7 +158,13 @@ def test_every_point_of_the_plane_is_drawn():
     figure = fig2.draw(table, {})
     assert legend(figure) == ["random", "damped pseudoinverses", "pseudoinverse", "transpose"]
     assert legend(fig2.draw(table[table["layer"] != "transpose"], {})) == legend(figure)[:3]
-    axes = figure.axes[0]
+    axes, near, bar = figure.axes
+    assert bar.get_ylabel() == fig2.DENSITY
+    assert bar.get_ylim()[0] == 0.0, "the bar begins where densities do"
+    box = next(child for child in axes.get_children() if isinstance(child, InsetIndicator))
+    x, y, width, height = box.rectangle.get_bbox().bounds
+    assert (x, x + width) == pytest.approx(near.get_xlim())
+    assert (y, y + height) == pytest.approx(near.get_ylim())
     clouds = [
         c for c in axes.collections if len(c.get_offsets()) > 1 or c.get_label() in ("pseudoinverse", "transpose")
     ]
