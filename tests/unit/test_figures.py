@@ -28,7 +28,7 @@ from credit.dag.targets import Workflow
 from credit.errors import ConfigError
 from credit.figures import looks, style
 from credit.figures.cross import fig1, fig2, fig3
-from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
+from credit.figures.curves import ENDED, mean_curve, median_curve, runs_over_epochs, smooth
 from tests.conftest import REPOSITORY
 
 ROOT = Path(__file__).parents[2]
@@ -501,3 +501,30 @@ def test_only_modules_of_figures_are_loaded(module, monkeypatch):
     with pytest.raises(ConfigError, match=r"spec\.module"):
         script.load(module)
     assert script.load("credit.figures.cross.fig1") is fig1
+
+
+def test_figure_3_says_in_a_sentence_where_every_angle_is_zero():
+    table = teacher()
+    table.loc[(table["metric"] == "angle_bp") & (table["layer"] == "3"), "value"] = 1e-6
+    axes = fig3.draw(table, {}).axes
+    assert [fig3.NO_ANGLE in [text.get_text() for text in a.texts] for a in axes].count(True) == 1
+    (said,) = [a for a in axes if fig3.NO_ANGLE in [text.get_text() for text in a.texts]]
+    assert not said.axison
+    assert said.get_title() == "layer 3"
+
+
+def test_legends_say_what_bands_are_and_how_many_runs_there_are():
+    title = fig2.draw(images(seeds=5), {}).legends[0].get_title().get_text()
+    assert title == "bands: 95 % interval; n = 5 runs"
+    table = images(seeds=3)
+    fewer = table[(table["method"] != "fa") | (table["seed"] == 0)]
+    assert fig2.draw(fewer, {}).legends[0].get_title().get_text() == "bands: range of runs; n = 1 to 3 runs"
+    assert fig2.draw(images(seeds=1), {}).legends[0].get_title().get_text() == "n = 1 run"
+
+
+def test_figure_2_marks_curves_that_end_early_and_names_methods_as_told():
+    table = images(("mnist",), ("bp", "dfa"), seeds=2)
+    figure = fig2.draw(table[(table["method"] == "bp") | (table["epoch"] < 3)], {"labels": {"dfa": "DFA (half)"}})
+    assert legend(figure) == ["BP", "DFA (half)", ENDED]
+    marks = [line for axes in figure.axes for line in axes.lines if line.get_label() == ENDED]
+    assert [list(line.get_xdata()) for line in marks] == [[2], [2]]

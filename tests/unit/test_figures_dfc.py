@@ -8,9 +8,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.inset import InsetIndicator
 
+from credit.config.files import read_yaml
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
 from credit.figures.looks import METHOD_STYLES
+from tests.conftest import REPOSITORY
 from tests.unit.test_figures import legend, points, texts, tidy
 
 CURVES = ("dfc", "dfc-fixed", "dfa")
@@ -159,8 +161,8 @@ def test_every_point_of_the_plane_is_drawn():
     assert legend(figure) == ["random", "damped pseudoinverses", "pseudoinverse", "transpose"]
     assert legend(fig2.draw(table[table["layer"] != "transpose"], {})) == legend(figure)[:3]
     axes, near, bar = figure.axes
-    assert bar.get_ylabel() == fig2.DENSITY
-    assert bar.get_ylim()[0] == 0.0, "the bar begins where densities do"
+    assert bar.get_xlabel() == fig2.DENSITY
+    assert bar.get_xlim()[0] == 0.0, "the bar begins where densities do"
     box = next(child for child in axes.get_children() if isinstance(child, InsetIndicator))
     x, y, width, height = box.rectangle.get_bbox().bounds
     assert (x, x + width) == pytest.approx(near.get_xlim())
@@ -173,3 +175,51 @@ def test_every_point_of_the_plane_is_drawn():
     np.testing.assert_allclose(np.ravel(clouds[-1].get_offsets()), transpose)
     with pytest.raises(ConfigError, match="no pc1 and pc2"):
         fig2.draw(measured(), {})
+
+
+def test_groups_of_one_panel_stand_in_a_line_and_what_is_nothing_is_a_sentence():
+    table = pd.concat([measured(), tidy([("teacher", "dfc", 0, 1, "null_space_ratio", x, 3e-15) for x in "12"])])
+    chosen = [{"metric": "condition2"}, {"metric": "null_space_ratio", "said": True}]
+    options = {"panels": chosen, "groups": [["dfc"], ["dfc-fixed"]], "rules": RULES}
+    figure = panels.draw(table, options)
+    assert [a.get_subplotspec().rowspan.start for a in figure.axes] == [0, 0]
+    assert "null-space ratio: at most 3.0e-15 in every layer" in texts(figure)
+    missing = panels.draw(measured(), options)
+    assert "null-space ratio: not recorded" in texts(missing)
+
+
+def test_marked_values_labels_bands_and_runs_stand_in_the_legend():
+    chosen = [{"metric": "condition2", "line": 0.9, "marks": "0.9, as said"}]
+    labels = {"dfc": "DFC (trained feedback)"}
+    figure = panels.draw(measured(), {"panels": chosen, "rules": RULES, "labels": labels})
+    assert legend(figure) == ["DFC (trained feedback)", "DFC (fixed)", "0.9, as said"]
+    assert figure.legends[0].get_title().get_text() == "bands: quartiles; n = 3 runs"
+
+
+def settings_of(experiment, figure):
+    body = read_yaml(REPOSITORY / "config" / "experiments" / "dfc" / f"{experiment}.yaml")
+    return body, body["figures"][figure]["options"]
+
+
+@pytest.mark.parametrize("figure", ["s1_angles", "s1_conditions", "s1_stability", "s1_norms", "fig3"])
+def test_panels_of_the_student_are_few_and_have_titles_of_their_own(figure):
+    _, options = settings_of("student_teacher", figure)
+    shown = [panel for panel in options["panels"] if not panel.get("said")]
+    titles = [panel["title"] for panel in shown]
+    assert len(set(titles)) == len(titles)
+    assert len(titles) <= 6
+    assert not (options.get("groups") and len(titles) > 4), "wider than a page"
+    assert "null_space_ratio" not in {panel["metric"] for panel in shown}, "zero throughout"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "figure"), [("benchmarks", "table1_curves"), ("student_teacher", "fig3"), ("student_teacher", "s1_angles")]
+)  # fmt: skip
+def test_legends_say_of_every_variant_of_dfc_whether_its_feedback_is_trained(experiment, figure):
+    body, options = settings_of(experiment, figure)
+    controlled = [m for m in body["methods"] if m.startswith("dfc")]
+    for method in controlled:
+        if method in options["labels"] or figure == "table1_curves":
+            kind = "fixed" if "fixed" in method else "trained"
+            assert f"{kind} feedback" in options["labels"][method]
+    assert len(set(options["labels"].values())) == len(options["labels"])

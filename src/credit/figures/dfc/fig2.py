@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.set(xlabel="PC 1 [norm of Q]", ylabel="PC 2 [norm of Q]", aspect="equal")
     whole.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
     _zoom(whole, near, points[kind != "random"])
-    bar = figure.colorbar(filled, ax=whole, shrink=0.72, label=DENSITY)
+    bar = figure.colorbar(filled, ax=whole, location="top", label=DENSITY)  # where no line to the other panel is
     bar.set_ticks(filled.levels)
     figure.legend(*near.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
