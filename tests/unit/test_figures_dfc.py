@@ -213,8 +213,9 @@ def test_panels_of_the_student_are_few_and_have_titles_of_their_own(figure):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "figure"), [("benchmarks", "table1_curves"), ("student_teacher", "fig3"), ("student_teacher", "s1_angles")]
-)  # fmt: skip
+    ("experiment", "figure"),
+    [("benchmarks", "table1_curves"), ("student_teacher", "fig3"), ("student_teacher", "s1_angles")],
+)
 def test_legends_say_of_every_variant_of_dfc_whether_its_feedback_is_trained(experiment, figure):
     body, options = settings_of(experiment, figure)
     controlled = [m for m in body["methods"] if m.startswith("dfc")]

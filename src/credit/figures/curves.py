@@ -58,8 +58,8 @@ def smooth(wide: pd.DataFrame, window: int, over: str = "epoch") -> pd.DataFrame
     """Mean over up to `window` epochs around each, as far on one side as on the other; undefined values stay undefined.
 
     Towards the first and the last value of a run the window shrinks to that value alone, so that a curve starts and
-    ends where its run does, and rises are neither delayed nor bent. over: what the table is indexed by; a window of steps
-    counts measurements.
+    ends where its run does, and rises are neither delayed nor bent. over: what the table is indexed by; a window of
+    steps counts measurements.
     """
     if window <= 1 or wide.empty:
         return wide
