@@ -114,6 +114,7 @@ def test_feedback_learning_has_a_curve_for_every_value_of_the_setting():
     np.testing.assert_allclose(line.get_ydata(), mine.groupby("step")["value"].median())
     assert line.get_label() == "0.5"
     assert "α of the controller" in texts(figure)
+    assert "bands: quartiles; n = 3 runs" in texts(figure)
     assert legend(figure) == ["0", "0.5", "1"]
 
 
@@ -180,9 +181,10 @@ def test_every_point_of_the_plane_is_drawn():
 def test_groups_of_one_panel_stand_in_a_line_and_what_is_nothing_is_a_sentence():
     table = pd.concat([measured(), tidy([("teacher", "dfc", 0, 1, "null_space_ratio", x, 3e-15) for x in "12"])])
     chosen = [{"metric": "condition2"}, {"metric": "null_space_ratio", "said": True}]
-    options = {"panels": chosen, "groups": [["dfc"], ["dfc-fixed"]], "rules": RULES}
+    options = {"panels": chosen, "groups": [["dfc", "dfc-fixed"], ["dfa"]], "rules": RULES}
     figure = panels.draw(table, options)
     assert [a.get_subplotspec().rowspan.start for a in figure.axes] == [0, 0]
+    assert [a.get_title() for a in figure.axes] == ["DFC", "DFA"]
     assert "null-space ratio: at most 3.0e-15 in every layer" in texts(figure)
     missing = panels.draw(measured(), options)
     assert "null-space ratio: not recorded" in texts(missing)

@@ -78,6 +78,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.set_xlabel("updates of the feedback weights")
     handles = max((_entries(line[0]) for line in grid), key=len)
     figure.legend(handles=handles, loc="outside right center", title=name)
+    figure.suptitle(style.bands_and_runs(style.labels_drawn(figure), rows), fontsize=7, color=style.FAINT)
     return figure
 
 

@@ -45,7 +45,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         raise NothingLeft("fig2: no pc1 and pc2 were recorded; nothing to draw")
     points = rows.pivot_table(index="layer", columns="metric", values="value")
     kind = points.index.str.partition(".").get_level_values(0)
-    figure = Figure(figsize=(7.0, 3.3), layout="constrained")
+    figure = Figure(figsize=(7.0, 3.9), layout="constrained")
     whole, near = figure.subplots(1, 2, width_ratios=[1.35, 1.0])
     random = points[kind == "random"]
     filled = whole.contourf(*_density(random.to_numpy().T), levels=LEVELS, cmap="Blues", zorder=1)

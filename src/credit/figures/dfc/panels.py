@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from credit.analysis.names import metric_label
+from credit.analysis.names import METHODS, family, metric_label
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.curves import draw_curve, median_curve
@@ -54,9 +54,9 @@ class Panel:
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
     """panels: settings of `Panel`. columns: panels in a line. groups: instead, lists of methods, each of which gets a
-    line of all panels, or, where there is one panel, a panel in a line. labels: {method: name in the legend}
-    where its own does not say enough. window: of the centred mean, in epochs or, for panels against steps, in
-    measurements.
+    line of all panels, or, where there is one panel, a panel in a line under its rule's name. labels:
+    {method: name in the legend} where its own does not say enough. window: of the centred mean, in epochs or, for panels
+    against steps, in measurements.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
@@ -102,7 +102,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         for panel in panels:
             axes = next(places)
             _draw_panel(axes, panel, rows, {m: looks[m] for m in group}, o["window"])
-            axes.set_title(panel.title if number == 0 or len(panels) == 1 else "")
+            alone = METHODS.get(family(group[0], o["rules"].get(group[0])), panel.title) if o["groups"] else panel.title
+            axes.set_title(alone if len(panels) == 1 else panel.title if number == 0 else "")
     unused = list(places)
     for axes in unused:
         axes.remove()
