@@ -55,8 +55,8 @@ class Panel:
 class Options(FigureOptions):
     """panels: settings of `Panel`. columns: panels in a line. groups: instead, lists of methods, each of which gets a
     line of all panels, or, where there is one panel, a panel in a line under its rule's name. labels:
-    {method: name in the legend} where its own does not say enough. window: of the centred mean, in epochs or, for panels
-    against steps, in measurements.
+    {method: name in the legend} where its own does not say enough. window: of the centred mean, in epochs or, for
+    panels against steps, in measurements.
     """
 
     entries: ClassVar[dict[str, str]] = {"panels": "Panel"}
