@@ -67,6 +67,24 @@ def panel(figure, title):
 # ---- figures
 
 
+def test_short_official_runs_have_room_and_leaping_angles_are_one_line_for_each_model_and_layer():
+    table = regression(["teacher"], NONLINEAR, ["1", "2"])
+    official = table[(table["seed"] == 0) & (table["step"] <= 200)]
+    figure = fig3g.draw(table, {"rules": RULES, "references": official, "window": 3})
+    assert len(figure.axes) == 5
+    for axes in figure.axes:
+        assert axes.get_xscale() == "symlog"
+        assert axes.get_xlabel() == "samples seen"
+        ends = axes.transAxes.inverted().transform(axes.transData.transform([(200, 1.0)]))
+        assert ends[0, 0] > 0.4, "official runs to a third of the samples"
+    for title in "jk":
+        lines = [
+            line for line in panel(figure, title).lines if len(line.get_xdata()) and line.get_linestyle() != "None"
+        ]
+        assert len(lines) == 2 * sum(m.partition("-")[0] == ("di" if title == "j" else "sdi") for m in NONLINEAR)
+    assert any(line.get_label() == "one run" for line in panel(figure, "i").lines)
+
+
 def test_the_error_is_divided_by_the_largest_of_all_models_of_a_seed():
     table = regression(["plain", "normalized"], LINEAR, ["1"])
     figure = fig3a.draw(table, {"rules": RULES})

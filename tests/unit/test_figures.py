@@ -28,7 +28,7 @@ from credit.dag.targets import Workflow
 from credit.errors import ConfigError
 from credit.figures import looks, style
 from credit.figures.cross import fig1, fig2, fig3
-from credit.figures.curves import mean_curve, median_curve, runs_over_epochs, smooth
+from credit.figures.curves import ENDED, mean_curve, median_curve, runs_over_epochs, smooth
 from tests.conftest import REPOSITORY
 
 ROOT = Path(__file__).parents[2]
@@ -195,7 +195,8 @@ def test_medians_and_quartiles_are_taken_over_runs_after_smoothing():
     rows = teacher(("fa",), seeds=5)
     mine = rows[(rows["metric"] == "angle_bp") & (rows["layer"] == "2")]
     wide = mine.pivot(index="epoch", columns="seed", values="value")
-    smoothed = np.array([wide.iloc[max(i - 2, 0) : i + 1].mean() for i in range(len(wide))])
+    reach = [min(1, i, len(wide) - 1 - i) for i in range(len(wide))]
+    smoothed = np.array([wide.iloc[i - r : i + r + 1].mean() for i, r in enumerate(reach)])
     curve = median_curve(rows, "angle_bp", "2", window=3)
     assert curve.middle == pytest.approx(np.median(smoothed, axis=1))
     assert curve.high == pytest.approx(np.quantile(smoothed, 0.75, axis=1))
@@ -204,8 +205,20 @@ def test_medians_and_quartiles_are_taken_over_runs_after_smoothing():
 def test_a_window_counts_epochs_and_not_points():
     wide = pd.DataFrame({0: [1.0, 2.0, 3.0, np.nan]}, index=[0, 5, 10, 15])
     assert smooth(wide, 5)[0].tolist()[:3] == [1.0, 2.0, 3.0]
-    assert smooth(wide, 6)[0].tolist()[:3] == [1.0, 1.5, 2.5]
+    assert smooth(wide, 11)[0].tolist()[:3] == [1.0, 2.0, 3.0]
+    assert smooth(wide, 11, "step")[0].tolist()[:3] == [1.0, 2.0, 3.0]
+    uneven = pd.DataFrame({0: [0.0, 3.0, 9.0, 12.0]}, index=[0, 4, 5, 12])
+    assert smooth(uneven, 3)[0].tolist() == [0.0, 6.0, 6.0, 12.0]
     assert np.isnan(smooth(wide, 30)[0].iloc[3])
+
+
+@pytest.mark.parametrize("over", ["epoch", "step"])
+def test_a_window_keeps_where_a_run_starts_and_ends_and_bends_no_straight_line(over):
+    line = np.linspace(0.0, 1.0, 41)
+    stopped = np.where(np.arange(41) <= 20, line, np.nan)
+    smoothed = smooth(pd.DataFrame({0: line, 1: stopped}), 11, over)
+    np.testing.assert_allclose(smoothed[0], line, atol=1e-12)
+    np.testing.assert_allclose(smoothed[1], stopped, atol=1e-12, err_msg="up to where the run stops")
 
 
 # ---- legends
@@ -488,3 +501,30 @@ def test_only_modules_of_figures_are_loaded(module, monkeypatch):
     with pytest.raises(ConfigError, match=r"spec\.module"):
         script.load(module)
     assert script.load("credit.figures.cross.fig1") is fig1
+
+
+def test_figure_3_says_in_a_sentence_where_every_angle_is_zero():
+    table = teacher()
+    table.loc[(table["metric"] == "angle_bp") & (table["layer"] == "3"), "value"] = 1e-6
+    axes = fig3.draw(table, {}).axes
+    assert [fig3.NO_ANGLE in [text.get_text() for text in a.texts] for a in axes].count(True) == 1
+    (said,) = [a for a in axes if fig3.NO_ANGLE in [text.get_text() for text in a.texts]]
+    assert not said.axison
+    assert said.get_title() == "layer 3"
+
+
+def test_legends_say_what_bands_are_and_how_many_runs_there_are():
+    title = fig2.draw(images(seeds=5), {}).legends[0].get_title().get_text()
+    assert title == "bands: 95 % interval; n = 5 runs"
+    table = images(seeds=3)
+    fewer = table[(table["method"] != "fa") | (table["seed"] == 0)]
+    assert fig2.draw(fewer, {}).legends[0].get_title().get_text() == "bands: range of runs; n = 1 to 3 runs"
+    assert fig2.draw(images(seeds=1), {}).legends[0].get_title().get_text() == "n = 1 run"
+
+
+def test_figure_2_marks_curves_that_end_early_and_names_methods_as_told():
+    table = images(("mnist",), ("bp", "dfa"), seeds=2)
+    figure = fig2.draw(table[(table["method"] == "bp") | (table["epoch"] < 3)], {"labels": {"dfa": "DFA (half)"}})
+    assert legend(figure) == ["BP", "DFA (half)", ENDED]
+    marks = [line for axes in figure.axes for line in axes.lines if line.get_label() == ENDED]
+    assert [list(line.get_xdata()) for line in marks] == [[2], [2]]

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.inset import InsetIndicator
 
+from credit.config.files import read_yaml
 from credit.errors import ConfigError
 from credit.figures.dfc import feedback_learning, fig1d, fig2, panels
 from credit.figures.looks import METHOD_STYLES
+from tests.conftest import REPOSITORY
 from tests.unit.test_figures import legend, points, texts, tidy
 
 CURVES = ("dfc", "dfc-fixed", "dfa")
@@ -111,6 +114,7 @@ def test_feedback_learning_has_a_curve_for_every_value_of_the_setting():
     np.testing.assert_allclose(line.get_ydata(), mine.groupby("step")["value"].median())
     assert line.get_label() == "0.5"
     assert "α of the controller" in texts(figure)
+    assert "bands: quartiles; n = 3 runs" in texts(figure)
     assert legend(figure) == ["0", "0.5", "1"]
 
 
@@ -134,12 +138,17 @@ def course(samples=2, time=12):
 
 def test_the_course_of_every_sample_is_drawn_in_time():
     figure = fig1d.draw(course(), {})
-    top = figure.axes[1]
+    top, bottom = figure.axes[1], figure.axes[-1]
     np.testing.assert_allclose(top.lines[0].get_ydata(), 2.0)
     np.testing.assert_array_equal(top.lines[1].get_xdata(), range(12))
     np.testing.assert_allclose(top.lines[1].get_ydata(), 2 * (1 - 0.5 ** np.arange(12)))
-    control = figure.axes[-1].lines[0]
+    (control,) = bottom.lines
     np.testing.assert_allclose(control.get_ydata(), 0.2 * np.arange(1, 12))
+    assert len(figure.axes) == 4, "no curve twice, no second axis"
+    assert [a.get_ylabel() for a in figure.axes] == ["output r [1]"] * 2 + ["control u [1]"] * 2
+    assert {a.get_xlabel() for a in figure.axes[2:]} == {"time [steps of the simulation]"}
+    assert legend(figure) == ["target", "output", "control"]
+    assert fig1d.ONE in texts(figure)
     with pytest.raises(ConfigError, match="course_target"):
         fig1d.draw(measured(), {})
 
@@ -152,7 +161,13 @@ def test_every_point_of_the_plane_is_drawn():
     figure = fig2.draw(table, {})
     assert legend(figure) == ["random", "damped pseudoinverses", "pseudoinverse", "transpose"]
     assert legend(fig2.draw(table[table["layer"] != "transpose"], {})) == legend(figure)[:3]
-    axes = figure.axes[0]
+    axes, near, bar = figure.axes
+    assert bar.get_xlabel() == fig2.DENSITY
+    assert bar.get_xlim()[0] == 0.0, "the bar begins where densities do"
+    box = next(child for child in axes.get_children() if isinstance(child, InsetIndicator))
+    x, y, width, height = box.rectangle.get_bbox().bounds
+    assert (x, x + width) == pytest.approx(near.get_xlim())
+    assert (y, y + height) == pytest.approx(near.get_ylim())
     clouds = [
         c for c in axes.collections if len(c.get_offsets()) > 1 or c.get_label() in ("pseudoinverse", "transpose")
     ]
@@ -161,3 +176,53 @@ def test_every_point_of_the_plane_is_drawn():
     np.testing.assert_allclose(np.ravel(clouds[-1].get_offsets()), transpose)
     with pytest.raises(ConfigError, match="no pc1 and pc2"):
         fig2.draw(measured(), {})
+
+
+def test_groups_of_one_panel_stand_in_a_line_and_what_is_nothing_is_a_sentence():
+    table = pd.concat([measured(), tidy([("teacher", "dfc", 0, 1, "null_space_ratio", x, 3e-15) for x in "12"])])
+    chosen = [{"metric": "condition2"}, {"metric": "null_space_ratio", "said": True}]
+    options = {"panels": chosen, "groups": [["dfc", "dfc-fixed"], ["dfa"]], "rules": RULES}
+    figure = panels.draw(table, options)
+    assert [a.get_subplotspec().rowspan.start for a in figure.axes] == [0, 0]
+    assert [a.get_title() for a in figure.axes] == ["DFC", "DFA"]
+    assert "null-space ratio: at most 3.0e-15 in every layer" in texts(figure)
+    missing = panels.draw(measured(), options)
+    assert "null-space ratio: not recorded" in texts(missing)
+
+
+def test_marked_values_labels_bands_and_runs_stand_in_the_legend():
+    chosen = [{"metric": "condition2", "line": 0.9, "marks": "0.9, as said"}]
+    labels = {"dfc": "DFC (trained feedback)"}
+    figure = panels.draw(measured(), {"panels": chosen, "rules": RULES, "labels": labels})
+    assert legend(figure) == ["DFC (trained feedback)", "DFC (fixed)", "0.9, as said"]
+    assert figure.legends[0].get_title().get_text() == "bands: quartiles; n = 3 runs"
+
+
+def settings_of(experiment, figure):
+    body = read_yaml(REPOSITORY / "config" / "experiments" / "dfc" / f"{experiment}.yaml")
+    return body, body["figures"][figure]["options"]
+
+
+@pytest.mark.parametrize("figure", ["s1_angles", "s1_conditions", "s1_stability", "s1_norms", "fig3"])
+def test_panels_of_the_student_are_few_and_have_titles_of_their_own(figure):
+    _, options = settings_of("student_teacher", figure)
+    shown = [panel for panel in options["panels"] if not panel.get("said")]
+    titles = [panel["title"] for panel in shown]
+    assert len(set(titles)) == len(titles)
+    assert len(titles) <= 6
+    assert not (options.get("groups") and len(titles) > 4), "wider than a page"
+    assert "null_space_ratio" not in {panel["metric"] for panel in shown}, "zero throughout"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "figure"),
+    [("benchmarks", "table1_curves"), ("student_teacher", "fig3"), ("student_teacher", "s1_angles")],
+)
+def test_legends_say_of_every_variant_of_dfc_whether_its_feedback_is_trained(experiment, figure):
+    body, options = settings_of(experiment, figure)
+    controlled = [m for m in body["methods"] if m.startswith("dfc")]
+    for method in controlled:
+        if method in options["labels"] or figure == "table1_curves":
+            kind = "fixed" if "fixed" in method else "trained"
+            assert f"{kind} feedback" in options["labels"][method]
+    assert len(set(options["labels"].values())) == len(options["labels"])

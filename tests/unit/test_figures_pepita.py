@@ -8,8 +8,11 @@ import pytest
 
 from credit.analysis.slowness import fit_slowness
 from credit.analysis.tables import VERIFIED
+from credit.config.files import read_yaml
 from credit.errors import ConfigError
+from credit.figures.curves import ENDED
 from credit.figures.pepita import alignment, curves
+from tests.conftest import REPOSITORY
 from tests.unit.test_figures import diverging, images, legend, points, texts, tidy
 
 METHODS = ("bp", "pepita")
@@ -84,3 +87,32 @@ def test_angle_and_norm_are_drawn_from_before_training_on():
 def test_nothing_measured_is_said():
     with pytest.raises(ConfigError, match="neither angle_projection nor weight_norm"):
         alignment.draw(images(), {})
+
+
+def test_a_collapse_has_no_fit_and_is_said():
+    table = images(("mnist",), METHODS, seeds=3, epochs=6)
+    fallen = (table["method"] == "pepita") & (table["epoch"] == 4) & (table["metric"] == "test_error")
+    table.loc[fallen, "value"] = 0.6
+    figure = curves.draw(table, {"points": 6})
+    assert "no fit, accuracy collapses: PEPITA" in texts(figure)
+    assert [line.get_label() for line in figure.axes[0].lines].count(curves.FITTED) == 1, "BP's"
+    before = curves.draw(table, {"points": 4})
+    assert "collapses" not in texts(before), "outside the fitted stretch"
+
+
+def test_curves_that_end_early_are_marked():
+    table = images(("mnist",), METHODS, seeds=3, epochs=6)
+    figure = curves.draw(table[(table["method"] == "bp") | (table["epoch"] < 4)], {"points": 3})
+    (mark,) = [line for line in figure.axes[0].lines if line.get_label() == ENDED]
+    assert list(mark.get_xdata()) == [3]
+    assert legend(figure)[-1] == ENDED
+    assert ENDED not in legend(curves.draw(table, {"points": 3}))
+
+
+def test_curves_and_conv_share_the_released_net_alone():
+    files = [REPOSITORY / "config" / "experiments" / "pepita" / f"{name}.yaml" for name in ("fc", "conv")]
+    methods = [
+        set(read_yaml(path)["figures"][name]["options"]["where"]["method"])
+        for path, name in zip(files, ("curves", "conv"), strict=True)
+    ]
+    assert set.intersection(*methods) == {"pepita-conv"}

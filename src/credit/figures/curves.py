@@ -7,15 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from scipy.special import stdtrit
 
 from credit.analysis.tables import CONFIDENCE
 from credit.figures.looks import Style
 from credit.figures.numbers import belongs, tell
-from credit.figures.style import log_axis, say_if_blank
+from credit.figures.style import BANDS, log_axis, say_if_blank
 
 DIVERGED = "one run, until it diverged"
 MEDIAN = "median over runs"
+QUARTILES, INTERVAL, RANGE = BANDS
+ENDED = "runs end before the others"
+ENDING = {"linestyle": "none", "marker": "|", "markersize": 13, "markeredgewidth": 1.4, "zorder": 4}
 FEW = 5  # the t interval of fewer runs is so wide that it hides the curves
 
 
@@ -51,17 +55,29 @@ def runs_over_epochs(
 
 
 def smooth(wide: pd.DataFrame, window: int, over: str = "epoch") -> pd.DataFrame:
-    """Trailing mean over `window` epochs, over fewer at the start; undefined values stay undefined.
+    """Mean over up to `window` epochs around each, as far on one side as on the other; undefined values stay undefined.
 
-    over: what the table is indexed by; a window of steps counts measurements.
+    Towards the first and the last value of a run the window shrinks to that value alone, so that a curve starts and
+    ends where its run does, and rises are neither delayed nor bent. over: what the table is indexed by; a window of
+    steps counts measurements.
     """
     if window <= 1 or wide.empty:
         return wide
-    if over == "step":
-        return wide.rolling(window, min_periods=1).mean().where(wide.notna())
-    # as days, because pandas counts a window of numbers in rows, and not every epoch need have one
-    days = wide.set_axis(pd.to_timedelta(wide.index, unit="D"))
-    return days.rolling(f"{window}D", min_periods=1).mean().set_axis(wide.index).where(wide.notna())
+    places = np.arange(len(wide)) if over == "step" else wide.index.to_numpy(float)
+    return wide.apply(lambda run: _smoothed(run, places, (window - 1) / 2), raw=True)
+
+
+def _smoothed(run: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    """Means (n,) of the defined values of a run (n,) that lie within `reach` of each, or as near as its nearer end."""
+    defined = ~np.isnan(run)
+    result = np.full(len(run), np.nan)
+    if not defined.any():
+        return result
+    x, y = places[defined], run[defined]
+    near = np.minimum(reach, np.minimum(x - x[0], x[-1] - x))
+    first, last = np.searchsorted(x, x - near, "left"), np.searchsorted(x, x + near, "right")
+    result[defined] = [y[a:b].mean() for a, b in zip(first, last, strict=True)]
+    return result
 
 
 def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch: int = 0, over: str = "epoch") -> Curve:
@@ -69,9 +85,9 @@ def mean_curve(rows: pd.DataFrame, metric: str, scale: float = 1.0, first_epoch:
     wide, gone = (scale * w.loc[w.index >= first_epoch] for w in runs_over_epochs(rows, metric, over=over))
     middle, n = wide.mean(axis=1), wide.notna().sum(axis=1)
     if wide.shape[1] < FEW:
-        band, low, high = "range of runs", wide.min(axis=1), wide.max(axis=1)
+        band, low, high = RANGE, wide.min(axis=1), wide.max(axis=1)
     else:
-        band = f"{100 * CONFIDENCE:g} % interval"
+        band = INTERVAL
         half = stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * wide.std(axis=1, ddof=1) / np.sqrt(n)
         low, high = middle - half, middle + half
     return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in (middle, low, high)), wide, gone, band)
@@ -82,7 +98,7 @@ def median_curve(rows: pd.DataFrame, metric: str, layer: str = "", window: int =
     wide, gone = (smooth(w, window, over) for w in runs_over_epochs(rows, metric, layer, over))
     # pandas knows no quantile of no runs
     quartiles = (wide.quantile(q, axis=1) if wide.size else wide.mean(axis=1) for q in (0.5, 0.25, 0.75))
-    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone, "quartiles", MEDIAN)
+    return Curve(wide.index.to_numpy(), *(np.asarray(v, float) for v in quartiles), wide, gone, QUARTILES, MEDIAN)
 
 
 def draw_curve(
@@ -118,6 +134,21 @@ def draw_curve(
         look = {"linewidth": 0.6, "alpha": 0.7, "zorder": zorder, "label": style.label}
         tell(axes.plot(run.index, run, color=style.colour, **look), series=series, drawn=DIVERGED, n=1)
         belongs(axes.plot(run.index[-1:], run.iloc[-1:], color=style.colour, marker="x", linestyle="none", zorder=4))
+
+
+def mark_ends(axes, curves: Iterable[Curve], styles: Iterable[Style]) -> None:
+    """A bar at the end of every curve that ends before the longest of the axes: its runs were shorter."""
+    drawn = [(curve, look) for curve, look in zip(curves, styles, strict=True) if np.isfinite(curve.middle).any()]
+    ends = [curve.epoch[np.isfinite(curve.middle)][-1] for curve, _ in drawn]
+    for end, (curve, look) in zip(ends, drawn, strict=True):
+        if end < max(ends):
+            height = curve.middle[np.isfinite(curve.middle)][-1]
+            belongs(axes.plot([end], [height], **ENDING, color=look.colour, label=ENDED))
+
+
+def ended_handle() -> Line2D:
+    """Legend entry of `mark_ends`."""
+    return Line2D([], [], **ENDING, color="#444444", label=ENDED)
 
 
 def fit_y(axes, curves: Iterable[Curve]) -> None:

@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from credit.analysis.names import dataset_title
-from credit.analysis.tables import VERIFIED, one_setting, where
+from credit.analysis.tables import CONFIDENCE, VERIFIED, one_setting, where
 from credit.errors import NothingLeft
 from credit.figures.looks import Style
 from credit.figures.options import FigureOptions, check
@@ -55,6 +55,7 @@ SETTINGS = {
     "savefig.dpi": 200,
 }
 FAINT = "#666666"
+BANDS = ("quartiles", f"{100 * CONFIDENCE:g} % interval", "range of runs")  # labels of `credit.figures.curves`
 FOOTNOTE = "† from a copy of the data whose checksum is not the published one"
 
 
@@ -170,6 +171,11 @@ def panel_title(rows: pd.DataFrame, dataset: str) -> str:
     return dataset_title(dataset) + ("" if verified else " †")
 
 
+def renamed(styles: Mapping[str, Style], labels: Mapping[str, str]) -> dict[str, Style]:
+    """Styles of methods, some of them under a name that says more than their own."""
+    return {name: look._replace(label=labels.get(name, look.label)) for name, look in styles.items()}
+
+
 def method_handles(styles: Iterable[Style]) -> list[Line2D]:
     """Legend entries of methods."""
     return [Line2D([], [], color=s.colour, linestyle=s.line, marker=s.marker, label=s.label) for s in styles]
@@ -180,11 +186,26 @@ def legend_below(figure: Figure, handles: Sequence[Artist], rows: pd.DataFrame) 
 
     handles: all that there could be; those are listed whose label something drawn has, see `labels_drawn`.
     """
-    shown, note = labels_drawn(figure), None if rows[VERIFIED].all() else FOOTNOTE
+    shown = labels_drawn(figure)
     listed = [handle for handle in handles if handle.get_label() in shown]
+    notes = [bands_and_runs(shown, rows)] if listed else []
+    note = "\n".join(filter(None, [*notes, "" if rows[VERIFIED].all() else FOOTNOTE])) or None
     if listed or note:
         columns = _columns([handle.get_label() for handle in listed], figure.get_figwidth())
         figure.legend(handles=listed, loc="outside lower center", ncols=columns, title=note, title_fontsize=7)
+
+
+def bands_and_runs(shown: Iterable[str], rows: pd.DataFrame) -> str:
+    """What the shown bands are, and how many runs there are, in one line: `bands: quartiles; n = 5 runs`.
+
+    Methods, data sets or settings with fewer runs than others give a range.
+    """
+    by = [column for column in ("experiment", "dataset", "method") if column in rows]
+    counts = rows.groupby(by)["seed"].nunique() if len(rows) else pd.Series([0])
+    low, high = counts.min(), counts.max()
+    runs = f"n = {low} run{'s' if low > 1 else ''}" if low == high else f"n = {low} to {high} runs"
+    bands = [band for band in BANDS if band in shown]
+    return f"bands: {' or '.join(bands)}; {runs}" if bands else runs
 
 
 def labels_drawn(figure: Figure) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from credit.analysis.names import dataset_order, metric_label
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.curves import draw_curve, fit_y, mean_curve
+from credit.figures.curves import draw_curve, ended_handle, fit_y, mark_ends, mean_curve
 from credit.figures.looks import method_styles
 from credit.figures.options import FigureOptions
 
@@ -20,11 +20,13 @@ FIRST_EPOCH = 1  # before training every method is at chance, which would only s
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """metrics: of the whole net, one row each."""
+    """metrics: of the whole net, one row each. labels: {method: name in the legend}, where its own says too little."""
 
     metric_options: ClassVar[tuple[str, ...]] = ("metrics",)
+    keyed_by: ClassVar[dict[str, str]] = {"labels": "method"}
 
     metrics: tuple[str, ...] = ("test_error", "train_loss")
+    labels: dict = field(default_factory=dict)
 
 
 @style.styled
@@ -42,7 +44,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     shown = [metric for metric in o["metrics"] if (trained["metric"] == metric).any()]
     if not shown:
         raise NothingLeft(f"fig2: no {' or '.join(o['metrics'])} from epoch {FIRST_EPOCH} on; nothing to draw")
-    datasets, methods = dataset_order(trained["dataset"]), method_styles(trained["method"], o["rules"])
+    datasets = dataset_order(trained["dataset"])
+    methods = style.renamed(method_styles(trained["method"], o["rules"]), o["labels"])
     size = (1.0 + 2.9 * len(datasets), 0.7 + 2.1 * len(shown))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(shown), len(datasets), sharex="col", squeeze=False)
@@ -55,11 +58,12 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             for place, (method, curve) in enumerate(curves.items()):
                 draw_curve(axes, curve, methods[method], place, len(curves))
             fit_y(axes, curves.values())
+            mark_ends(axes, curves.values(), methods.values())
         column[0].set_title(style.panel_title(rows, dataset))
         column[-1].set_xlabel("epoch")
         style.epoch_axis(column[-1].xaxis, 6)
     for axes, metric in zip(grid[:, 0], shown, strict=True):
         axes.set_ylabel(metric_label(metric, style.percent(metric)[1]))
     figure.align_ylabels(grid[:, 0])
-    style.legend_below(figure, style.method_handles(methods.values()), rows)
+    style.legend_below(figure, [*style.method_handles(methods.values()), ended_handle()], rows)
     return figure

@@ -16,10 +16,13 @@ from credit.figures.curves import draw_curve, fit_y, median_curve
 from credit.figures.looks import METHOD_STYLES, Style, method_styles
 from credit.figures.options import FigureOptions
 
+ZERO = 1e-3  # degrees, of the rounding of an arc cosine in float32
+NO_ANGLE = "0° for every method,\nthe same direction"
+
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """loss: of the upper panels. angles: a row each. window: epochs of the trailing mean of angles (1: none)."""
+    """loss: of the upper panels. angles: a row each. window: epochs of the centred mean of angles (1: none)."""
 
     metric_options: ClassVar[tuple[str, ...]] = ("loss", "angles")
     one_dataset: ClassVar[bool] = True
@@ -62,6 +65,8 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
             if i == len(angles):
                 axes.set_xlabel("epoch")
         _same_degrees(panels)
+        for axes in panels:
+            _say_if_zero(axes)
         panels[0].set_ylabel(metric_label(metric, "°"))
         first.append(panels[0])
     figure.align_ylabels(first)
@@ -97,6 +102,17 @@ def _angle(axes, methods: list[tuple[pd.DataFrame, Style]], metric: str, layer: 
         draw_curve(axes, curve, look, place, len(methods), zorder=2.5 if look == METHOD_STYLES["bp"] else 3.0)
     style.say_if_blank(axes)
     style.epoch_axis(axes.xaxis, 4)
+
+
+def _say_if_zero(axes) -> None:
+    """A sentence in place of axes in which every curve lies on 0."""
+    drawn = [line.get_ydata() for line in axes.lines if np.isfinite(line.get_ydata()).any()]
+    if not drawn or np.nanmax(np.abs(np.concatenate(drawn))) > ZERO:
+        return
+    for artist in (*axes.lines, *axes.collections):
+        artist.set_visible(False)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, NO_ANGLE, transform=axes.transAxes, ha="center", va="center", color=style.FAINT)
 
 
 def _same_degrees(panels) -> None:

@@ -35,7 +35,7 @@ class Line(NamedTuple):
 @dataclass(frozen=True)
 class Options(FigureOptions):
     """by: column of the varied setting, one curve for each of its values; without it, one curve for each damping that
-    was recorded. damping: with `by`, that of the pseudoinverse. window: measurements of the trailing mean.
+    was recorded. damping: with `by`, that of the pseudoinverse. window: measurements of the centred mean.
     """
 
     shows: ClassVar[tuple[str, ...]] = ("angle_feedback_pinv_*", "angle_feedback_transpose", "condition2")
@@ -78,6 +78,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         axes.set_xlabel("updates of the feedback weights")
     handles = max((_entries(line[0]) for line in grid), key=len)
     figure.legend(handles=handles, loc="outside right center", title=name)
+    figure.suptitle(style.bands_and_runs(style.labels_drawn(figure), rows), fontsize=7, color=style.FAINT)
     return figure
 
 

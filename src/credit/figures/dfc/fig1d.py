@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from credit.errors import NothingLeft
 from credit.figures import style
 from credit.figures.looks import BLUE, VERMILION
-from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
+
+ONE = "one run, single samples: no band"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Options(FigureOptions):
 
 @style.styled
 def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
-    """One column for each sample: above, output and target; below, output and control from the first step on.
+    """One column for each sample: above, output and target; below, the control signal from the first step on.
 
     table: with course_output_S, course_control_S by time point (in the column layer) and course_target_S, of the
     probe controller_course. Several seeds: the first is drawn.
@@ -36,7 +37,7 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     samples = sorted(m.rpartition("_")[2] for m in rows["metric"].unique() if m.startswith("course_target_"))
     if not samples:
         raise NothingLeft("fig1d: no course_target_… was recorded; nothing to draw")
-    figure = Figure(figsize=(0.8 + 2.5 * len(samples), 4.0), layout="constrained")
+    figure = Figure(figsize=(0.3 + 2.6 * len(samples), 4.0), layout="constrained")
     grid = figure.subplots(2, len(samples), sharex=True, squeeze=False)
     for (top, bottom), sample in zip(grid.T, samples, strict=True):
         time, output = _course(rows, f"course_output_{sample}")
@@ -45,19 +46,12 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
         top.axhline(target, color="black", linestyle="--", label="target")
         top.plot(time, output, color=BLUE, label="output")
         top.set_title(f"sample {sample}")
-        tell(bottom.plot(time[1:], output[1:], color=BLUE), series="output")
-        other = bottom.twinx()
-        other.spines["right"].set_visible(True)
-        other.grid(visible=False)
-        other.plot(time[1:], control[1:], color=VERMILION, linestyle="-.", label="control")
-        other.tick_params(axis="y", colors=VERMILION)
-        bottom.set_xlabel("time steps")
-        if sample == samples[-1]:
-            other.set_ylabel("control u", color=VERMILION)
-            handles = top.get_legend_handles_labels()[0] + other.get_legend_handles_labels()[0]
-    for axes in grid[:, 0]:
-        axes.set_ylabel("output value")
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        bottom.plot(time[1:], control[1:], color=VERMILION, linestyle="-.", label="control")
+        top.set_ylabel("output r [1]")
+        bottom.set(xlabel="time [steps of the simulation]", ylabel="control u [1]")
+    figure.align_ylabels(grid)
+    handles = [handle for axes in grid[:, 0] for handle in axes.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=ONE, title_fontsize=7)
     return figure
 
 

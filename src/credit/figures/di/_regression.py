@@ -34,21 +34,22 @@ def normalised(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
 
 
 def draw_models(
-    axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, layer: str = "", official=None
+    axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, layer: str = "", official=None, window: int = 1
 ) -> list[Curve]:
     """One curve per model, with its first run as a thin line; official runs (a tidy table or None) as points.
 
-    rows, official: of one data set. Returns the curves.
+    rows, official: of one data set. window: measurements of the centred mean; without one, the first run has its line.
+    Returns the curves.
     """
     curves = []
     for place, (method, look) in enumerate(styles.items()):
         mine = rows[rows["method"] == method]
-        curve = median_curve(mine, metric, layer, over="step")
+        curve = median_curve(mine, metric, layer, window, over="step")
         curves.append(curve)
         if not len(curve.epoch):
             continue
         draw_curve(axes, curve, look, place, len(styles))
-        if curve.runs.shape[1]:
+        if curve.runs.shape[1] and window == 1:
             one = axes.plot(curve.epoch, curve.runs.iloc[:, 0], color=look.colour, **SINGLE, label=ONE)
             tell(one, series=look.label, drawn=ONE, n=1)
         if official is not None:

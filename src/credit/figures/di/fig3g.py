@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,20 +19,22 @@ from credit.figures.looks import DASHED, SOLID, Style
 from credit.figures.options import FigureOptions
 
 LAYERS, NAME = {"1": SOLID, "2": DASHED}, "layer {}"
-PANELS = (  # metric, rule, label
-    ("decay_rate", "di", "−largest Re λ"),
-    ("angle_feedback", "di", "∠(B, −Wᵀ) [°]"),
-    ("angle_ndi", "di", "∠(DI, NDI) [°]"),
-    ("angle_ndi", "sdi", "∠(SDI, NDI) [°]"),
+PANELS = (  # metric, rule, label, whether it leaps from sample to sample
+    ("decay_rate", "di", "−largest Re λ [1]", False),
+    ("angle_feedback", "di", "∠(B, −Wᵀ) [°]", False),
+    ("angle_ndi", "di", "∠(DI, NDI) [°]", True),
+    ("angle_ndi", "sdi", "∠(SDI, NDI) [°]", True),
 )
 
 
 @dataclass(frozen=True)
 class Options(FigureOptions):
-    """What is drawn."""
+    """window: measurements of the centred mean of the angles between deltas, which leap from sample to sample."""
 
     shows: ClassVar[tuple[str, ...]] = ("log10_nse",)
     one_dataset: ClassVar[bool] = True
+
+    window: Annotated[int, "> 0"] = 1
 
 
 @style.styled
@@ -56,22 +58,43 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     grid = figure.add_gridspec(2, 3, width_ratios=[1.5, 1, 1])
     axes = figure.add_subplot(grid[:, 0])
     fit_y(axes, regression.draw_models(axes, rows, styles, regression.ERROR, official=official))
-    axes.set(title="g", xlabel="samples", ylabel="normalised squared error")
-    for k, (metric, rule, label) in enumerate(PANELS):
+    axes.set(title="g", ylabel="normalised squared error [1]")
+    _samples(axes, rows)
+    for k, (metric, rule, label, leaps) in enumerate(PANELS):
         axes = figure.add_subplot(grid[k // 2, 1 + k % 2])
-        _panel(axes, rows, {m: s for m, s in styles.items() if m.partition("-")[0] == rule}, metric, official)
-        axes.set(title="hijk"[k], xlabel="samples", ylabel=label)
+        chosen = {m: s for m, s in styles.items() if m.partition("-")[0] == rule}
+        _panel(axes, rows, chosen, metric, official, o["window"] if leaps else 1)
+        axes.set(title="hijk"[k], ylabel=label)
+        _samples(axes, rows)
     lines = [Line2D([], [], color="#444444", linestyle=line, label=NAME.format(i)) for i, line in LAYERS.items()]
     handles = [*style.method_handles(styles.values()), *lines, *regression.explanations()]
     style.legend_below(figure, handles, rows)
     return figure
 
 
-def _panel(axes, rows: pd.DataFrame, styles: Mapping[str, Style], metric: str, official: pd.DataFrame | None) -> None:
+def _samples(axes, rows: pd.DataFrame) -> None:
+    """Samples on a logarithmic axis from the first measurement on, with 0 before it, so that official runs, which are
+    twenty times shorter, have room.
+    """
+    steps = rows.loc[rows["step"] > 0, "step"]
+    axes.set_xlabel("samples seen")
+    if len(steps):
+        axes.set_xscale("symlog", linthresh=steps.min(), linscale=0.3)
+        axes.set_xlim(0, 1.15 * steps.max())
+
+
+def _panel(
+    axes,
+    rows: pd.DataFrame,
+    styles: Mapping[str, Style],
+    metric: str,
+    official: pd.DataFrame | None,
+    window: int,
+) -> None:
     curves = []
     for layer, line in LAYERS.items():
         looks = {m: look._replace(line=line, label=f"{look.label}\n{NAME.format(layer)}") for m, look in styles.items()}
-        curves += regression.draw_models(axes, rows, looks, metric, layer, official)
+        curves += regression.draw_models(axes, rows, looks, metric, layer, official, window)
     if metric == "decay_rate":
         fit_y(axes, curves)
         if axes.get_yscale() == "log":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -14,12 +15,13 @@ from credit.analysis.names import dataset_order
 from credit.analysis.slowness import BEFORE_DECAY, fit_slowness
 from credit.errors import NothingLeft
 from credit.figures import style
-from credit.figures.curves import draw_curve, mean_curve
+from credit.figures.curves import draw_curve, ended_handle, mark_ends, mean_curve
 from credit.figures.looks import Style, method_styles
 from credit.figures.numbers import tell
 from credit.figures.options import FigureOptions
 
 FITTED = "fit A k / (s + k)"
+COLLAPSE = 0.1
 FIT = {"color": "#444444", "linewidth": 0.9, "linestyle": (0, (1.2, 1.2))}
 
 
@@ -66,20 +68,23 @@ def draw(table: pd.DataFrame, options: dict[str, Any]) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     fit = Line2D([], [], **FIT, label=FITTED)
-    style.legend_below(figure, [*style.method_handles(methods.values()), fit], rows)
+    style.legend_below(figure, [*style.method_handles(methods.values()), fit, ended_handle()], rows)
     return figure
 
 
 def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, chance: float) -> None:
     """Curves of one experiment on one data set; the axis leaves out what lies far below the end of the curves."""
     present = [m for m in methods if (rows["method"] == m).any()]
-    shown = []
+    shown, drawn, broken = [], [], []
     for place, method in enumerate(present):
         curve = mean_curve(rows[rows["method"] == method], "test_error", 100.0, 1)
         draw_curve(axes, curve, methods[method], place, len(present))
+        drawn.append(curve)
         shown.append(curve.runs.to_numpy(float).ravel())
         fitted = curve.middle[: points - 1]
-        if len(fitted):
+        if collapses(fitted, 100 * chance):
+            broken.append(methods[method].label)
+        elif len(fitted):
             fit = fit_slowness(fitted, 100 * chance, points)
             epochs = np.linspace(1, len(fitted), 200)
             tell(
@@ -87,6 +92,10 @@ def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, cha
                 series=methods[method].label,
                 drawn=FITTED,
             )
+    mark_ends(axes, drawn, [methods[method] for method in present])
+    if broken:
+        said = textwrap.fill(f"no fit, accuracy collapses: {', '.join(broken)}", 46)
+        axes.text(0.98, 0.02, said, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=style.FAINT)
     values = np.concatenate(shown) if shown else np.array([])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -96,6 +105,12 @@ def _panel(axes, rows: pd.DataFrame, methods: dict[str, Style], points: int, cha
     margin = 0.05 * max(values.max() - low, 0.5)
     axes.set_ylim(low - margin, values.max() + margin)
     style.epoch_axis(axes.xaxis, 6)
+
+
+def collapses(curve: np.ndarray, chance: float) -> bool:
+    """Whether a curve (n,) loses more than COLLAPSE of what it had gained over chance: A k / (s + k) never falls."""
+    best = np.maximum.accumulate(curve) if len(curve) else curve
+    return bool((best - curve > COLLAPSE * np.maximum(best - chance, 0)).any() and best.max() > chance)
 
 
 def _of(setting: Any, key: str, default: Any) -> Any:
