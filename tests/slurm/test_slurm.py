@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not controller_answers(), reason="no Slurm contr
 
 QUICK = ("--configfile", "config/quick.yaml")
 SLURM = ("--profile", "slurm", *SITE)
-LONG_EPOCHS = 300  # of the quick scale: long enough to be interrupted, short enough to be run twice
+LONG_EPOCHS = 1200  # of the quick scale: long enough to be interrupted, short enough to be run twice
 
 
 @pytest.fixture
