@@ -178,6 +178,7 @@ def test_every_method_and_data_set_alone_is_drawn_and_tabulated(tidy, tmp_path, 
     of_pc = {name: blank.pop(name) for name in sorted(blank) if name.startswith("pc/")}
     assert {name: found - nothing.get(name, set()) for name, found in of_pc.items()} == {name: set() for name in of_pc}
     assert blank.pop("pepita/alignment") == {"bp", "bp-default", "dfa", "drtp", "fa"}
+    assert blank.pop("pepita/curves") == {"pepita-conv_corrected", "pepita-conv_inferred"}
     assert blank.pop("pepita/conv") == {"bp-conv", "dfa-conv", "drtp-conv", "fa-conv"}
     assert {name for name, methods in blank.items() if methods == {"dfa"}} == {
         f"dfc/s1_{name}" for name in ("angles", "conditions", "norms", "stability")

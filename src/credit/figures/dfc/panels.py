@@ -27,7 +27,7 @@ class Panel:
     """What one panel shows.
 
     metric, layer: as recorded. title: above it. label: of the y axis, by default from the metric. limits: of the y
-    axis. line: a value to be marked, marks: what the legend calls it; log: logarithmic; window: of the centred mean, by
+    axis. line: a value to be marked; marks: what the legend calls it; log: logarithmic; window: of the centred mean, by
     default the figure's; x: "epoch", or "step" for each measurement by itself; on: "pretrain" for what was measured
     before the first epoch, by default what was later. said: instead of a panel, a sentence with the largest value over
     layers, methods, epochs and runs.
