@@ -59,14 +59,13 @@ class Experiment:
     """
 
     def __init__(self, path: Path, settings: Settings, schema: Path, sets: Sets, kept: tuple | None = None):
+        self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         self._cells: dict[tuple[str, str], Cell] = {}
         if kept:
-            self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
             self.body, self._origins, self.names, cells = kept
             self._cells = {place: Cell.kept(state) for place, state in cells.items()}
             return
         content = extended.read(path, lambda whole, file: check_schema(whole, schema, str(file)))
-        self.path, self.paper, self.name, self.settings = path, path.parent.name, path.stem, settings
         body = {k: v for k, v in content.items() if k != "quick"}
         quick = content.get("quick") or {} if settings.scale == "quick" else {}
         spelling = Spelling(body, quick)

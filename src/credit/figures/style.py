@@ -121,15 +121,8 @@ def drawn(draw: Callable[..., Figure], table: pd.DataFrame, options: Mapping[str
 @styled
 def _saying(sentence: str) -> Figure:
     figure = Figure(figsize=(6.0, 1.2))
-    figure.text(
-        0.5,
-        0.5,
-        textwrap.fill(sentence, 90, break_on_hyphens=False),
-        ha="center",
-        va="center",
-        color=FAINT,
-        parse_math=False,
-    )
+    lines = textwrap.fill(sentence, 90, break_on_hyphens=False)
+    figure.text(0.5, 0.5, lines, ha="center", va="center", color=FAINT, parse_math=False)
     return figure
 
 

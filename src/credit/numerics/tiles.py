@@ -22,6 +22,7 @@ WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if WIDE else 32  # of a register
 TILE = 5 if WIDE else 3
 FLAT = 8  # results of a tile with one row
+PLACE, PARTS = types.UniTuple(types.intp, 3), types.UniTuple(types.intp, 4)  # where a sum goes, where factors lie
 ALIGN = 64  # bytes, where a number of SIDE should begin
 
 
@@ -130,9 +131,7 @@ def tile(rows: int, columns: int, sign: int = 1, spread: bool = False, folded: b
 
     @intrinsic
     def operation(typing_context, out, at_out, a, at_a, b, at_b, count):
-        n = types.intp
-        three, four = types.UniTuple(n, 3), types.UniTuple(n, 4)
-        return types.void(out, three, a, four, b, four, n), generate
+        return types.void(out, PLACE, a, PARTS, b, PARTS, types.intp), generate
 
     return operation
 
